@@ -1,2 +1,67 @@
-//! Entry point.
-fn main() {}
+//! One tool for set-up, test, bench and docs: `cargo xtask <command>`.
+//!
+//! It depends on nothing but `std`, so that the first command of a fresh clone does not wait for
+//! a compiler twice.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod deny;
+mod peers;
+mod steps;
+mod suite;
+mod tables;
+
+use std::process::ExitCode;
+
+use steps::{Failure, Steps};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  test [-- filter]   install what the tests need, build everything once, run every test
+  ci                 what must hold before a change lands: format, lints, docs, features,
+                     dependencies, state tables, then `test`
+  setup              only install what the tests need, and print where it is
+  deny               licences, bans and sources of all dependencies
+  tables [--check]   write docs/state-tables.md from the machines; --check only compares
+  bench [name ...]   run the benchmarks in release mode
+
+What is installed is listed in tests/peers/. Debian packages are installed only when missing.
+";
+
+/// Exit code for a command line that makes no sense, as everywhere in this repository.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut steps = Steps::new();
+    let outcome = match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        ["test"] => suite::run(&mut steps, &[]),
+        ["test", "--", filter @ ..] => suite::run(&mut steps, filter),
+        ["ci"] => ci::run(&mut steps),
+        ["setup"] => peers::prepare(&mut steps).map(|peers| peers.print()),
+        ["deny"] => deny::run(&mut steps),
+        ["tables"] => tables::run(&mut steps, tables::Mode::Write),
+        ["tables", "--check"] => tables::run(&mut steps, tables::Mode::Check),
+        ["bench", names @ ..] => bench(&mut steps, names),
+        _ => {
+            eprint!("xtask: no such command: {}\n\n{HELP}", words.join(" "));
+            return ExitCode::from(USAGE);
+        }
+    };
+    if let Err(failure) = outcome {
+        steps.record(failure);
+    }
+    steps.finish()
+}
+
+fn bench(steps: &mut Steps, names: &[&str]) -> Result<(), Failure> {
+    let arguments = ["run", "--release", "--package", "handover-bench", "--"];
+    steps.cargo("bench", |cargo| cargo.args(arguments).args(names))
+}

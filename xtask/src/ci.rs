@@ -1,0 +1,81 @@
+//! What must hold before a change lands. `.ci/run` calls exactly this.
+
+use crate::steps::{Failure, Steps, capture, cargo};
+use crate::{deny, suite, tables};
+
+/// Feature sets of the library that must each build without a warning: an item used only behind
+/// one feature goes unseen when all are on.
+const FEATURES: [(&str, &[&str]); 4] = [
+    ("no features", &["--no-default-features"]),
+    ("axum", &["--no-default-features", "--features", "axum"]),
+    (
+        "supervisor",
+        &["--no-default-features", "--features", "supervisor"],
+    ),
+    ("all features", &["--all-features"]),
+];
+
+/// Runs every check, all of them even when one fails.
+pub(crate) fn run(steps: &mut Steps) -> Result<(), Failure> {
+    components()?;
+    let format = steps.cargo("format", |cargo| cargo.args(["fmt", "--all", "--check"]));
+    steps.keep_going(format);
+    let lints = steps.cargo("lints", |cargo| {
+        let targets = ["--workspace", "--all-targets", "--all-features"];
+        cargo
+            .arg("clippy")
+            .args(targets)
+            .args(["--", "-D", "warnings"])
+    });
+    steps.keep_going(lints);
+    features(steps);
+    let docs = steps.cargo("docs", |cargo| {
+        cargo.env("RUSTDOCFLAGS", "-D warnings");
+        cargo.args(["doc", "--workspace", "--no-deps", "--all-features"])
+    });
+    steps.keep_going(docs);
+    let dependencies = deny::run(steps);
+    steps.keep_going(dependencies);
+    let tables = tables::run(steps, tables::Mode::Check);
+    steps.keep_going(tables);
+    suite::run(steps, &[])
+}
+
+fn features(steps: &mut Steps) {
+    for (name, flags) in FEATURES {
+        let outcome = steps.cargo(&format!("library with {name}"), |cargo| {
+            cargo
+                .args(["clippy", "--package", "handover", "--all-targets"])
+                .args(flags);
+            cargo.args(["--", "-D", "warnings"])
+        });
+        steps.keep_going(outcome);
+    }
+    // `no_std` is the promise that the machines touch no clock, file, socket or thread. Alone,
+    // so that no other crate's features lend it what it must not have.
+    let alone = steps.cargo("machines alone", |cargo| {
+        cargo.args([
+            "clippy",
+            "--package",
+            "handover-proto",
+            "--lib",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    });
+    steps.keep_going(alone);
+}
+
+/// A toolchain installed with the minimal profile lacks both, and says so less plainly.
+fn components() -> Result<(), Failure> {
+    for component in ["fmt", "clippy"] {
+        let mut version = cargo();
+        version.args([component, "--version"]);
+        if !capture(version)?.status.success() {
+            let advice = "is not installed; run `rustup component add rustfmt clippy`";
+            return Err(Failure::new(format!("cargo {component}"), advice));
+        }
+    }
+    Ok(())
+}

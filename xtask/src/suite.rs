@@ -1,0 +1,48 @@
+//! Every test of the repository, and what they need.
+
+use std::process::Command;
+
+use crate::peers;
+use crate::steps::{Failure, Steps};
+
+/// Variables a supervisor or systemd gives its children. Set in the shell that runs the tests
+/// they would be taken for the test's own, so they stop here.
+const INHERITED: [&str; 4] = [
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+];
+
+/// Installs the peers, builds every target once, runs every test that matches `filter`.
+///
+/// The whole workspace is built before any test runs: the end-to-end tests start the programs of
+/// other crates, which `cargo test` builds only when it comes to them.
+pub(crate) fn run(steps: &mut Steps, filter: &[&str]) -> Result<(), Failure> {
+    let peers = peers::prepare(steps)?;
+    steps.cargo("build", |cargo| {
+        isolated(cargo).args(["build", "--workspace", "--all-targets"])
+    })?;
+    steps.cargo("test", |cargo| {
+        peers
+            .export(isolated(cargo))
+            .args(["test", "--workspace", "--no-fail-fast"]);
+        if !filter.is_empty() {
+            cargo.arg("--").args(filter);
+        }
+        cargo
+    })
+}
+
+fn isolated(command: &mut Command) -> &mut Command {
+    for name in INHERITED {
+        command.env_remove(name);
+    }
+    let ours = |name: &str| name.starts_with("HANDOVER_") && !name.starts_with("HANDOVER_TEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
+    }
+    command
+}

@@ -57,7 +57,7 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
     match gunicorn(steps) {
         Ok(path) => peers.found.push(("HANDOVER_TEST_GUNICORN", path)),
         Err(failure) if strict() => return Err(failure),
-        Err(failure) => steps.note(&format!("tests with gunicorn will be skipped: {failure:?}")),
+        Err(failure) => steps.note(&format!("tests with gunicorn will be skipped: {failure}")),
     }
     Ok(peers)
 }
@@ -69,9 +69,7 @@ fn tolerate(
 ) -> Result<(), Failure> {
     match install(steps, wanted) {
         Err(failure) if !strict() => {
-            steps.note(&format!(
-                "tests that need them will be skipped: {failure:?}"
-            ));
+            steps.note(&format!("tests that need them will be skipped: {failure}"));
             Ok(())
         }
         outcome => outcome,

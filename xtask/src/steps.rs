@@ -1,7 +1,7 @@
 //! Steps: each announced, timed, and summed up at the end, so that a log read from its last line
 //! says what failed and how to run only that.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -14,6 +14,12 @@ pub(crate) struct Failure {
     tried: String,
     /// What came of it, and what to do next.
     found: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.tried, self.found)
+    }
 }
 
 impl Failure {
@@ -72,7 +78,7 @@ impl Steps {
 
     /// Keeps a failure and lets later steps run: one run then shows all that is wrong.
     pub(crate) fn record(&mut self, failure: Failure) {
-        eprintln!("xtask: {}: {}", failure.tried, failure.found);
+        eprintln!("xtask: {failure}");
         self.failures.push(failure);
     }
 

@@ -128,8 +128,11 @@ fn local_address(address: &SocketAddrAny) -> (Option<String>, Option<SocketAddr>
     };
     let name = match (unix.path(), unix.abstract_name()) {
         (Some(path), _) => Some(path.to_string_lossy().into_owned()),
-        (None, Some(name)) => Some(format!("@{}", String::from_utf8_lossy(name))),
-        (None, None) => None,
+        // The kernel reports an unnamed socket as one with an empty abstract name.
+        (None, Some(name)) if !name.is_empty() => {
+            Some(format!("@{}", String::from_utf8_lossy(name)))
+        }
+        (None, _) => None,
     };
     (name, None)
 }

@@ -186,7 +186,9 @@ impl<'a> Spawn<'a> {
     /// a millisecond; other threads run on.
     ///
     /// A success means that the kernel executes the program, not that the program likes it: a
-    /// shared library that is missing shows as an early exit.
+    /// shared library that is missing shows as an early exit. It comes at the point of no return
+    /// inside `execve`; `/proc/<pid>/cmdline` and the closing of descriptors follow a moment
+    /// later.
     ///
     /// # Errors
     /// See [`SpawnError`]; no process is left behind, and descriptors are unchanged.

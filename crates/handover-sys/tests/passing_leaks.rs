@@ -31,7 +31,7 @@ fn truncation_closes_all_that_arrived() {
         };
         setrlimit(Resource::Nofile, small).unwrap();
         let outcome = receive(b.as_fd(), &mut [0; 8], 253);
-        setrlimit(Resource::Nofile, limit.clone()).unwrap();
+        setrlimit(Resource::Nofile, limit).unwrap();
         let error = outcome.unwrap_err();
         let PassError::Truncated { arrived } = error else {
             panic!("{error:?}")

@@ -172,13 +172,19 @@ fn a_listener_is_taken_out_of_a_process_that_knows_nothing_of_us() {
 
 #[test]
 fn memory_and_descriptors_of_a_process_are_counted() {
-    let (input, _keep) = pipe();
+    let (input, keep) = pipe();
+    let (output, write) = pipe();
     let child = Spawn::path("/bin/cat")
         .stdin(input.as_fd())
+        .stdout(write.as_fd())
         .descriptors(vec![input.as_fd(); 20])
         .spawn()
         .unwrap();
-    eventually("23 descriptors", || descriptors(child.pid).len() == 23);
+    // A byte that comes back proves that the program has started up and has closed what its loader
+    // opened.
+    rustix::io::write(&keep, b"?").unwrap();
+    assert_eq!(rustix::io::read(&output, &mut [0; 1]), Ok(1));
+    assert_eq!(descriptors(child.pid).len(), 23);
     let found = usage(child.pid).unwrap();
     assert_eq!(found.descriptors, 23);
     assert!(

@@ -86,7 +86,7 @@ fn a_child_whose_pidfd_was_dropped_is_nobodys() {
 #[test]
 fn an_owned_pid_is_left_to_its_pidfd() {
     let _turn = turn();
-    let command = std::process::Command::new("/bin/sh")
+    let mut command = std::process::Command::new("/bin/sh")
         .args(["-c", "exit 6"])
         .spawn()
         .unwrap();
@@ -104,6 +104,7 @@ fn an_owned_pid_is_left_to_its_pidfd() {
         assert_eq!(reap_orphans(|found| found == pid), []);
     }
     assert_eq!(pidfd.try_wait().unwrap(), Some(Exit::Code(6)));
+    command.wait().unwrap_err();
 }
 
 /// A reaper that never stops against threads that start programs which end at once.

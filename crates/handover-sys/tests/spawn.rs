@@ -81,7 +81,7 @@ fn sources_among_the_targets_do_not_overwrite_each_other() {
     let expected: Vec<Option<PathBuf>> = [input.as_fd(), sources[0], sources[1]]
         .iter()
         .chain(&sources)
-        .map(|source| own_target(source))
+        .map(own_target)
         .collect();
     let numbers: Vec<i32> = (0..expected.len() as i32).collect();
     assert!(

@@ -29,11 +29,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<(), Failure> {
     });
     steps.keep_going(lints);
     features(steps);
-    let docs = steps.cargo("docs", |cargo| {
-        cargo.env("RUSTDOCFLAGS", "-D warnings");
-        cargo.args(["doc", "--workspace", "--no-deps", "--all-features"])
-    });
-    steps.keep_going(docs);
+    docs(steps);
     let dependencies = deny::run(steps);
     steps.keep_going(dependencies);
     let tables = tables::run(steps, tables::Mode::Check);
@@ -65,6 +61,24 @@ fn features(steps: &mut Steps) {
         ])
     });
     steps.keep_going(alone);
+}
+
+/// The command and the library are both called `handover` and would write the same pages: apart,
+/// and the library last, so that its pages are the ones that stay.
+fn docs(steps: &mut Steps) {
+    let selections: [(&str, &[&str]); 2] = [
+        ("docs of the command", &["--package", "handover-cli"]),
+        ("docs", &["--workspace", "--exclude", "handover-cli"]),
+    ];
+    for (name, selection) in selections {
+        let outcome = steps.cargo(name, |cargo| {
+            cargo.env("RUSTDOCFLAGS", "-D warnings");
+            cargo
+                .args(["doc", "--no-deps", "--all-features"])
+                .args(selection)
+        });
+        steps.keep_going(outcome);
+    }
 }
 
 /// A toolchain installed with the minimal profile lacks both, and says so less plainly.

@@ -1,1 +1,28 @@
-//! handover-proto
+//! The handover protocol as a value: inputs in, effects out, time passed in.
+//!
+//! Nothing here blocks, fails, reads a clock or touches a descriptor; `no_std` makes the compiler
+//! forbid it. Drivers (the `handover` crate) execute effects strictly in order, the explorer
+//! (`handover-sim`) executes every interleaving of them.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`coordinator`] | the supervisor's machine: whoever decides |
+//! | [`instance`] | the machines inside a service: [`instance::Successor`], [`instance::Incumbent`] |
+//! | [`message`], [`frame`] | what coordinator and instance say, and its bytes |
+//! | [`journal`] | what is recorded before each act, and total recovery from it |
+//! | [`manifest`] | listeners by name |
+//! | [`event`], [`status`], [`outcome`] | what people and programs are told |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod event;
+pub mod identity;
+pub mod manifest;
+pub mod message;
+pub mod moment;
+pub mod outcome;
+pub mod phase;
+pub mod settings;
+pub mod status;

@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod event;
 pub mod identity;
+pub mod instance;
 pub mod manifest;
 pub mod message;
 pub mod moment;

@@ -1,0 +1,391 @@
+//! From greeting until ready.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::{Effect, Identity, Incumbent, Input, Promotion, WELCOME_WITHIN};
+use crate::identity::Epoch;
+use crate::message::{FromInstance, Role, ToInstance};
+use crate::moment::{Machine, Moment};
+use crate::phase::Mode;
+
+/// What the coordinator's welcome said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Terms {
+    mode: Mode,
+    /// Whether somebody serves, so that giving up is safe.
+    incumbent: bool,
+    linked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// Said hello; waits for the welcome.
+    Greeting { deadline: Moment },
+    /// The warm hook runs.
+    Warming { terms: Terms },
+    /// Exclusive: warm, waits for its turn.
+    Warm { terms: Terms, claimed: Vec<String> },
+    /// Exclusive: takes the lease.
+    Acquiring {
+        terms: Terms,
+        sealed: bool,
+        claimed: Vec<String>,
+    },
+    /// Exclusive: the activate hook runs under the lease.
+    Activating {
+        terms: Terms,
+        lease: Epoch,
+        claimed: Vec<String>,
+    },
+    /// Ready; becomes an incumbent.
+    Ready(Promotion),
+    /// Gone.
+    Exited,
+}
+
+/// An instance that is not ready yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Successor {
+    identity: Identity,
+    state: State,
+    effects: VecDeque<Effect>,
+}
+
+impl Successor {
+    /// A successor whose channel to the coordinator is open. Greets at once.
+    #[must_use]
+    pub fn new(now: Moment, identity: Identity) -> Self {
+        let mut effects = VecDeque::new();
+        effects.push_back(Effect::Send(identity.hello(Role::Successor, None)));
+        Self {
+            identity,
+            state: State::Greeting {
+                deadline: now + WELCOME_WITHIN,
+            },
+            effects,
+        }
+    }
+
+    /// The state's name, for state tables.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Greeting { .. } => "Greeting",
+            State::Warming { .. } => "Warming",
+            State::Warm { .. } => "Warm",
+            State::Acquiring { .. } => "Acquiring",
+            State::Activating { .. } => "Activating",
+            State::Ready(_) => "Ready",
+            State::Exited => "Exited",
+        }
+    }
+
+    /// The lease it may write under: its activate hook opens state for writing.
+    #[must_use]
+    pub fn may_write(&self) -> Option<Epoch> {
+        match self.state {
+            State::Activating { lease, .. } => Some(lease),
+            State::Greeting { .. }
+            | State::Warming { .. }
+            | State::Warm { .. }
+            | State::Acquiring { .. }
+            | State::Ready(_)
+            | State::Exited => None,
+        }
+    }
+
+    /// The incumbent this successor became, with the effects it had not handed out.
+    pub(crate) fn promote(&mut self) -> Option<Incumbent> {
+        match self.state {
+            State::Ready(promotion) => Some(Incumbent::promoted(
+                self.identity,
+                promotion,
+                mem::take(&mut self.effects),
+            )),
+            _ => None,
+        }
+    }
+
+    fn exit(&mut self, code: u8) -> State {
+        self.effects.push_back(Effect::Exit { code });
+        State::Exited
+    }
+
+    fn fail(&mut self, linked: bool, reason: String) -> State {
+        if linked {
+            self.effects
+                .push_back(Effect::Send(FromInstance::Failed { reason }));
+        }
+        self.exit(1)
+    }
+
+    /// Overlap: warm is ready. Exclusive: says so and waits for its turn.
+    fn warmed(&mut self, terms: Terms, claimed: Vec<String>) -> State {
+        match terms.mode {
+            Mode::Overlap => self.ready(terms, None, claimed),
+            Mode::Exclusive if terms.linked => {
+                self.effects.push_back(Effect::Send(FromInstance::Warmed));
+                State::Warm { terms, claimed }
+            }
+            // Nobody can tell it to activate and nobody else serves: the lease decides.
+            Mode::Exclusive => {
+                self.effects.push_back(Effect::Acquire);
+                State::Acquiring {
+                    terms,
+                    sealed: false,
+                    claimed,
+                }
+            }
+        }
+    }
+
+    fn ready(&mut self, terms: Terms, lease: Option<Epoch>, claimed: Vec<String>) -> State {
+        if terms.linked {
+            self.effects
+                .push_back(Effect::Send(FromInstance::Ready { claimed }));
+        } else {
+            self.effects.push_back(Effect::Reconnect);
+        }
+        State::Ready(Promotion {
+            lease,
+            linked: terms.linked,
+        })
+    }
+
+    fn greeting(&mut self, deadline: Moment, now: Moment, input: Input) -> State {
+        match input {
+            Input::Said(ToInstance::Welcome {
+                mode, incumbent, ..
+            }) => {
+                self.effects.push_back(Effect::Warm);
+                State::Warming {
+                    terms: Terms {
+                        mode,
+                        incumbent,
+                        linked: true,
+                    },
+                }
+            }
+            Input::Closed => self.exit(1),
+            Input::Terminate => self.exit(0),
+            Input::Failed { reason } => self.fail(true, reason),
+            Input::Tick if now >= deadline => self.exit(1),
+            Input::Tick
+            | Input::Said(_)
+            | Input::Connected
+            | Input::Warmed { .. }
+            | Input::LeaseAcquired { .. }
+            | Input::LeaseBusy
+            | Input::Activated
+            | Input::Drained { .. }
+            | Input::Sealed
+            | Input::SealFailed { .. }
+            | Input::Resumed
+            | Input::Retired { .. } => State::Greeting { deadline },
+        }
+    }
+
+    fn warming(&mut self, terms: Terms, input: Input) -> State {
+        match input {
+            Input::Warmed { claimed } => self.warmed(terms, claimed),
+            Input::Failed { reason } => self.fail(terms.linked, reason),
+            // Somebody serves: nobody asked us to, so do not (I5).
+            Input::Closed if terms.incumbent => self.exit(1),
+            Input::Closed => State::Warming {
+                terms: Terms {
+                    linked: false,
+                    ..terms
+                },
+            },
+            Input::Terminate => self.exit(0),
+            Input::Said(_)
+            | Input::Connected
+            | Input::LeaseAcquired { .. }
+            | Input::LeaseBusy
+            | Input::Activated
+            | Input::Drained { .. }
+            | Input::Sealed
+            | Input::SealFailed { .. }
+            | Input::Resumed
+            | Input::Retired { .. }
+            | Input::Tick => State::Warming { terms },
+        }
+    }
+
+    fn warm(&mut self, terms: Terms, claimed: Vec<String>, input: Input) -> State {
+        match input {
+            Input::Said(ToInstance::Activate { sealed, .. }) => {
+                self.effects.push_back(Effect::Acquire);
+                State::Acquiring {
+                    terms,
+                    sealed,
+                    claimed,
+                }
+            }
+            Input::Closed if terms.incumbent => self.exit(1),
+            Input::Closed => {
+                self.effects.push_back(Effect::Acquire);
+                let terms = Terms {
+                    linked: false,
+                    ..terms
+                };
+                State::Acquiring {
+                    terms,
+                    sealed: false,
+                    claimed,
+                }
+            }
+            Input::Failed { reason } => self.fail(terms.linked, reason),
+            Input::Terminate => self.exit(0),
+            Input::Said(_)
+            | Input::Connected
+            | Input::Warmed { .. }
+            | Input::LeaseAcquired { .. }
+            | Input::LeaseBusy
+            | Input::Activated
+            | Input::Drained { .. }
+            | Input::Sealed
+            | Input::SealFailed { .. }
+            | Input::Resumed
+            | Input::Retired { .. }
+            | Input::Tick => State::Warm { terms, claimed },
+        }
+    }
+
+    fn acquiring(
+        &mut self,
+        terms: Terms,
+        sealed: bool,
+        claimed: Vec<String>,
+        input: Input,
+    ) -> State {
+        match input {
+            Input::LeaseAcquired { epoch } => {
+                self.effects.push_back(Effect::Activate {
+                    lease: epoch,
+                    sealed,
+                });
+                State::Activating {
+                    terms,
+                    lease: epoch,
+                    claimed,
+                }
+            }
+            Input::LeaseBusy => {
+                self.fail(terms.linked, "the lease is held by another instance".into())
+            }
+            Input::Failed { reason } => self.fail(terms.linked, reason),
+            // It was told to activate: from here the lease decides, not the coordinator (I11).
+            Input::Closed => {
+                let terms = Terms {
+                    linked: false,
+                    ..terms
+                };
+                State::Acquiring {
+                    terms,
+                    sealed,
+                    claimed,
+                }
+            }
+            Input::Terminate => self.exit(0),
+            Input::Said(_)
+            | Input::Connected
+            | Input::Warmed { .. }
+            | Input::Activated
+            | Input::Drained { .. }
+            | Input::Sealed
+            | Input::SealFailed { .. }
+            | Input::Resumed
+            | Input::Retired { .. }
+            | Input::Tick => State::Acquiring {
+                terms,
+                sealed,
+                claimed,
+            },
+        }
+    }
+
+    fn activating(
+        &mut self,
+        terms: Terms,
+        lease: Epoch,
+        claimed: Vec<String>,
+        input: Input,
+    ) -> State {
+        match input {
+            Input::Activated => self.ready(terms, Some(lease), claimed),
+            Input::Failed { reason } => self.fail(terms.linked, reason),
+            Input::Closed => {
+                let terms = Terms {
+                    linked: false,
+                    ..terms
+                };
+                State::Activating {
+                    terms,
+                    lease,
+                    claimed,
+                }
+            }
+            Input::Terminate => self.exit(0),
+            Input::Said(_)
+            | Input::Connected
+            | Input::Warmed { .. }
+            | Input::LeaseAcquired { .. }
+            | Input::LeaseBusy
+            | Input::Drained { .. }
+            | Input::Sealed
+            | Input::SealFailed { .. }
+            | Input::Resumed
+            | Input::Retired { .. }
+            | Input::Tick => State::Activating {
+                terms,
+                lease,
+                claimed,
+            },
+        }
+    }
+}
+
+impl Machine for Successor {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Moment, input: Input) {
+        self.state = match mem::replace(&mut self.state, State::Exited) {
+            State::Greeting { deadline } => self.greeting(deadline, now, input),
+            State::Warming { terms } => self.warming(terms, input),
+            State::Warm { terms, claimed } => self.warm(terms, claimed, input),
+            State::Acquiring {
+                terms,
+                sealed,
+                claimed,
+            } => self.acquiring(terms, sealed, claimed, input),
+            State::Activating {
+                terms,
+                lease,
+                claimed,
+            } => self.activating(terms, lease, claimed, input),
+            State::Ready(promotion) => State::Ready(promotion),
+            State::Exited => State::Exited,
+        };
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        match self.state {
+            State::Greeting { deadline } => Some(deadline),
+            State::Warming { .. }
+            | State::Warm { .. }
+            | State::Acquiring { .. }
+            | State::Activating { .. }
+            | State::Ready(_)
+            | State::Exited => None,
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! Descriptors a parent left open for us: the `LISTEN_FDS` block of systemd (sd_listen_fds(3))
 //! and single descriptors named by a variable.
+//!
+//! They are adopted by name (I8) and never shut down, so that a listener outlives whoever serves
+//! it (I4).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

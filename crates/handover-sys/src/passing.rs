@@ -1,4 +1,7 @@
 //! Passing descriptors over a Unix socket (`SCM_RIGHTS`, unix(7)).
+//!
+//! Every descriptor that arrives is owned at once; a message that is refused closes all of its
+//! descriptors (I8).
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;

@@ -63,6 +63,17 @@ fn ipv4_through_a_dual_stack_listener_in_both_spellings() {
 }
 
 #[test]
+fn the_two_ends_may_be_spelled_differently() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let local = client.local_addr().unwrap();
+    let mapped = IpAddr::from(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+    let remote = SocketAddr::from((mapped, client.peer_addr().unwrap().port()));
+    assert_eq!(accepted_inode(local, remote).unwrap(), Some(inode(&server)));
+}
+
+#[test]
 fn of_two_processes_with_one_listener_the_one_that_accepted_is_found() {
     let (input, _keep) = pipe();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
 //! The block of descriptors a parent leaves, taken by a real child: this very program, started
-//! again in one of the roles below.
+//! again in one of the roles below. Adopted by name (I8).
 
 mod world;
 

@@ -1,4 +1,4 @@
-//! Every refused message leaves the descriptors of the process as they were.
+//! I8: every refused message leaves the descriptors of the process as they were.
 
 mod world;
 

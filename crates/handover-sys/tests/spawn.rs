@@ -236,7 +236,8 @@ fn the_program_is_found_from_here_and_starts_there() {
     let directory = tempfile::tempdir().unwrap();
     let here = std::env::current_dir().unwrap();
     let up: PathBuf = here.components().skip(1).map(|_| Path::new("..")).collect();
-    let relative = up.join("bin/pwd");
+    // Only here is there a `src` to begin with.
+    let relative = Path::new("src/..").join(up).join("bin/pwd");
     let (_, _, text) = run(Spawn::path(relative)
         .args(["-P"])
         .current_dir(directory.path()));

@@ -55,7 +55,7 @@ pub(super) struct Orders {
     pub(super) map_length: usize,
     /// The first number above every target.
     pub(super) first_free: c_int,
-    /// Room for [`PID_DIGITS`] digits and a NUL after `LISTEN_PID=`, or null.
+    /// [`PID_DIGITS`] zeroes and one more, behind `LISTEN_PID=`; or null.
     pub(super) listen_pid: *mut u8,
     pub(super) process_group: bool,
     /// Set by the child: the stage that failed, and `errno`.
@@ -210,10 +210,10 @@ fn lift(fd: c_int, first_free: c_int) -> Result<c_int, c_int> {
     }
 }
 
-/// Writes our pid in decimal and a NUL.
+/// Writes our pid in decimal; the zeroes behind it close the string.
 ///
 /// # Safety
-/// `slot` must have room for [`PID_DIGITS`] digits and a NUL.
+/// `slot` must hold [`PID_DIGITS`] zeroes and one more.
 unsafe fn write_pid(slot: *mut u8) {
     // The kernel's answer, not one the C library could remember from the parent.
     // SAFETY: no arguments.
@@ -226,7 +226,6 @@ unsafe fn write_pid(slot: *mut u8) {
     }
     // SAFETY: a u32 has at most 10 digits, so every write is inside the slot.
     unsafe {
-        slot.add(digits).write(0);
         while digits > 0 {
             digits -= 1;
             slot.add(digits).write(b'0' + (rest % 10) as u8);

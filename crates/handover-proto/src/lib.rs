@@ -17,9 +17,12 @@
 
 extern crate alloc;
 
+pub mod coordinator;
 pub mod event;
+pub mod frame;
 pub mod identity;
 pub mod instance;
+pub mod journal;
 pub mod manifest;
 pub mod message;
 pub mod moment;

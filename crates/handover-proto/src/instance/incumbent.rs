@@ -369,6 +369,9 @@ impl Incumbent {
         match input {
             Input::Resumed => {
                 self.send(FromInstance::Resumed { id });
+                if !self.linked {
+                    self.push(Effect::Reconnect);
+                }
                 State::Serving { lease }
             }
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
@@ -417,20 +420,20 @@ impl Incumbent {
         self.exit()
     }
 
-    /// What the state of the channel means in every state alike.
+    /// A channel broke: whoever serves looks for a new coordinator; the others settle first.
     fn note_link(&mut self, input: &Input) {
-        let role = Role::Incumbent;
         match input {
             Input::Closed if self.linked => {
                 self.linked = false;
-                if !matches!(self.state, State::Retiring { .. } | State::Exited) {
+                if self.serves() {
                     self.push(Effect::Reconnect);
                 }
             }
-            Input::Connected if !self.linked && self.state != State::Exited => {
+            // Only an instance that serves may be found by a new coordinator.
+            Input::Connected if self.serves() && !self.linked => {
                 self.linked = true;
                 let lease = self.may_write();
-                self.push(Effect::Send(self.identity.hello(role, lease)));
+                self.push(Effect::Send(self.identity.hello(Role::Incumbent, lease)));
             }
             _ => {}
         }

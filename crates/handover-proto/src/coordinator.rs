@@ -1,0 +1,553 @@
+//! Whoever decides: the supervisor's machine.
+//!
+//! One state at a time, each owning what is valid in it; leavers (instances on their way out) are
+//! beside the state, since any number of them may drain while the next attempt runs.
+//!
+//! The driver's part of the contract: effects are executed strictly in order; `Spawn` is answered
+//! by `Spawned` or `SpawnFailed` before any other input; a `Record` that fails is answered by
+//! `RecordFailed` before the next effect.
+
+mod core;
+mod exclusive;
+mod leaving;
+mod probation;
+mod recovering;
+mod rollback;
+mod serving;
+mod stopping;
+mod vacant;
+mod warming;
+
+use ::core::time::Duration;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::event::{EventKind, Readiness};
+use crate::identity::{CandidateId, Generation, HandoverId, InstanceId, InstancePid, RequestId};
+use crate::journal::{Record, Recorded, Recovery};
+use crate::message::{FromInstance, ToInstance};
+use crate::moment::{Machine, Moment};
+use crate::outcome::{Exit, Outcome};
+use crate::phase::Phase;
+use crate::settings::{Settings, Stop, WhenBusy};
+
+use self::core::Core;
+use self::exclusive::Handing;
+use self::probation::Probation;
+use self::recovering::Recovering;
+use self::rollback::{Aborting, Resuming};
+use self::serving::Serving;
+use self::vacant::Vacant;
+use self::warming::Warming;
+
+/// What can happen to a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Somebody wants this candidate to serve.
+    Upgrade {
+        /// Whom to answer, if anybody waits.
+        request: Option<RequestId>,
+        /// What to run.
+        candidate: CandidateId,
+        /// What if an attempt runs.
+        when_busy: WhenBusy,
+    },
+    /// Somebody wants the running attempt abandoned.
+    Cancel,
+    /// Somebody wants the service stopped.
+    Stop {
+        /// How.
+        how: Stop,
+    },
+    /// The process runs.
+    Spawned {
+        /// Which.
+        instance: InstanceId,
+        /// Its process id.
+        pid: InstancePid,
+    },
+    /// There is no process.
+    SpawnFailed {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// The last `Record` is not on disk.
+    RecordFailed {
+        /// Why.
+        reason: String,
+    },
+    /// A native instance said something.
+    Said {
+        /// Which.
+        instance: InstanceId,
+        /// What.
+        message: FromInstance,
+    },
+    /// A native instance's channel broke.
+    Closed {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance that does not speak the protocol was found ready.
+    BecameReady {
+        /// Which.
+        instance: InstanceId,
+        /// How it was found out.
+        how: Readiness,
+    },
+    /// An instance asks for more time (`EXTEND_TIMEOUT_USEC=`).
+    Extend {
+        /// Which.
+        instance: InstanceId,
+        /// From now.
+        by: Duration,
+    },
+    /// A process ended.
+    Exited {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// A signal to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// SIGTERM, or the program's own stop signal.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What a coordinator wants done, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Make this the last record of the journal.
+    Record(Record),
+    /// Start a process.
+    Spawn {
+        /// Its number.
+        instance: InstanceId,
+        /// What to run.
+        candidate: CandidateId,
+    },
+    /// Say this to a native instance.
+    Send {
+        /// To whom.
+        to: InstanceId,
+        /// What.
+        message: ToInstance,
+    },
+    /// Signal a process.
+    Signal {
+        /// Which.
+        to: InstanceId,
+        /// How.
+        signal: Signal,
+    },
+    /// Tell everybody.
+    Report(EventKind),
+    /// Answer a request.
+    Finish {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        outcome: Outcome,
+    },
+    /// The coordinator is done. Code 0 when stopped, 13 when nobody serves.
+    Exit {
+        /// The process's exit code.
+        code: u8,
+    },
+}
+
+impl Input {
+    /// The input's name, for state tables.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Upgrade {
+                when_busy: WhenBusy::Queue,
+                ..
+            } => "upgrade",
+            Self::Upgrade {
+                when_busy: WhenBusy::Supersede,
+                ..
+            } => "upgrade, supersede",
+            Self::Upgrade {
+                when_busy: WhenBusy::Fail,
+                ..
+            } => "upgrade, fail if busy",
+            Self::Cancel => "cancel",
+            Self::Stop { .. } => "stop",
+            Self::Spawned { .. } => "(spawned)",
+            Self::SpawnFailed { .. } => "(spawn failed)",
+            Self::RecordFailed { .. } => "(record failed)",
+            Self::Said { message, .. } => message.name(),
+            Self::Closed { .. } => "(closed)",
+            Self::BecameReady { .. } => "(became ready)",
+            Self::Extend { .. } => "(extend)",
+            Self::Exited { .. } => "(exited)",
+            Self::Tick => "(deadline)",
+        }
+    }
+
+    /// The instance the input is about.
+    #[must_use]
+    pub const fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::Spawned { instance, .. }
+            | Self::SpawnFailed { instance, .. }
+            | Self::Said { instance, .. }
+            | Self::Closed { instance }
+            | Self::BecameReady { instance, .. }
+            | Self::Extend { instance, .. }
+            | Self::Exited { instance, .. } => Some(*instance),
+            Self::Upgrade { .. }
+            | Self::Cancel
+            | Self::Stop { .. }
+            | Self::RecordFailed { .. }
+            | Self::Tick => None,
+        }
+    }
+}
+
+impl Effect {
+    /// The effect's name, for state tables.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Record(_) => "record",
+            Self::Spawn { .. } => "spawn",
+            Self::Send { message, .. } => message.name(),
+            Self::Signal {
+                signal: Signal::Term,
+                ..
+            } => "terminate",
+            Self::Signal {
+                signal: Signal::Kill,
+                ..
+            } => "kill",
+            Self::Report(kind) => kind.name(),
+            Self::Finish { .. } => "answer",
+            Self::Exit { .. } => "exit",
+        }
+    }
+}
+
+/// The state of an instance's native channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// It has not greeted; it may be a program that knows nothing of us.
+    Silent,
+    /// It greeted.
+    Open,
+    /// It greeted and the channel broke.
+    Broken,
+}
+
+/// A process a coordinator is responsible for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its number.
+    pub instance: InstanceId,
+    /// What it runs.
+    pub candidate: CandidateId,
+    /// Its process id, once spawned.
+    pub pid: Option<InstancePid>,
+    /// Its native channel.
+    pub link: Link,
+}
+
+impl Member {
+    fn recorded(self) -> Recorded {
+        Recorded {
+            instance: self.instance,
+            candidate: self.candidate,
+            pid: self.pid,
+        }
+    }
+
+    fn found(recorded: Recorded) -> Self {
+        Self {
+            instance: recorded.instance,
+            candidate: recorded.candidate,
+            pid: recorded.pid,
+            link: Link::Silent,
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Attempt {
+    id: HandoverId,
+    request: Option<RequestId>,
+    started: Moment,
+    /// Since when nobody may write; exclusive mode only.
+    dark_since: Option<Moment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Recovering(Recovering),
+    Vacant(Vacant),
+    Serving(Serving),
+    Warming(Warming),
+    Handing(Handing),
+    Aborting(Aborting),
+    Resuming(Resuming),
+    Probation(Probation),
+    Stopping,
+    Stopped,
+}
+
+/// The coordinator of one service, for as long as its supervisor lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Coordinator {
+    core: Core,
+    state: State,
+}
+
+impl Coordinator {
+    /// A coordinator of a service that has never run; starts `candidate` at once.
+    /// `incarnation` makes its attempts distinct from those of any earlier coordinator.
+    #[must_use]
+    pub fn new(now: Moment, settings: Settings, incarnation: u32, candidate: CandidateId) -> Self {
+        let mut core = Core::new(settings, incarnation, candidate);
+        let state = core.begin(now, candidate, None, None);
+        Self { core, state }
+    }
+
+    /// A coordinator that goes on from what another one left behind.
+    #[must_use]
+    pub fn recovered(now: Moment, settings: Settings, incarnation: u32, found: Recovery) -> Self {
+        let mut core = Core::new(settings, incarnation, found.current);
+        core.restore(&found);
+        let state = recovering::settle(&mut core, now, found);
+        Self { core, state }
+    }
+
+    /// The state's name, for state tables.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        match &self.state {
+            State::Recovering(_) => "Recovering",
+            State::Vacant(_) => "Vacant",
+            State::Serving(_) => "Serving",
+            State::Warming(_) => "Warming",
+            State::Handing(handing) => handing.name(),
+            State::Aborting(_) => "Aborting",
+            State::Resuming(_) => "Resuming",
+            State::Probation(_) => "Probation",
+            State::Stopping => "Stopping",
+            State::Stopped => "Stopped",
+        }
+    }
+
+    /// Where the running attempt stands, or that none runs.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::Recovering(_) | State::Resuming(_) => Phase::Resume,
+            State::Vacant(_) => Phase::Vacant,
+            State::Serving(_) => Phase::Serving,
+            State::Warming(_) => Phase::Warm,
+            State::Handing(handing) => handing.phase(),
+            State::Aborting(_) => Phase::Abort,
+            State::Probation(_) => Phase::Probation,
+            State::Stopping | State::Stopped => Phase::Stop,
+        }
+    }
+
+    /// The instance that serves, as far as the coordinator knows.
+    #[must_use]
+    pub fn incumbent(&self) -> Option<Member> {
+        match &self.state {
+            State::Serving(state) => Some(state.incumbent),
+            State::Warming(state) => state.incumbent,
+            State::Handing(state) => state.incumbent,
+            State::Aborting(state) => state.incumbent,
+            State::Resuming(state) => Some(state.incumbent),
+            State::Probation(state) => Some(state.incumbent),
+            State::Recovering(_) | State::Vacant(_) | State::Stopping | State::Stopped => None,
+        }
+    }
+
+    /// The instance that will serve, if an attempt runs.
+    #[must_use]
+    pub fn successor(&self) -> Option<Member> {
+        match &self.state {
+            State::Warming(state) => Some(state.successor),
+            State::Handing(state) => Some(state.successor),
+            State::Aborting(state) => Some(state.successor),
+            State::Recovering(_)
+            | State::Vacant(_)
+            | State::Serving(_)
+            | State::Resuming(_)
+            | State::Probation(_)
+            | State::Stopping
+            | State::Stopped => None,
+        }
+    }
+
+    /// The parked instance, and those on their way out, oldest first.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<Member> {
+        let mut members: Vec<Member> = self.core.leaving.members().collect();
+        if let State::Probation(state) = &self.state {
+            members.push(state.parked);
+        }
+        members
+    }
+
+    /// The running attempt and when it began.
+    #[must_use]
+    pub fn attempt(&self) -> Option<(HandoverId, Moment)> {
+        let attempt = match &self.state {
+            State::Warming(state) => Some(state.attempt),
+            State::Handing(state) => Some(state.attempt),
+            State::Aborting(state) => Some(state.attempt),
+            State::Resuming(state) => state.attempt,
+            State::Recovering(_)
+            | State::Vacant(_)
+            | State::Serving(_)
+            | State::Probation(_)
+            | State::Stopping
+            | State::Stopped => None,
+        };
+        attempt.map(|attempt| (attempt.id, attempt.started))
+    }
+
+    /// How many instances have been committed.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.core.generation
+    }
+
+    /// What the incumbent runs, or what is started next.
+    #[must_use]
+    pub fn current(&self) -> CandidateId {
+        self.core.current
+    }
+
+    /// What ran before, if anything.
+    #[must_use]
+    pub fn previous(&self) -> Option<CandidateId> {
+        self.core.previous
+    }
+
+    /// Whether a request waits.
+    #[must_use]
+    pub fn queued(&self) -> bool {
+        self.core.queued.is_some()
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped)
+    }
+
+    fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        let of_state: Vec<&mut Member> = match &mut self.state {
+            State::Recovering(state) => state.candidates.iter_mut().collect(),
+            State::Serving(state) => Vec::from([&mut state.incumbent]),
+            State::Warming(Warming {
+                successor,
+                incumbent,
+                ..
+            })
+            | State::Handing(Handing {
+                successor,
+                incumbent,
+                ..
+            })
+            | State::Aborting(Aborting {
+                successor,
+                incumbent,
+                ..
+            }) => incumbent.iter_mut().chain([successor]).collect(),
+            State::Resuming(state) => Vec::from([&mut state.incumbent]),
+            State::Probation(state) => Vec::from([&mut state.incumbent, &mut state.parked]),
+            State::Vacant(_) | State::Stopping | State::Stopped => Vec::new(),
+        };
+        of_state.into_iter().chain(self.core.leaving.members_mut())
+    }
+
+    /// Keeps the channel's state; the same in every state of the machine.
+    fn note_link(&mut self, input: &Input) {
+        let (instance, link) = match input {
+            Input::Said {
+                instance,
+                message: FromInstance::Hello { .. },
+            } => (*instance, Link::Open),
+            Input::Closed { instance } => (*instance, Link::Broken),
+            _ => return,
+        };
+        if let Some(member) = self
+            .members_mut()
+            .find(|member| member.instance == instance)
+        {
+            member.link = link;
+        }
+    }
+}
+
+impl Machine for Coordinator {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Moment, input: Input) {
+        self.note_link(&input);
+        let Self { core, state } = self;
+        if core.leaving.owns(&input) {
+            core.leaver(&input);
+            if matches!(state, State::Stopping) && core.leaving.is_empty() {
+                *state = stopping::stopped(core);
+            }
+            return;
+        }
+        if matches!(input, Input::Tick) {
+            core.leavers_tick(now);
+        }
+        let before = ::core::mem::replace(state, State::Stopped);
+        *state = match before {
+            State::Recovering(state) => state.handle(core, now, input),
+            State::Vacant(state) => state.handle(core, now, input),
+            State::Serving(state) => state.handle(core, now, input),
+            State::Warming(state) => state.handle(core, now, input),
+            State::Handing(state) => state.handle(core, now, input),
+            State::Aborting(state) => state.handle(core, now, input),
+            State::Resuming(state) => state.handle(core, now, input),
+            State::Probation(state) => state.handle(core, now, input),
+            State::Stopping => stopping::stopping(core, now, input),
+            State::Stopped => State::Stopped,
+        };
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.core.effects.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        let of_state = match &self.state {
+            State::Recovering(state) => Some(state.deadline),
+            State::Vacant(state) => Some(state.restart_at),
+            State::Warming(state) => Some(state.deadline),
+            State::Handing(state) => Some(state.deadline(&self.core.settings)),
+            State::Resuming(state) => state.deadline,
+            State::Probation(state) => Some(state.deadline),
+            State::Serving(_) | State::Aborting(_) | State::Stopping | State::Stopped => None,
+        };
+        of_state
+            .into_iter()
+            .chain(self.core.leaving.next_deadline())
+            .min()
+    }
+}

@@ -1,0 +1,259 @@
+//! Instances on their way out: asked, then killed, then gone. Any number at a time.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::core::Core;
+use super::{Effect, Input, Link, Member, Signal};
+use crate::event::EventKind;
+use crate::message::{FromInstance, ToInstance};
+use crate::moment::Moment;
+use crate::settings::{Settings, Stop};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// In the journal; not told yet.
+    Named,
+    /// Told to go; killed at `deadline`.
+    Asked { deadline: Moment },
+    /// SIGKILL is on its way; the kernel does the rest.
+    Killed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Leaver {
+    member: Member,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Leaving(Vec<Leaver>);
+
+impl Leaving {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+        self.0.iter().map(|leaver| leaver.member)
+    }
+
+    pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.0.iter_mut().map(|leaver| &mut leaver.member)
+    }
+
+    pub(super) fn owns(&self, input: &Input) -> bool {
+        input
+            .instance()
+            .is_some_and(|instance| self.position(instance).is_some())
+    }
+
+    fn position(&self, instance: crate::identity::InstanceId) -> Option<usize> {
+        self.0
+            .iter()
+            .position(|leaver| leaver.member.instance == instance)
+    }
+
+    /// Lists a member that is about to be told to go, so that the record before the act names it.
+    pub(super) fn expect(&mut self, member: Member) {
+        if self.position(member.instance).is_none() {
+            self.0.push(Leaver {
+                member,
+                stage: Stage::Named,
+            });
+        }
+    }
+
+    fn set(&mut self, member: Member, stage: Stage) {
+        self.expect(member);
+        if let Some(leaver) = self
+            .0
+            .iter_mut()
+            .find(|l| l.member.instance == member.instance)
+        {
+            leaver.stage = stage;
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        self.0
+            .iter()
+            .filter_map(|leaver| match leaver.stage {
+                Stage::Asked { deadline } => Some(deadline),
+                Stage::Named | Stage::Killed => None,
+            })
+            .min()
+    }
+
+    /// Tells everyone that has not been told as firmly to go as `how` says.
+    pub(super) fn stop_all(
+        &mut self,
+        now: Moment,
+        how: Stop,
+        settings: &Settings,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        for leaver in &mut self.0 {
+            match (leaver.stage, how) {
+                (Stage::Killed, _) | (Stage::Asked { .. }, Stop::Drain) => {}
+                _ => leaver.tell(now, how, settings, effects),
+            }
+        }
+    }
+}
+
+impl Leaver {
+    fn tell(
+        &mut self,
+        now: Moment,
+        how: Stop,
+        settings: &Settings,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        let to = self.member.instance;
+        let ladder = settings.ladder;
+        self.stage = match how {
+            Stop::Drain if self.member.link == Link::Open => {
+                effects.push_back(Effect::Send {
+                    to,
+                    message: ToInstance::Retire { ladder },
+                });
+                Stage::Asked {
+                    deadline: now + ladder.total() + settings.kill_after,
+                }
+            }
+            Stop::Drain => {
+                effects.push_back(Effect::Signal {
+                    to,
+                    signal: Signal::Term,
+                });
+                Stage::Asked {
+                    deadline: now + ladder.total() + settings.kill_after,
+                }
+            }
+            Stop::Fast => {
+                effects.push_back(Effect::Signal {
+                    to,
+                    signal: Signal::Term,
+                });
+                Stage::Asked {
+                    deadline: now + settings.kill_after,
+                }
+            }
+            Stop::Now => {
+                effects.push_back(Effect::Signal {
+                    to,
+                    signal: Signal::Kill,
+                });
+                Stage::Killed
+            }
+        };
+    }
+}
+
+impl Core {
+    /// Tells an instance to drain and go.
+    pub(super) fn retire(&mut self, now: Moment, member: Member) {
+        self.dismiss(now, member, Stop::Drain);
+        self.report(EventKind::InstanceRetiring {
+            instance: member.instance,
+        });
+    }
+
+    /// Tells an instance to go, as firmly as `how` says.
+    pub(super) fn dismiss(&mut self, now: Moment, member: Member, how: Stop) {
+        self.leaving.set(member, Stage::Named);
+        let settings = self.settings;
+        if let Some(leaver) = self
+            .leaving
+            .0
+            .iter_mut()
+            .find(|l| l.member.instance == member.instance)
+        {
+            leaver.tell(now, how, &settings, &mut self.effects);
+        }
+    }
+
+    /// What a leaver did.
+    pub(super) fn leaver(&mut self, input: &Input) {
+        let Some(at) = input
+            .instance()
+            .and_then(|instance| self.leaving.position(instance))
+        else {
+            return;
+        };
+        let member = self.leaving.0[at].member;
+        let instance = member.instance;
+        match input {
+            Input::Exited { exit, .. } => {
+                self.leaving.0.remove(at);
+                self.report(EventKind::InstanceExited {
+                    instance,
+                    exit: *exit,
+                    expected: true,
+                    last_words: Vec::new(),
+                });
+            }
+            Input::Said { message, .. } => match message {
+                // It was told before its channel broke, or by signal; tell it again.
+                FromInstance::Hello { .. } => {
+                    self.welcome(member, true);
+                    let ladder = self.settings.ladder;
+                    self.send(member, ToInstance::Retire { ladder });
+                }
+                FromInstance::Retired { report } => {
+                    self.report(EventKind::InstanceDrained {
+                        instance,
+                        report: *report,
+                    });
+                }
+                FromInstance::Status { text } => {
+                    self.report(EventKind::InstanceStatus {
+                        instance,
+                        text: text.clone(),
+                    });
+                }
+                FromInstance::Warmed
+                | FromInstance::Ready { .. }
+                | FromInstance::Drained { .. }
+                | FromInstance::SealProgress { .. }
+                | FromInstance::Sealed { .. }
+                | FromInstance::SealFailed { .. }
+                | FromInstance::Resumed { .. }
+                | FromInstance::Failed { .. }
+                | FromInstance::Extend { .. }
+                | FromInstance::Connections { .. } => {}
+            },
+            Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Closed { .. }
+            | Input::BecameReady { .. }
+            | Input::Extend { .. }
+            | Input::Upgrade { .. }
+            | Input::Cancel
+            | Input::Stop { .. }
+            | Input::RecordFailed { .. }
+            | Input::Tick => {}
+        }
+    }
+
+    /// Kills the leavers whose time is over.
+    pub(super) fn leavers_tick(&mut self, now: Moment) {
+        for leaver in &mut self.leaving.0 {
+            let Stage::Asked { deadline } = leaver.stage else {
+                continue;
+            };
+            if now >= deadline {
+                let instance = leaver.member.instance;
+                let signal = Signal::Kill;
+                self.effects.push_back(Effect::Signal {
+                    to: instance,
+                    signal,
+                });
+                self.effects
+                    .push_back(Effect::Report(EventKind::InstanceKilled { instance }));
+                leaver.stage = Stage::Killed;
+            }
+        }
+    }
+}

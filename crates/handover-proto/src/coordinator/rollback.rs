@@ -1,0 +1,206 @@
+//! The way back: the successor's end is awaited, then the incumbent takes back.
+
+use super::core::Core;
+use super::{Attempt, Input, Link, Member, Signal, State, stopping};
+use crate::event::EventKind;
+use crate::message::{FromInstance, ToInstance};
+use crate::moment::Moment;
+use crate::outcome::Cause;
+use crate::phase::Phase;
+use crate::settings::Stop;
+
+/// The successor is being killed; it may hold the lease until it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Aborting {
+    pub(super) attempt: Attempt,
+    pub(super) successor: Member,
+    pub(super) incumbent: Option<Member>,
+    pub(super) cause: Cause,
+}
+
+/// The incumbent takes back what it gave up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Resuming {
+    /// Absent when an instance takes back after a probation that failed.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) id: crate::identity::HandoverId,
+    pub(super) incumbent: Member,
+    cause: Cause,
+    /// Absent once the incumbent is being killed for not coming back.
+    pub(super) deadline: Option<Moment>,
+}
+
+pub(super) fn abort(core: &mut Core, aborting: Aborting) -> State {
+    core.enter(
+        Phase::Abort,
+        &aborting.attempt,
+        aborting.incumbent,
+        aborting.successor,
+    );
+    core.signal(aborting.successor, Signal::Kill);
+    State::Aborting(aborting)
+}
+
+pub(super) fn resume(
+    core: &mut Core,
+    now: Moment,
+    attempt: Attempt,
+    incumbent: Member,
+    cause: Cause,
+) -> State {
+    core.record(Phase::Resume, Some(attempt.id), Some(incumbent), None, None);
+    core.report(EventKind::PhaseEntered {
+        id: attempt.id,
+        phase: Phase::Resume,
+    });
+    if incumbent.link != Link::Open {
+        // Without a channel it resumes by itself.
+        return core.rolled_back(now, &attempt, incumbent, cause);
+    }
+    core.send(incumbent, ToInstance::Resume { id: attempt.id });
+    let deadline = Some(now + core.settings.resume);
+    State::Resuming(Resuming {
+        attempt: Some(attempt),
+        id: attempt.id,
+        incumbent,
+        cause,
+        deadline,
+    })
+}
+
+/// A parked instance takes back after the new one failed in probation.
+pub(super) fn take_back(
+    core: &mut Core,
+    now: Moment,
+    id: crate::identity::HandoverId,
+    incumbent: Member,
+    cause: Cause,
+) -> State {
+    core.record(Phase::Resume, Some(id), Some(incumbent), None, None);
+    core.send(incumbent, ToInstance::Resume { id });
+    let deadline = Some(now + core.settings.resume);
+    State::Resuming(Resuming {
+        attempt: None,
+        id,
+        incumbent,
+        cause,
+        deadline,
+    })
+}
+
+impl Aborting {
+    pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
+        let incumbent = self.incumbent.map(|incumbent| incumbent.instance);
+        match input {
+            Input::Exited { instance, exit } if instance == self.successor.instance => {
+                core.crashed(instance, exit);
+                match self.incumbent {
+                    Some(incumbent) => resume(core, now, self.attempt, incumbent, self.cause),
+                    None => core.lost(now, self.cause, Some(&self.attempt)),
+                }
+            }
+            Input::Exited { instance, exit } if Some(instance) == incumbent => {
+                core.crashed(instance, exit);
+                State::Aborting(Self {
+                    incumbent: None,
+                    ..self
+                })
+            }
+            Input::Upgrade {
+                request,
+                candidate,
+                when_busy,
+            } => {
+                core.busy(Phase::Abort, request, candidate, when_busy);
+                State::Aborting(self)
+            }
+            Input::Stop { how } => {
+                let members = self.incumbent.into_iter().chain([self.successor]);
+                stopping::interrupt(core, now, how.max(Stop::Fast), &self.attempt, members)
+            }
+            Input::RecordFailed { reason } => {
+                core.unrecorded(&reason);
+                State::Aborting(self)
+            }
+            Input::Cancel
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Said { .. }
+            | Input::Closed { .. }
+            | Input::BecameReady { .. }
+            | Input::Extend { .. }
+            | Input::Exited { .. }
+            | Input::Tick => State::Aborting(self),
+        }
+    }
+}
+
+impl Resuming {
+    pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
+        let resuming = self.incumbent.instance;
+        match input {
+            Input::Said {
+                instance,
+                message: FromInstance::Resumed { id },
+            } if instance == resuming && id == self.id => self.resumed(core, now),
+            // It resumes by itself when its channel is gone.
+            Input::Closed { instance } if instance == resuming => self.resumed(core, now),
+            Input::Extend { instance, by } if instance == resuming => {
+                let deadline = self.deadline.map(|deadline| deadline.max(now + by));
+                State::Resuming(Self { deadline, ..self })
+            }
+            Input::Exited { instance, exit } if instance == resuming => {
+                core.crashed(instance, exit);
+                core.lost(now, Cause::Crashed { exit }, self.attempt.as_ref())
+            }
+            Input::Tick if self.deadline.is_some_and(|deadline| now >= deadline) => {
+                core.signal(self.incumbent, Signal::Kill);
+                core.report(EventKind::InstanceKilled { instance: resuming });
+                State::Resuming(Self {
+                    deadline: None,
+                    ..self
+                })
+            }
+            Input::Upgrade {
+                request,
+                candidate,
+                when_busy,
+            } => {
+                core.busy(Phase::Resume, request, candidate, when_busy);
+                State::Resuming(self)
+            }
+            Input::Stop { how } => match self.attempt {
+                Some(attempt) => stopping::interrupt(core, now, how, &attempt, [self.incumbent]),
+                None => stopping::begin(core, now, how, [self.incumbent]),
+            },
+            Input::RecordFailed { reason } => {
+                core.unrecorded(&reason);
+                State::Resuming(self)
+            }
+            Input::Cancel
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Said { .. }
+            | Input::Closed { .. }
+            | Input::BecameReady { .. }
+            | Input::Extend { .. }
+            | Input::Exited { .. }
+            | Input::Tick => State::Resuming(self),
+        }
+    }
+
+    fn resumed(self, core: &mut Core, now: Moment) -> State {
+        match self.attempt {
+            Some(attempt) => core.rolled_back(now, &attempt, self.incumbent, self.cause),
+            None => {
+                let instance = self.incumbent.instance;
+                core.record(Phase::Serving, None, Some(self.incumbent), None, None);
+                core.report(EventKind::TakenBack {
+                    instance,
+                    cause: self.cause,
+                });
+                core.serve(now, self.incumbent)
+            }
+        }
+    }
+}

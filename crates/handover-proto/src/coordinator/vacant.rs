@@ -1,0 +1,40 @@
+//! Nobody serves; a start is due. The listeners stay open, so that clients wait in the backlog.
+
+use super::core::Core;
+use super::{Input, State, stopping};
+use crate::moment::Moment;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Vacant {
+    pub(super) restart_at: Moment,
+}
+
+impl Vacant {
+    pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
+        match input {
+            Input::Upgrade {
+                request,
+                candidate,
+                when_busy: _,
+            } => core.begin(now, candidate, request, None),
+            Input::Tick if now >= self.restart_at => {
+                let candidate = core.current;
+                core.begin(now, candidate, None, None)
+            }
+            Input::Stop { how } => stopping::begin(core, now, how, []),
+            Input::RecordFailed { reason } => {
+                core.unrecorded(&reason);
+                State::Vacant(self)
+            }
+            Input::Tick
+            | Input::Cancel
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Said { .. }
+            | Input::Closed { .. }
+            | Input::BecameReady { .. }
+            | Input::Extend { .. }
+            | Input::Exited { .. } => State::Vacant(self),
+        }
+    }
+}

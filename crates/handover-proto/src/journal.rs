@@ -1,0 +1,205 @@
+//! What a coordinator records before it acts (I7), and what a new one makes of it.
+//!
+//! A record is advice, not truth: recovery decides from the record *and* from who is alive and
+//! who holds the lease. It is total: every phase, every observation, one answer.
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{CandidateId, Generation, HandoverId, InstanceId, InstancePid};
+use crate::phase::{Mode, Phase};
+
+/// A process as it is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its number.
+    pub instance: InstanceId,
+    /// What it runs.
+    pub candidate: CandidateId,
+    /// Its process id; absent in a record written before the spawn.
+    pub pid: Option<InstancePid>,
+}
+
+/// One record: the whole situation, so that the last one suffices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Overlap or exclusive.
+    pub mode: Mode,
+    /// What is about to happen.
+    pub phase: Phase,
+    /// The running attempt.
+    pub handover: Option<HandoverId>,
+    /// Who serves, or served last.
+    pub incumbent: Option<Recorded>,
+    /// Who will.
+    pub successor: Option<Recorded>,
+    /// Who is on its way out. In probation the parked instance is the last of them.
+    pub leaving: Vec<Recorded>,
+    /// Instances committed so far.
+    pub generation: Generation,
+    /// The last instance number given out.
+    pub last_instance: InstanceId,
+    /// What the incumbent runs.
+    pub current: CandidateId,
+    /// What ran before.
+    pub previous: Option<CandidateId>,
+}
+
+/// What a new coordinator sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Observation {
+    /// Instances of this service that are alive, with their process ids.
+    pub alive: Vec<(InstanceId, InstancePid)>,
+}
+
+impl Observation {
+    fn find(&self, recorded: Option<Recorded>) -> Option<Recorded> {
+        let recorded = recorded?;
+        let (_, pid) = self
+            .alive
+            .iter()
+            .find(|(instance, _)| *instance == recorded.instance)?;
+        Some(Recorded {
+            pid: Some(*pid),
+            ..recorded
+        })
+    }
+}
+
+/// Who serves, as far as record and observation tell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Stance {
+    /// This one.
+    Serve(Recorded),
+    /// One of these; the lease decides, and the one that has it will say so.
+    Await(Vec<Recorded>),
+    /// Nobody: start one.
+    Start,
+}
+
+/// What to do with a recorded situation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recovery {
+    /// Who serves.
+    pub stance: Stance,
+    /// Who drains and goes.
+    pub retire: Vec<Recorded>,
+    /// Who must go at once: it has no right to serve and took no work.
+    pub kill: Vec<Recorded>,
+    /// The counters to go on from.
+    pub generation: Generation,
+    /// See [`Record::last_instance`].
+    pub last_instance: InstanceId,
+    /// See [`Record::current`].
+    pub current: CandidateId,
+    /// See [`Record::previous`].
+    pub previous: Option<CandidateId>,
+}
+
+/// Decides from a record and an observation (I12). Resumes or rolls back; never forgets a process.
+#[must_use]
+pub fn recover(record: &Record, observed: &Observation) -> Recovery {
+    let incumbent = observed.find(record.incumbent);
+    let successor = observed.find(record.successor);
+    let leaving = record
+        .leaving
+        .iter()
+        .filter_map(|recorded| observed.find(Some(*recorded)));
+    let mut recovery = Recovery {
+        stance: Stance::Start,
+        retire: leaving.collect(),
+        kill: Vec::new(),
+        generation: record.generation,
+        last_instance: record.last_instance,
+        current: record.current,
+        previous: record.previous,
+    };
+    match record.mode {
+        Mode::Overlap => recover_overlap(&mut recovery, record.phase, incumbent, successor),
+        Mode::Exclusive => recover_exclusive(&mut recovery, record.phase, incumbent, successor),
+    }
+    // An instance no record names was spawned between the record and its process id.
+    for &(instance, pid) in &observed.alive {
+        let named = record
+            .incumbent
+            .iter()
+            .chain(&record.successor)
+            .chain(&record.leaving);
+        if !named
+            .into_iter()
+            .any(|recorded| recorded.instance == instance)
+        {
+            let stray = Recorded {
+                instance,
+                candidate: record.current,
+                pid: Some(pid),
+            };
+            recovery.retire.push(stray);
+        }
+        recovery.last_instance = recovery.last_instance.max(instance);
+    }
+    recovery
+}
+
+fn recover_overlap(
+    recovery: &mut Recovery,
+    phase: Phase,
+    incumbent: Option<Recorded>,
+    successor: Option<Recorded>,
+) {
+    if phase == Phase::Stop {
+        recovery
+            .retire
+            .extend(incumbent.into_iter().chain(successor));
+        return;
+    }
+    // In probation the parked instance still serves and can stand in.
+    let stand_in = || (phase == Phase::Probation).then(|| recovery.retire.last().copied());
+    match (incumbent, successor) {
+        // The successor may have taken work before it was ready to; it drains.
+        (Some(incumbent), successor) => {
+            recovery.stance = Stance::Serve(incumbent);
+            recovery.retire.extend(successor);
+        }
+        (None, Some(successor)) => recovery.stance = Stance::Serve(successor),
+        (None, None) => {
+            if let Some(parked) = stand_in().flatten() {
+                recovery.retire.pop();
+                recovery.stance = Stance::Serve(parked);
+            }
+        }
+    }
+}
+
+fn recover_exclusive(
+    recovery: &mut Recovery,
+    phase: Phase,
+    incumbent: Option<Recorded>,
+    successor: Option<Recorded>,
+) {
+    let mut candidates = Vec::new();
+    match phase {
+        Phase::Stop => recovery
+            .retire
+            .extend(incumbent.into_iter().chain(successor)),
+        // It was never told to activate, so it holds nothing and can take nothing.
+        Phase::Serving
+        | Phase::Vacant
+        | Phase::Warm
+        | Phase::Drain
+        | Phase::Seal
+        | Phase::Abort
+        | Phase::Resume => {
+            candidates.extend(incumbent);
+            recovery.kill.extend(successor);
+        }
+        Phase::Activate => candidates.extend(incumbent.into_iter().chain(successor)),
+        Phase::Probation => {
+            candidates.extend(incumbent);
+            candidates.extend(recovery.retire.pop());
+        }
+    }
+    if !candidates.is_empty() {
+        recovery.stance = Stance::Await(candidates);
+    }
+}

@@ -192,14 +192,10 @@ impl Pages {
     fn lost(&mut self, load: Load, due: Micros, now: Micros, loss: Loss) {
         let kind = loss.kind;
         self.clients[load.index()].failed[kind.index()] += 1;
-        match self.windows.of(due, now) {
-            Some(window) => {
-                window.failed += 1;
-                if kind != LossKind::TimedOut {
-                    window.requests += 1;
-                }
-            }
-            None => {}
+        if let Some(window) = self.windows.of(due, now) {
+            window.failed += 1;
+            // One that timed out is counted with its latency below.
+            window.requests += u64::from(kind != LossKind::TimedOut);
         }
         if kind == LossKind::TimedOut {
             self.took(load, due, now, self.timeout);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// Where a run is. Ten times a second, and at each change of phase.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// Since the load began.
     pub elapsed: Duration,
@@ -29,9 +28,10 @@ pub struct Progress {
 }
 
 /// The phase of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Load before the first upgrade.
+    #[default]
     Warming,
     /// An upgrade's trigger runs.
     Upgrading {

@@ -2,6 +2,8 @@
 
 mod junit;
 mod picture;
+#[cfg(test)]
+mod samples;
 mod table;
 
 use crate::error::ReportError;

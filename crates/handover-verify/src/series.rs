@@ -154,7 +154,9 @@ fn sum_up(mut open: Open) -> Row {
 }
 
 fn merge(rows: &[Row]) -> Row {
-    let answered: u32 = rows.iter().map(|row| row.answered).sum();
+    let answered = rows
+        .iter()
+        .fold(0, |sum: u32, row| sum.saturating_add(row.answered));
     let weighted: u64 = rows
         .iter()
         .map(|row| u64::from(row.p50) * u64::from(row.answered))
@@ -163,7 +165,9 @@ fn merge(rows: &[Row]) -> Row {
         answered,
         p50: weighted.checked_div(answered.into()).unwrap_or(0) as u32,
         max: rows.iter().map(|row| row.max).max().unwrap_or(0),
-        failed: rows.iter().map(|row| row.failed).sum(),
+        failed: rows
+            .iter()
+            .fold(0, |sum: u32, row| sum.saturating_add(row.failed)),
     }
 }
 

@@ -30,10 +30,10 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 #[derive(Debug, Clone, Copy)]
 struct Point {
     seconds: f64,
-    answered: u32,
+    answered: bool,
     p50_ms: f64,
     max_ms: f64,
-    failed: u32,
+    failed: bool,
 }
 
 pub(super) fn render(report: &Report) -> Result<String, ReportError> {
@@ -90,7 +90,7 @@ fn latency<'a>(
     chart: &mut Chart<'a, '_>,
     points: &[Point],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let seen = || points.iter().filter(|point| point.answered > 0);
+    let seen = || points.iter().filter(|point| point.answered);
     let bars = seen().map(|point| {
         let ends = [
             (point.seconds, FLOOR),
@@ -127,7 +127,7 @@ fn failures(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let lost = points
         .iter()
-        .filter(|point| point.failed > 0)
+        .filter(|point| point.failed)
         .map(|point| TriangleMarker::new((point.seconds, FLOOR * 1.25), 5, FAILED_COLOUR.filled()));
     let series = chart.draw_series(lost)?;
     if failed > 0 {
@@ -212,19 +212,19 @@ fn point(series: &Series, from: usize, to: usize) -> Point {
             .collect()
     };
     let answered = column(&series.answered);
-    let total: u64 = answered.iter().copied().map(u64::from).sum();
-    let weighted: u64 = column(&series.p50_us)
+    // A report read from a file may hold any numbers: floats do not overflow.
+    let total: f64 = answered.iter().copied().map(f64::from).sum();
+    let medians = column(&series.p50_us);
+    let weighted: f64 = medians
         .iter()
         .zip(&answered)
-        .map(|(p50, count)| u64::from(*p50) * u64::from(*count))
+        .map(|(p50, count)| f64::from(*p50) * f64::from(*count))
         .sum();
     Point {
         seconds: (from + to) as f64 / 2.0 * series.bucket_ms / 1_000.0,
-        answered: u32::try_from(total).unwrap_or(u32::MAX),
-        p50_ms: weighted.checked_div(total).unwrap_or(0) as f64 / 1_000.0,
+        answered: total > 0.0,
+        p50_ms: weighted / total.max(1.0) / 1_000.0,
         max_ms: f64::from(column(&series.max_us).into_iter().max().unwrap_or(0)) / 1_000.0,
-        failed: column(&series.failed)
-            .iter()
-            .fold(0, |sum, n| sum.saturating_add(*n)),
+        failed: column(&series.failed).iter().any(|count| *count > 0),
     }
 }

@@ -60,29 +60,16 @@ fn verdict(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 fn losses(out: &mut String, report: &Report) -> fmt::Result {
-    writeln!(out, "\nrequests lost, by kind")?;
-    writeln!(
-        out,
-        "{:<11}{:>9} {:>7} {:>7} {:>5} {:>5} {:>8} {:>5} {:>5} {:>6} {:>5}",
-        "",
-        "due",
-        "refused",
-        "reset",
-        "cut",
-        "trunc",
-        "time-out",
-        "wrong",
-        "other",
-        "unsent",
-        "lost",
-    )?;
+    writeln!(out, "\nrequests due, and of these lost, by kind")?;
+    let columns = [
+        "due", "lost", "refused", "reset", "cut", "trunc", "time-out", "wrong", "other", "unsent",
+    ];
+    counts(out, "", &columns.map(str::to_owned))?;
     for client in &report.clients {
         let lost = |kind| short(client.lost(kind));
-        writeln!(
-            out,
-            "{:<11}{:>9} {:>7} {:>7} {:>5} {:>5} {:>8} {:>5} {:>5} {:>6} {:>5}",
-            client.load,
+        let columns = [
             short(client.requests),
+            short(client.failed_total()),
             lost(LossKind::Refused),
             lost(LossKind::Reset),
             lost(LossKind::Cut),
@@ -91,10 +78,19 @@ fn losses(out: &mut String, report: &Report) -> fmt::Result {
             lost(LossKind::Wrong),
             lost(LossKind::Other),
             lost(LossKind::NotSent),
-            short(client.failed_total()),
-        )?;
+        ];
+        counts(out, client.load.name(), &columns)?;
     }
     Ok(())
+}
+
+fn counts(out: &mut String, name: &str, columns: &[String; 10]) -> fmt::Result {
+    const WIDTHS: [usize; 10] = [7, 6, 8, 6, 6, 6, 9, 6, 6, 7];
+    write!(out, "{name:<11}")?;
+    for (column, width) in columns.iter().zip(WIDTHS) {
+        write!(out, "{column:>width$}")?;
+    }
+    writeln!(out)
 }
 
 fn latencies(out: &mut String, report: &Report) -> fmt::Result {
@@ -141,8 +137,8 @@ fn upgrades(out: &mut String, report: &Report) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "{:>3} {:>7} {:>7} {:>7} {:>7} {:>7} {:>5}  {}",
-        "", "at s", "took", "dark", "1st new", "max", "lost", "what and how it ended"
+        "{:>3} {:>7} {:>7} {:>7} {:>7} {:>7} {:>5}  what and how it ended",
+        "", "at s", "took", "dark", "1st new", "max", "lost"
     )?;
     for upgrade in &report.upgrades {
         writeln!(
@@ -226,9 +222,8 @@ fn examples(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "\nfirst of each kind")?;
     for example in &report.examples {
         let line = format!(
-            "{} ({}): {} request at {:.3} s: {}",
+            "{}: {} request at {:.3} s: {}",
             example.kind.name(),
-            example.kind.meaning(),
             example.load,
             example.at_ms / 1_000.0,
             example.text,

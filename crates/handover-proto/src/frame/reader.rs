@@ -1,0 +1,203 @@
+//! Frames from a stream of bytes, however it is split.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::fields::Fields;
+use super::table::Wire;
+use super::{
+    Decoded, FrameError, HEADER_BYTES, LENGTH_BYTES, MAX_BUFFERED, MAX_FRAME, VERSION_NEWEST,
+    VERSION_OLDEST, kind,
+};
+use crate::message::{FromInstance, ToInstance};
+
+/// Collects bytes and gives frames. One reader reads one direction of one channel: a coordinator
+/// calls [`next_from`](Self::next_from), an instance [`next_to`](Self::next_to).
+///
+/// Push what arrived, read frames until there is none, push again:
+///
+/// ```
+/// use handover_proto::frame::{Decoded, Reader, VERSION_OLDEST, encode_from};
+/// use handover_proto::message::FromInstance;
+///
+/// let bytes = encode_from(&FromInstance::Warmed, VERSION_OLDEST);
+/// let mut reader = Reader::new();
+/// reader.push(&bytes[..5])?;
+/// assert_eq!(reader.next_from()?, None);
+/// reader.push(&bytes[5..])?;
+/// assert_eq!(reader.next_from()?, Some(Decoded::Message(FromInstance::Warmed)));
+/// assert_eq!(reader.next_from()?, None);
+/// reader.finish()?;
+/// # Ok::<(), handover_proto::frame::FrameError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    /// Bytes at the front that were read already; removed by the next push.
+    read: usize,
+    /// The announced length after which nothing can be read any more.
+    refused: Option<u32>,
+}
+
+impl Reader {
+    /// A reader at the begin of a stream. Allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            read: 0,
+            refused: None,
+        }
+    }
+
+    /// Adds bytes that arrived. At least [`MAX_FRAME`] bytes are accepted whenever all frames
+    /// were read before.
+    ///
+    /// # Errors
+    /// [`FrameError::Backlog`] if they are more than [`room`](Self::room): none is taken.
+    /// [`FrameError::TooLong`] again, once it was returned: the stream cannot be read further.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+        self.intact()?;
+        if bytes.len() > self.room() {
+            return Err(FrameError::Backlog {
+                buffered: self.buffered(),
+                pushed: bytes.len(),
+            });
+        }
+        self.bytes.drain(..self.read);
+        self.read = 0;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Bytes that wait: frames not read yet, and the begin of one not complete.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.bytes.len() - self.read
+    }
+
+    /// Bytes that can be pushed now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        MAX_BUFFERED.saturating_sub(self.buffered())
+    }
+
+    /// The next frame of an instance; `None` if it is not complete yet.
+    ///
+    /// # Errors
+    /// Why it is no message. The frame is consumed and the next can be read, except after
+    /// [`FrameError::TooLong`], which drops all that waits and is returned from then on.
+    pub fn next_from(&mut self) -> Result<Option<Decoded<FromInstance>>, FrameError> {
+        self.next()
+    }
+
+    /// The next frame of a coordinator; `None` if it is not complete yet.
+    ///
+    /// # Errors
+    /// As [`next_from`](Self::next_from).
+    pub fn next_to(&mut self) -> Result<Option<Decoded<ToInstance>>, FrameError> {
+        self.next()
+    }
+
+    /// To be asked when the stream has ended: whether it ended between two frames. Changes
+    /// nothing; frames not read yet can still be read.
+    ///
+    /// # Errors
+    /// [`FrameError::CutOff`] if it ended within a frame, [`FrameError::TooLong`] again once it
+    /// was returned.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        self.intact()?;
+        let mut rest = &self.bytes[self.read..];
+        while !rest.is_empty() {
+            let expected = match announced(rest) {
+                Some(length) => LENGTH_BYTES.saturating_add(length as usize),
+                None => LENGTH_BYTES,
+            };
+            let found = rest.len();
+            rest = rest
+                .get(expected..)
+                .ok_or(FrameError::CutOff { expected, found })?;
+        }
+        Ok(())
+    }
+
+    fn intact(&self) -> Result<(), FrameError> {
+        match self.refused {
+            Some(found) => Err(FrameError::TooLong { found }),
+            None => Ok(()),
+        }
+    }
+
+    fn next<M: Wire>(&mut self) -> Result<Option<Decoded<M>>, FrameError> {
+        match self.take()? {
+            Some(frame) => decode(&self.bytes[frame]).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Consumes the next frame if it is complete: where it lies, without its length word.
+    fn take(&mut self) -> Result<Option<Range<usize>>, FrameError> {
+        self.intact()?;
+        let Some(found) = announced(&self.bytes[self.read..]) else {
+            return Ok(None);
+        };
+        let length = found as usize;
+        if length > MAX_FRAME {
+            *self = Self {
+                refused: Some(found),
+                ..Self::new()
+            };
+            return Err(FrameError::TooLong { found });
+        }
+        if self.buffered() < LENGTH_BYTES + length {
+            return Ok(None);
+        }
+        let begin = self.read + LENGTH_BYTES;
+        self.read = begin + length;
+        Ok(Some(begin..self.read))
+    }
+}
+
+/// The length word, if it is complete.
+fn announced(bytes: &[u8]) -> Option<u32> {
+    let (word, _) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    Some(u32::from_le_bytes(*word))
+}
+
+/// A frame without its length word.
+fn decode<M: Wire>(frame: &[u8]) -> Result<Decoded<M>, FrameError> {
+    let Some((&[v0, v1, k0, k1], fields)) = frame.split_first_chunk::<HEADER_BYTES>() else {
+        let found = frame.len() as u32;
+        return Err(FrameError::TooShort { found });
+    };
+    let version = u16::from_le_bytes([v0, v1]);
+    let marked = u16::from_le_bytes([k0, k1]);
+    let kind = marked & !kind::MUST_UNDERSTAND;
+    let Some(row) = M::row(kind) else {
+        return foreign::<M>(kind, marked != kind);
+    };
+    let message = row.name;
+    // How a version is found cannot depend on the version.
+    let greeting = matches!(kind, kind::HELLO | kind::WELCOME);
+    if !greeting && !(VERSION_OLDEST..=VERSION_NEWEST).contains(&version) {
+        let found = version;
+        return Err(FrameError::UnsupportedVersion { message, found });
+    }
+    (row.read)(&Fields::parse(message, fields)?).map(Decoded::Message)
+}
+
+/// A frame whose kind is not of this direction. Its fields are not looked at: a later version
+/// may give a kind of its own another inside.
+fn foreign<M: Wire>(kind: u16, must_understand: bool) -> Result<Decoded<M>, FrameError> {
+    if let Some(row) = M::Opposite::row(kind) {
+        return Err(FrameError::WrongDirection {
+            message: row.name,
+            expected: M::Opposite::SENDER,
+            found: M::SENDER,
+        });
+    }
+    if must_understand {
+        return Err(FrameError::MustUnderstand { kind });
+    }
+    Ok(Decoded::Unknown { kind })
+}

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -141,6 +142,14 @@ pub(crate) async fn connect(addr: SocketAddr, hold: Option<Hold>) -> Result<(Lin
     let tcp = TcpStream::connect(addr)
         .await
         .map_err(|error| Loss::connecting(&error))?;
+    if is_connected_to_itself(&tcp, addr) {
+        // Without a reset its port, the server's, would stay taken for a minute.
+        let _ = socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
+        return Err(Loss::new(
+            LossKind::Refused,
+            "nobody listened (connected to itself)",
+        ));
+    }
     // Without it a request written in two parts waits for an acknowledgement.
     tcp.set_nodelay(true)
         .map_err(|error| Loss::connecting(&error))?;
@@ -158,6 +167,13 @@ pub(crate) async fn connect(addr: SocketAddr, hold: Option<Hold>) -> Result<(Lin
         },
         driver,
     ))
+}
+
+/// When nobody listens on a local port that the kernel also gives to clients, a
+/// connection to it may be given that very port, and TCP connects it to
+/// itself. A tester that keeps it would take it away from the next server.
+fn is_connected_to_itself(tcp: &TcpStream, addr: SocketAddr) -> bool {
+    tcp.local_addr().is_ok_and(|local| local == addr)
 }
 
 impl Link {
@@ -314,5 +330,49 @@ mod tests {
         assert!(contains(b"a body", b"bod"));
         assert!(!contains(b"a body", b"nobody here"));
         assert!(contains(b"", b""));
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_itself_is_told_apart() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let tcp = socket.connect(addr).await.unwrap();
+        assert!(is_connected_to_itself(&tcp, addr));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        assert!(!is_connected_to_itself(&tcp, addr));
+    }
+
+    /// The close is in the kernel, and the runtime has not been told yet:
+    /// the thread is never yielded between the close and the question.
+    #[tokio::test]
+    async fn nothing_is_sent_on_a_connection_that_was_closed_a_moment_ago() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (close, closing) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+            closing.recv().unwrap();
+        });
+        let plan = Plan::new(&format!("http://{addr}/")).unwrap();
+        let question = Question::get(&plan, "/", false);
+        let (mut link, mut driver) = connect(addr, None).await.ok().unwrap();
+        assert!(drive(&mut driver, link.ask(&question)).await.is_ok());
+        close.send(()).unwrap();
+        server.join().unwrap();
+        let second = drive(&mut driver, link.ask(&question)).await;
+        assert!(matches!(second, Err(Failure::Unsent)));
     }
 }

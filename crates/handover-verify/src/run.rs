@@ -76,6 +76,9 @@ pub async fn run<T: Trigger>(
     let mut director = Director::new(&scene, observe);
     let upgrades = director.play(trigger).await;
     director.pass(Phase::Cooling, crew.finish()).await?;
+    // The last answers and words came after the last tick.
+    director.count();
+    director.tell();
     let tester = Tester {
         max_in_flight: max_in_flight as u64,
         max_descriptors: descriptors,
@@ -144,9 +147,10 @@ struct Director<'a, O> {
     observe: O,
     phase: Phase,
     note: Option<String>,
-    seconds: VecDeque<News>,
-    /// Totals before the oldest of `seconds`.
-    before: Totals,
+    /// The last second's news, each with when it was taken.
+    recent: VecDeque<(Micros, News)>,
+    /// When the oldest of `recent` began, and the totals then.
+    before: (Micros, Totals),
 }
 
 impl<'a, O: FnMut(Progress) + Send> Director<'a, O> {
@@ -156,8 +160,8 @@ impl<'a, O: FnMut(Progress) + Send> Director<'a, O> {
             observe,
             phase: Phase::Warming,
             note: None,
-            seconds: VecDeque::new(),
-            before: Totals::default(),
+            recent: VecDeque::new(),
+            before: (0, Totals::default()),
         }
     }
 
@@ -216,9 +220,7 @@ impl<'a, O: FnMut(Progress) + Send> Director<'a, O> {
 
     /// Waits for `doing` in a phase, telling progress meanwhile.
     async fn pass<F: Future>(&mut self, phase: Phase, doing: F) -> F::Output {
-        if self.phase != phase {
-            self.phase = phase;
-        }
+        self.phase = phase;
         self.tell();
         let mut doing = pin!(doing);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
@@ -242,30 +244,34 @@ impl<'a, O: FnMut(Progress) + Send> Director<'a, O> {
         if !notes.is_empty() {
             self.note = Some(notes.join("; "));
         }
-        self.seconds.push_back(news);
-        if self.seconds.len() > TICKS_SHOWN
-            && let Some(oldest) = self.seconds.pop_front()
+        self.recent.push_back((self.scene.clock.now(), news));
+        if self.recent.len() > TICKS_SHOWN
+            && let Some((at, oldest)) = self.recent.pop_front()
         {
-            self.before = oldest.totals;
+            self.before = (at, oldest.totals);
         }
     }
 
     fn tell(&mut self) {
-        let totals = self.seconds.back().map_or(self.before, |news| news.totals);
-        let shown = TICK.as_secs_f64() * self.seconds.len().max(1) as f64;
+        let (before_at, before) = self.before;
+        let (at, totals) = self
+            .recent
+            .back()
+            .map_or(self.before, |(at, news)| (*at, news.totals));
+        let seconds = at.saturating_sub(before_at).max(1) as f64 / 1e6;
         let latencies = self
-            .seconds
+            .recent
             .iter()
-            .flat_map(|news| news.latencies.iter().copied());
-        let recent = Recent::of(latencies.collect());
+            .flat_map(|(_, news)| news.latencies.iter().copied());
+        let latency = Recent::of(latencies.collect());
         let progress = Progress {
             elapsed: Duration::from_micros(self.scene.clock.now()),
             requests: totals.done,
             failed: totals.failed,
-            rate: (totals.done - self.before.done) as f64 / shown,
-            p50: recent.p50,
-            p99: recent.p99,
-            max: recent.max,
+            rate: (totals.done - before.done) as f64 / seconds,
+            p50: latency.p50,
+            p99: latency.p99,
+            max: latency.max,
             phase: self.phase.clone(),
             note: self.note.take(),
         };
@@ -348,5 +354,46 @@ fn report(scene: &Scene, outcomes: Vec<Outcome>, tester: Tester) -> Report {
         examples: pages.examples(),
         tester,
         series: pages.take_series(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trigger::CommandTrigger;
+    use crate::{Slow, Upload};
+
+    /// Callers spawn it.
+    #[test]
+    fn a_run_can_move_between_threads() {
+        fn assert_send<T: Send>(_: T) {}
+        let plan = Plan::new("http://127.0.0.1:1/").unwrap();
+        assert_send(run(&plan, CommandTrigger::new(""), |_| {}));
+    }
+
+    #[test]
+    fn descriptors_bound_the_requests_in_flight() {
+        let mut plan = Plan::new("http://127.0.0.1:1/").unwrap();
+        assert_eq!(room(&plan, 1_000_000).unwrap(), plan.max_in_flight);
+        assert_eq!(room(&plan, 1_024).unwrap(), (1_024 - 64 - 4) / 2);
+        plan.slow = Some(Slow {
+            path: "/".into(),
+            concurrency: 600,
+        });
+        let hold = Duration::ZERO;
+        plan.upload = Some(Upload {
+            path: "/".into(),
+            concurrency: 300,
+            bytes: 0,
+            hold,
+        });
+        let error = room(&plan, 1_024).unwrap_err();
+        assert!(matches!(
+            error,
+            VerifyError::Descriptors {
+                found: 1_024,
+                needed: 1_032
+            }
+        ));
     }
 }

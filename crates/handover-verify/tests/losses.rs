@@ -263,3 +263,53 @@ async fn without_an_answer_nothing_is_begun() {
     let error = run(&plan, trigger, |_| {}).await.unwrap_err();
     assert!(matches!(&error, VerifyError::NotServing { loss, .. } if loss.contains("refused")));
 }
+
+#[tokio::test]
+async fn the_second_half_of_a_request_comes_only_after_the_pause() {
+    use std::io::{Read, Write};
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for (bytes, first, whole) in [(0, 16..17, 30..300), (5_000, 2_800..3_300, 5_000..5_300)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        // The sizes of the pieces each connection sends.
+        let seen = std::thread::spawn(move || {
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut buffer, mut pieces, mut total) = ([0; 10_000], Vec::new(), Vec::new());
+                loop {
+                    let count = stream.read(&mut buffer).unwrap();
+                    pieces.push(count);
+                    total.extend_from_slice(&buffer[..count]);
+                    let text = String::from_utf8_lossy(&total);
+                    if text
+                        .split_once("\r\n\r\n")
+                        .is_some_and(|(head, body)| head.starts_with("GET") || body.len() == bytes)
+                    {
+                        break;
+                    }
+                }
+                stream.write_all(answer).unwrap();
+                if pieces.len() > 1 {
+                    return pieces;
+                }
+            }
+        });
+        let mut plan = Plan::new(&format!("http://{addr}/")).unwrap();
+        (plan.new_rate, plan.keep_alive_rate) = (5.0, 0.0);
+        plan.timeout = Duration::from_secs(2);
+        let hold = Duration::from_millis(500);
+        plan.upload = Some(Upload {
+            path: "/in".into(),
+            concurrency: 1,
+            bytes,
+            hold,
+        });
+        plan.warm_up = Duration::from_millis(100);
+        plan.cool_down = Duration::from_millis(0);
+        let trigger = |_n| async { panic!("triggered") };
+        let _ = run(&plan, trigger, |_| {}).await.unwrap();
+        let pieces = seen.join().unwrap();
+        assert!(first.contains(&pieces[0]), "{pieces:?}");
+        assert!(whole.contains(&pieces.iter().sum::<usize>()), "{pieces:?}");
+    }
+}

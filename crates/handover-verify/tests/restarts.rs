@@ -192,11 +192,13 @@ async fn a_shared_listener_and_a_drain_lose_nothing() {
     }
 }
 
-/// The port of a server that is gone, for the next one.
+/// Free, and below the ports the kernel gives to clients: while the server is
+/// down, one of the load's own connections could be given it.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..32_000)
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .find(|addr| TcpListener::bind(addr).is_ok())
         .unwrap()
 }
 

@@ -29,7 +29,8 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 /// One point of the picture.
 #[derive(Debug, Clone, Copy)]
 struct Point {
-    seconds: f64,
+    from: f64,
+    to: f64,
     answered: bool,
     p50_ms: f64,
     max_ms: f64,
@@ -56,7 +57,11 @@ fn draw(area: &Area<'_>, report: &Report) -> Result<(), Box<dyn std::error::Erro
         0 => "none lost".to_owned(),
         failed => format!("{failed} lost"),
     };
-    let caption = format!("{} requests, {lost}", report.requests);
+    let caption = format!(
+        "{}: {} requests, {lost}",
+        shortened(&report.target),
+        report.requests
+    );
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 18))
         .margin(12)
@@ -92,11 +97,8 @@ fn latency<'a>(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let seen = || points.iter().filter(|point| point.answered);
     let bars = seen().map(|point| {
-        let ends = [
-            (point.seconds, FLOOR),
-            (point.seconds, point.max_ms.max(FLOOR)),
-        ];
-        PathElement::new(ends.to_vec(), MAX_COLOUR)
+        let corners = [(point.from, FLOOR), (point.to, point.max_ms.max(FLOOR))];
+        Rectangle::new(corners, MAX_COLOUR.filled())
     });
     let key = |colour: RGBColor| {
         move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3))
@@ -106,10 +108,10 @@ fn latency<'a>(
         .label("slowest")
         .legend(key(MAX_COLOUR));
     let medians = seen().map(|point| {
-        Circle::new(
-            (point.seconds, point.p50_ms.max(FLOOR)),
-            1,
-            P50_COLOUR.filled(),
+        let height = point.p50_ms.max(FLOOR);
+        PathElement::new(
+            [(point.from, height), (point.to, height)],
+            P50_COLOUR.stroke_width(2),
         )
     });
     chart
@@ -125,10 +127,13 @@ fn failures(
     points: &[Point],
     failed: u64,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let lost = points
-        .iter()
-        .filter(|point| point.failed)
-        .map(|point| TriangleMarker::new((point.seconds, FLOOR * 1.25), 5, FAILED_COLOUR.filled()));
+    let lost = points.iter().filter(|point| point.failed).map(|point| {
+        TriangleMarker::new(
+            ((point.from + point.to) / 2.0, FLOOR * 1.25),
+            5,
+            FAILED_COLOUR.filled(),
+        )
+    });
     let series = chart.draw_series(lost)?;
     if failed > 0 {
         series
@@ -178,19 +183,21 @@ fn upgrades(
 
 /// Short enough for the upper half of the picture.
 fn label(label: &str, as_expected: bool) -> String {
+    let mark = if as_expected { "" } else { " (!)" };
+    shortened(label) + mark
+}
+
+fn shortened(text: &str) -> String {
     const LONGEST: usize = 28;
-    let mut text: String = label
+    let mut short: String = text
         .chars()
         .filter(|c| !c.is_control())
         .take(LONGEST)
         .collect();
-    if label.chars().count() > LONGEST {
-        text.push('…');
+    if text.chars().count() > LONGEST {
+        short.push('…');
     }
-    if !as_expected {
-        text.push_str(" (!)");
-    }
-    text
+    short
 }
 
 /// Merges the series' columns until they fit the picture.
@@ -220,8 +227,10 @@ fn point(series: &Series, from: usize, to: usize) -> Point {
         .zip(&answered)
         .map(|(p50, count)| f64::from(*p50) * f64::from(*count))
         .sum();
+    let seconds = |column: usize| column as f64 * series.bucket_ms / 1_000.0;
     Point {
-        seconds: (from + to) as f64 / 2.0 * series.bucket_ms / 1_000.0,
+        from: seconds(from),
+        to: seconds(to),
         answered: total > 0.0,
         p50_ms: weighted / total.max(1.0) / 1_000.0,
         max_ms: f64::from(column(&series.max_us).into_iter().max().unwrap_or(0)) / 1_000.0,

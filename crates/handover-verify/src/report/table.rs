@@ -19,6 +19,7 @@ fn write_all(out: &mut String, report: &Report) -> fmt::Result {
     verdict(out, report)?;
     losses(out, report)?;
     latencies(out, report)?;
+    lag(out, report)?;
     if !report.upgrades.is_empty() {
         upgrades(out, report)?;
     }
@@ -107,6 +108,20 @@ fn latencies(out: &mut String, report: &Report) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The tester's own lateness is in the figures above it.
+fn lag(out: &mut String, report: &Report) -> fmt::Result {
+    let lag = report
+        .clients
+        .iter()
+        .map(|client| client.max_lag_ms)
+        .fold(0.0, f64::max);
+    writeln!(
+        out,
+        "of this, requests left this machine up to {} ms late",
+        ms(lag)
+    )
 }
 
 fn latency(out: &mut String, name: &str, latency: &Latency) -> fmt::Result {

@@ -1,0 +1,98 @@
+//! The configuration of a service, put together: flags > `HANDOVER_*` > file > default.
+//!
+//! Each layer is turned into values of the same keys ([`keys::KEYS`]), so that
+//! a value is checked once, and is known by where it came from.
+
+mod file;
+mod keys;
+mod merge;
+
+pub(crate) use keys::{KEYS, Key};
+pub(crate) use merge::{Effective, Origin, Setting};
+
+use crate::args::ServiceArgs;
+use crate::discovery::closest;
+use crate::duration::DurationError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a configuration is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} is not TOML: {reason}")]
+    NotToml { path: PathBuf, reason: String },
+    #[error("{origin}: unknown key `{key}`{}", suggested(.suggestion))]
+    UnknownKey {
+        key: String,
+        origin: Origin,
+        suggestion: Option<&'static str>,
+    },
+    #[error("{origin}: `{key}` is {found}, expected {expected}")]
+    WrongKind {
+        key: &'static str,
+        origin: Origin,
+        found: String,
+        expected: &'static str,
+    },
+    #[error("{origin}: `{key}`: {source}")]
+    BadDuration {
+        key: &'static str,
+        origin: Origin,
+        #[source]
+        source: DurationError,
+    },
+    #[error("{origin}: {reason}")]
+    BadValue { origin: Origin, reason: String },
+    #[error(
+        "no program to run; write it after two dashes, `handover run -l http=127.0.0.1:8080 -- \
+         ./server`, or as `program = [\"./server\"]` in a file given with --config"
+    )]
+    NoProgram,
+}
+
+fn suggested(suggestion: &Option<&'static str>) -> String {
+    match suggestion {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => "; `handover config show --effective` lists all keys".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The known key most like `key`.
+fn suggest(key: &str) -> Option<&'static str> {
+    closest(key, KEYS.iter().map(|known| known.name))
+}
+
+/// Puts all layers together.
+///
+/// # Errors
+/// [`ConfigError`], the first that is met.
+pub(crate) fn load(
+    args: &ServiceArgs,
+    runtime_dir: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Effective, ConfigError> {
+    let mut effective = Effective::default();
+    if let Some(path) = &args.config {
+        file::read(path, &mut effective)?;
+    }
+    merge::environment(environment, &mut effective)?;
+    merge::flags(args, runtime_dir, &mut effective)?;
+    Ok(effective)
+}
+
+/// Variables that look like settings and are none: probably misspelt. Not an error, because the
+/// environment belongs to everybody.
+pub(crate) fn strangers(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, Option<String>)> {
+    merge::strangers(environment)
+}

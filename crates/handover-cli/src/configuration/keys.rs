@@ -1,0 +1,201 @@
+//! Every key there is.
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// A list of text; in the environment separated by commas.
+    List,
+    /// A program and its arguments; in the environment separated by spaces.
+    Words,
+    /// A time with its unit.
+    Duration,
+    /// A whole number, not negative.
+    Count,
+    /// True or false.
+    Switch,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Names and text values.
+    Map,
+}
+
+impl Kind {
+    /// For error messages.
+    pub(crate) const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::List | Self::Words => "a list of text",
+            Self::Duration => "a time such as \"30s\"",
+            Self::Count => "a whole number, not negative",
+            Self::Switch => "true or false",
+            Self::OneOf(_) => "one of the words it knows",
+            Self::Map => "a table of names and text values",
+        }
+    }
+}
+
+/// A setting: the same value as a key in the file, a flag and a variable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// The key in the file.
+    pub(crate) name: &'static str,
+    /// The flag.
+    pub(crate) flag: &'static str,
+    /// The variable; empty if there is none.
+    pub(crate) variable: &'static str,
+    /// What it must be.
+    pub(crate) kind: Kind,
+    /// The value when nobody gives one, as TOML; empty if there is none.
+    pub(crate) default: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    flag: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    default: &'static str,
+) -> Key {
+    Key {
+        name,
+        flag,
+        variable,
+        kind,
+        default,
+    }
+}
+
+/// In the order they are shown.
+pub(crate) const KEYS: &[Key] = &[
+    key("service", "--name", "HANDOVER_NAME", Kind::Text, ""),
+    key("program", "-- PROGRAM", "HANDOVER_PROGRAM", Kind::Words, ""),
+    key(
+        "directory",
+        "--directory",
+        "HANDOVER_DIRECTORY",
+        Kind::Text,
+        "",
+    ),
+    key("env", "--env", "", Kind::Map, "{}"),
+    key("listeners", "--listen", "HANDOVER_LISTEN", Kind::List, "[]"),
+    key(
+        "mode",
+        "--exclusive",
+        "HANDOVER_MODE",
+        Kind::OneOf(&["overlap", "exclusive"]),
+        "\"overlap\"",
+    ),
+    key("ready", "--ready", "HANDOVER_READY", Kind::Text, "\"auto\""),
+    key(
+        "ready-timeout",
+        "--ready-timeout",
+        "HANDOVER_READY_TIMEOUT",
+        Kind::Duration,
+        "\"30s\"",
+    ),
+    key(
+        "test-command",
+        "--test-command",
+        "HANDOVER_TEST_COMMAND",
+        Kind::Text,
+        "\"\"",
+    ),
+    key(
+        "drain-announce",
+        "--drain-announce",
+        "HANDOVER_DRAIN_ANNOUNCE",
+        Kind::Duration,
+        "\"0s\"",
+    ),
+    key(
+        "drain-notify",
+        "--drain-notify",
+        "HANDOVER_DRAIN_NOTIFY",
+        Kind::Duration,
+        "\"5s\"",
+    ),
+    key(
+        "drain-grace",
+        "--drain-grace",
+        "HANDOVER_DRAIN_GRACE",
+        Kind::Duration,
+        "\"30s\"",
+    ),
+    key(
+        "stop-signal",
+        "--stop-signal",
+        "HANDOVER_STOP_SIGNAL",
+        Kind::Text,
+        "\"TERM\"",
+    ),
+    key(
+        "kill-after",
+        "--kill-after",
+        "HANDOVER_KILL_AFTER",
+        Kind::Duration,
+        "\"5s\"",
+    ),
+    key(
+        "probation",
+        "--probation",
+        "HANDOVER_PROBATION",
+        Kind::Duration,
+        "\"0s\"",
+    ),
+    key(
+        "fall-back",
+        "--fall-back",
+        "HANDOVER_FALL_BACK",
+        Kind::Duration,
+        "\"10s\"",
+    ),
+    key(
+        "max-dark",
+        "--max-dark",
+        "HANDOVER_MAX_DARK",
+        Kind::Duration,
+        "\"0s\"",
+    ),
+    key(
+        "restart-limit",
+        "--restart-limit",
+        "HANDOVER_RESTART_LIMIT",
+        Kind::Count,
+        "5",
+    ),
+    key(
+        "restart-pause",
+        "--restart-pause",
+        "HANDOVER_RESTART_PAUSE",
+        Kind::Duration,
+        "\"100ms\"",
+    ),
+    key(
+        "stderr",
+        "--stderr",
+        "HANDOVER_STDERR",
+        Kind::OneOf(&["capture", "inherit"]),
+        "\"capture\"",
+    ),
+    key(
+        "stdout-to-stderr",
+        "--stdout-to-stderr",
+        "HANDOVER_STDOUT_TO_STDERR",
+        Kind::Switch,
+        "false",
+    ),
+    key(
+        "runtime-dir",
+        "--runtime-dir",
+        "HANDOVER_RUNTIME_DIR",
+        Kind::Text,
+        "",
+    ),
+];
+
+/// The key of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}

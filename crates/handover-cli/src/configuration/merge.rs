@@ -1,0 +1,328 @@
+//! Layers of settings, the later above the earlier.
+
+use super::keys::{KEYS, Key, Kind, find};
+use super::{ConfigError, closest};
+use crate::args::ServiceArgs;
+use crate::duration;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+/// Variables of this product that are no settings: they tell instances and clients things.
+const NOT_SETTINGS: &[&str] = &[
+    "HANDOVER_CONFIG",
+    "HANDOVER_SERVICE",
+    "HANDOVER_INSTANCE",
+    "HANDOVER_SOCKET_FD",
+    "HANDOVER_NATIVE_SOCKET",
+];
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This flag.
+    Flag(&'static str),
+    /// This variable.
+    Variable(&'static str),
+    /// This line of this file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Nobody gave one.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+/// The settings that somebody gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Effective {
+    settings: BTreeMap<&'static str, Setting>,
+}
+
+impl Effective {
+    /// Sets a value above what is there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the value is not what the key needs; then nothing is changed.
+    pub(super) fn set(
+        &mut self,
+        key: &'static Key,
+        value: Value,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        check(key, &value, &origin)?;
+        self.settings.insert(key.name, Setting { value, origin });
+        Ok(())
+    }
+
+    /// What was given for a key.
+    pub(crate) fn get(&self, path: &str) -> Option<&Setting> {
+        self.settings.get(path)
+    }
+
+    /// Every key with its value, the defaults included; a key without value is left out.
+    pub(crate) fn all(&self) -> Vec<(&'static Key, Setting)> {
+        KEYS.iter()
+            .filter_map(|key| Some((key, self.get(key.name).cloned().or_else(|| default(key))?)))
+            .collect()
+    }
+
+    /// Only what was given.
+    pub(crate) fn given(&self) -> Vec<(&'static Key, Setting)> {
+        KEYS.iter()
+            .filter_map(|key| Some((key, self.get(key.name).cloned()?)))
+            .collect()
+    }
+
+    /// As one table, as [`Config`](handover::supervisor::Config) reads it.
+    pub(super) fn table(&self) -> toml::Table {
+        let value = |(name, setting): (&&'static str, &Setting)| {
+            let duration = find(name).is_some_and(|key| key.kind == Kind::Duration);
+            let text = setting.value.as_str().filter(|_| duration);
+            // Its own reader knows fewer ways to write a time than ours does.
+            let nanos = text.and_then(|text| duration::parse(text).ok());
+            let value = match nanos {
+                Some(time) => Value::String(format!("{}ns", time.as_nanos())),
+                None => setting.value.clone(),
+            };
+            ((*name).to_owned(), value)
+        };
+        self.settings.iter().map(value).collect()
+    }
+}
+
+fn default(key: &Key) -> Option<Setting> {
+    // A table with the one key `v`, because TOML has no lone values.
+    let table: toml::Table = format!("v = {}", key.default).parse().ok()?;
+    Some(Setting {
+        value: table.get("v")?.clone(),
+        origin: Origin::Default,
+    })
+}
+
+fn check(key: &'static Key, value: &Value, origin: &Origin) -> Result<(), ConfigError> {
+    let is_text = |value: &Value| value.is_str();
+    let right = match key.kind {
+        Kind::Text => is_text(value),
+        Kind::List => value
+            .as_array()
+            .is_some_and(|list| list.iter().all(is_text)),
+        Kind::Words => value
+            .as_array()
+            .is_some_and(|list| !list.is_empty() && list.iter().all(is_text)),
+        Kind::Map => value
+            .as_table()
+            .is_some_and(|map| map.values().all(is_text)),
+        Kind::Switch => value.is_bool(),
+        Kind::Count => value.as_integer().is_some_and(|n| u32::try_from(n).is_ok()),
+        Kind::Duration => match value.as_str() {
+            Some(text) => {
+                return match duration::parse(text) {
+                    Ok(_) => Ok(()),
+                    Err(source) => Err(ConfigError::BadDuration {
+                        key: key.name,
+                        origin: origin.clone(),
+                        source,
+                    }),
+                };
+            }
+            None => false,
+        },
+        Kind::OneOf(words) => match value.as_str() {
+            Some(word) if !words.contains(&word) => {
+                return Err(ConfigError::BadValue {
+                    origin: origin.clone(),
+                    reason: format!(
+                        "`{}` is \"{word}\", expected one of: {}",
+                        key.name,
+                        words.join(", ")
+                    ),
+                });
+            }
+            word => word.is_some(),
+        },
+    };
+    if right {
+        return Ok(());
+    }
+    Err(ConfigError::WrongKind {
+        key: key.name,
+        origin: origin.clone(),
+        found: value.to_string(),
+        expected: key.kind.expected(),
+    })
+}
+
+/// The layer from the environment.
+pub(super) fn environment(
+    variables: impl IntoIterator<Item = (String, String)>,
+    into: &mut Effective,
+) -> Result<(), ConfigError> {
+    for (name, text) in variables {
+        let Some(key) = KEYS.iter().find(|key| key.variable == name) else {
+            continue;
+        };
+        // An empty variable is an unset one: so can a wrapper take a setting back.
+        if name.is_empty() || text.is_empty() {
+            continue;
+        }
+        let value = match key.kind {
+            Kind::List => texts(text.split(',').map(str::trim)),
+            Kind::Words => texts(text.split_whitespace()),
+            Kind::Count => match text.parse() {
+                Ok(number) => Value::Integer(number),
+                Err(_) => Value::String(text),
+            },
+            Kind::Switch => match text.parse() {
+                Ok(switch) => Value::Boolean(switch),
+                Err(_) => Value::String(text),
+            },
+            Kind::Text | Kind::Duration | Kind::OneOf(_) | Kind::Map => Value::String(text),
+        };
+        into.set(key, value, Origin::Variable(key.variable))?;
+    }
+    Ok(())
+}
+
+/// See [`super::strangers`].
+pub(super) fn strangers(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, Option<String>)> {
+    let known = || {
+        let settings = KEYS.iter().map(|key| key.variable);
+        settings
+            .chain(NOT_SETTINGS.iter().copied())
+            .filter(|name| !name.is_empty())
+    };
+    variables
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("HANDOVER_") && !known().any(|known| known == name))
+        .map(|name| {
+            // Without what all have in common, or every name would be like every other.
+            let bare = |name: &str| name.trim_start_matches("HANDOVER_").to_owned();
+            let bares: Vec<String> = known().map(bare).collect();
+            let suggestion = closest(&bare(&name), bares.iter().map(String::as_str));
+            let suggestion = suggestion.map(|bare| format!("HANDOVER_{bare}"));
+            (name, suggestion)
+        })
+        .collect()
+}
+
+/// The layer from the command line.
+pub(super) fn flags(
+    args: &ServiceArgs,
+    runtime_dir: Option<&Path>,
+    into: &mut Effective,
+) -> Result<(), ConfigError> {
+    let text = |value: &Option<String>| value.clone().map(Value::String);
+    let list =
+        |values: &[String]| (!values.is_empty()).then(|| texts(values.iter().map(String::as_str)));
+    let count = |value: Option<u32>| value.map(|n| Value::Integer(n.into()));
+    let runtime_dir = runtime_dir.map(|dir| Value::String(dir.to_string_lossy().into_owned()));
+    let switch = |on: bool| on.then_some(Value::Boolean(true));
+    let mode = || {
+        args.exclusive
+            .then(|| Value::String("exclusive".to_owned()))
+    };
+    let environment = match args.env.is_empty() {
+        true => None,
+        false => Some(Value::Table(merged_environment(args, into)?)),
+    };
+    let values = [
+        ("service", text(&args.name)),
+        ("program", list(&args.program)),
+        ("directory", text(&args.directory)),
+        ("env", environment),
+        ("listeners", list(&args.listen)),
+        ("mode", mode()),
+        ("ready", text(&args.ready)),
+        ("ready-timeout", text(&args.ready_timeout)),
+        ("test-command", text(&args.test_command)),
+        ("drain-announce", text(&args.drain_announce)),
+        ("drain-notify", text(&args.drain_notify)),
+        ("drain-grace", text(&args.drain_grace)),
+        ("stop-signal", text(&args.stop_signal)),
+        ("kill-after", text(&args.kill_after)),
+        ("probation", text(&args.probation)),
+        ("fall-back", text(&args.fall_back)),
+        ("max-dark", text(&args.max_dark)),
+        ("restart-limit", count(args.restart_limit)),
+        ("restart-pause", text(&args.restart_pause)),
+        ("stderr", text(&args.stderr)),
+        ("stdout-to-stderr", switch(args.stdout_to_stderr)),
+        ("runtime-dir", runtime_dir),
+    ];
+    for (name, value) in values {
+        if let (Some(key), Some(value)) = (find(name), value) {
+            into.set(key, value, Origin::Flag(key.flag))?;
+        }
+    }
+    name_by_program(into)
+}
+
+/// Single variables are added to those of the file, not put in place of all of them.
+fn merged_environment(args: &ServiceArgs, below: &Effective) -> Result<toml::Table, ConfigError> {
+    let mut map = match below.get("env") {
+        Some(setting) => setting.value.as_table().cloned().unwrap_or_default(),
+        None => toml::Table::new(),
+    };
+    for assignment in &args.env {
+        let Some((name, value)) = assignment.split_once('=') else {
+            return Err(ConfigError::BadValue {
+                origin: Origin::Flag("--env"),
+                reason: format!("`{assignment}` is no assignment; write {assignment}=VALUE"),
+            });
+        };
+        map.insert(name.to_owned(), Value::String(value.to_owned()));
+    }
+    Ok(map)
+}
+
+/// A service without a name is called as its program is.
+fn name_by_program(into: &mut Effective) -> Result<(), ConfigError> {
+    if into.get("service").is_some() {
+        return Ok(());
+    }
+    let program = into.get("program").and_then(|setting| {
+        let words = setting.value.as_array()?;
+        Some(words.first()?.as_str()?.to_owned())
+    });
+    let stem = program.as_deref().and_then(|program| {
+        let stem = Path::new(program).file_stem()?;
+        stem.to_str()
+    });
+    match (find("service"), stem) {
+        (Some(key), Some(stem)) => into.set(
+            key,
+            Value::String(stem.to_owned()),
+            Origin::Flag("the program's file name"),
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Value {
+    Value::Array(values.map(|text| Value::String(text.to_owned())).collect())
+}

@@ -1,0 +1,70 @@
+//! Every way in which a command can fail, with its exit code.
+
+use crate::client::ClientError;
+use crate::configuration::ConfigError;
+use crate::discovery::DiscoveryError;
+use crate::exit::ExitCode;
+use handover_verify::{ReportError, VerifyError};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("cannot write to standard output: {0}")]
+    Stdout(#[source] io::Error),
+    #[error("cannot write {path}: {source}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "`top` draws on a terminal, and there is none; use `handover status` or `handover events`"
+    )]
+    NotATerminal,
+    #[error("cannot draw on the terminal: {0}; use `handover status` or `handover events`")]
+    Terminal(#[source] io::Error),
+    #[error("the supervisor is gone; its server may still serve: see `handover status`")]
+    SupervisorGone,
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("interrupted; {still}")]
+    Interrupted {
+        /// What goes on nevertheless, and how to end it.
+        still: &'static str,
+    },
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Discovery(error) => error.exit_code(),
+            Self::Client(error) => error.exit_code(),
+            Self::Config(_) | Self::NotATerminal => ExitCode::Usage,
+            Self::Verify(error) => match error {
+                VerifyError::BadUrl { .. }
+                | VerifyError::Https { .. }
+                | VerifyError::BadPlan { .. } => ExitCode::Usage,
+                _ => ExitCode::Unexpected,
+            },
+            Self::Interrupted { .. } => ExitCode::Interrupted,
+            Self::Report(_)
+            | Self::Stdout(_)
+            | Self::Write { .. }
+            | Self::Terminal(_)
+            | Self::SupervisorGone
+            | Self::Runtime(_) => ExitCode::Unexpected,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Screens: pure functions from state to text. No clock, no terminal, no socket.
+
+pub(crate) mod check;
+pub(crate) mod event;
+pub(crate) mod history;
+pub(crate) mod load;
+pub(crate) mod outcome;
+pub(crate) mod quantity;
+pub(crate) mod status;
+pub(crate) mod table;
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -1,0 +1,103 @@
+//! What whoever started this process left for it: listeners, a channel, addresses.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use handover_proto::identity::InstanceId;
+use handover_sys::inherited::{self, Inherited};
+
+use crate::error::StartError;
+
+/// Number of the descriptor that is the channel to the coordinator. It is not counted in
+/// `LISTEN_FDS`.
+const SOCKET_FD: &str = "HANDOVER_SOCKET_FD";
+
+/// Number of this instance.
+const INSTANCE: &str = "HANDOVER_INSTANCE";
+
+/// Where to find the coordinator's successor.
+const NATIVE_SOCKET: &str = "HANDOVER_NATIVE_SOCKET";
+
+/// The name of the service, as its coordinator knows it.
+const SERVICE: &str = "HANDOVER_SERVICE";
+
+/// Where systemd, or a supervisor that speaks its protocol, wants to hear `READY=1`.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// The channel to a coordinator, and who we are to it.
+#[derive(Debug)]
+pub(crate) struct Native {
+    pub(crate) stream: UnixStream,
+    pub(crate) instance: InstanceId,
+    /// Where to knock when the channel breaks.
+    pub(crate) reconnect: Option<PathBuf>,
+}
+
+/// What a process inherits, taken out of its environment.
+///
+/// [`Instance::start`](crate::Instance::start) takes it by itself. Take it by hand when the
+/// program starts threads that run C code before its runtime, see [`Inheritance::take`], or to
+/// build an instance that inherits nothing: `Inheritance::default()`.
+#[derive(Debug, Default)]
+pub struct Inheritance {
+    pub(crate) listeners: Vec<Inherited>,
+    pub(crate) native: Option<Native>,
+    pub(crate) notify: Option<OsString>,
+    pub(crate) service: Option<String>,
+}
+
+impl Inheritance {
+    /// Takes the descriptors announced by `LISTEN_FDS` (systemd, `sd_listen_fds(3)`) and by
+    /// `HANDOVER_SOCKET_FD`, sets close-on-exec on them, and removes these variables with their
+    /// companions so that no child believes them. `NOTIFY_SOCKET` stays for children.
+    ///
+    /// It changes the environment of the process. Rust code is safe against that; C code that
+    /// calls `getenv` in another thread at the same moment is not. At the beginning of an async
+    /// `main` there is no such code.
+    ///
+    /// # Errors
+    /// [`StartError::Inherit`], [`StartError::Channel`], [`StartError::BadInstance`]. After
+    /// `Inherit` for `LISTEN_FDS` nothing has changed.
+    pub fn take() -> Result<Self, StartError> {
+        let listeners = inherited::take()?;
+        let native = match inherited::take_numbered(SOCKET_FD)? {
+            Some(fd) => Some(Self::native(fd)?),
+            None => None,
+        };
+        Ok(Self {
+            listeners,
+            native,
+            notify: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()),
+            service: std::env::var(SERVICE).ok(),
+        })
+    }
+
+    fn native(fd: OwnedFd) -> Result<Native, StartError> {
+        let number = std::env::var(INSTANCE).unwrap_or_default();
+        let instance = number
+            .parse()
+            .map(InstanceId)
+            .map_err(|_| StartError::BadInstance { found: number })?;
+        let stream = UnixStream::from(fd);
+        // Answers for a connected stream socket only.
+        stream.peer_addr().map_err(StartError::Channel)?;
+        Ok(Native {
+            stream,
+            instance,
+            reconnect: std::env::var_os(NATIVE_SOCKET).map(PathBuf::from),
+        })
+    }
+
+    /// Whether a coordinator waits for this process to greet it.
+    #[must_use]
+    pub const fn is_supervised(&self) -> bool {
+        self.native.is_some()
+    }
+
+    /// Names of the listeners, in the order they were passed; `unknown` for one without a name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.listeners.iter().map(|entry| entry.name.as_str())
+    }
+}

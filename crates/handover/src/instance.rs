@@ -1,0 +1,280 @@
+//! The handle a program holds on its own part in handovers.
+
+mod open;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use handover_proto::event::DrainReport;
+use handover_proto::identity::InstanceId;
+use handover_proto::settings::Ladder;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::Core;
+use crate::driver::{Command, Driver};
+use crate::error::{ReadyError, StartError};
+use crate::guard::Guard;
+use crate::inheritance::Inheritance;
+use crate::ledger::lock;
+use crate::notice::Notice;
+use crate::pool::{Pool, Unclaimed};
+use crate::stage::{Stage, Standing, wait};
+
+/// One process of a service: opens its listeners, says when it is ready, and learns when to go.
+///
+/// The same program runs by hand, under systemd, under `handover run`, and as a successor:
+///
+/// ```no_run
+/// # async fn serve(_: handover::Listener) {}
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let instance = handover::Instance::start("web").await?;
+/// let listener = instance.tcp("http", "0.0.0.0:8080").await?;
+/// let server = tokio::spawn(serve(listener));
+/// instance.ready().await?;
+/// instance.draining().await;
+/// # server.abort();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A cheap handle: clones are the same instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    core: Arc<Core>,
+    commands: mpsc::UnboundedSender<Command>,
+    notice: Notice,
+    id: Option<InstanceId>,
+    signals: bool,
+}
+
+/// How an [`Instance`] is to be started. From [`Instance::builder`].
+#[derive(Debug)]
+#[must_use = "nothing starts before `start` is called"]
+pub struct Builder {
+    name: String,
+    signals: bool,
+    ladder: Option<Ladder>,
+    inheritance: Option<Inheritance>,
+}
+
+impl Builder {
+    /// Whether SIGTERM and SIGINT begin the drain (a second one cuts it short). By default they
+    /// do, from the moment that somebody waits for [`Instance::announced`],
+    /// [`Instance::draining`] or [`Instance::retired`]; before that the kernel's default stands.
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// The ladder of a drain that begins here, by a signal or [`Instance::drain`]. One that a
+    /// coordinator asks for brings its own. By default a coordinator's usual one, and without a
+    /// coordinator: notify for 1 s, grace of 30 s.
+    pub fn ladder(mut self, ladder: Ladder) -> Self {
+        self.ladder = Some(ladder);
+        self
+    }
+
+    /// What the instance inherits, instead of what the environment says.
+    pub fn inherit(mut self, inheritance: Inheritance) -> Self {
+        self.inheritance = Some(inheritance);
+        self
+    }
+
+    /// Starts the instance; see [`Instance::start`].
+    ///
+    /// # Errors
+    /// As [`Instance::start`].
+    #[allow(clippy::unused_async)] // public shape: later versions ask a coordinator first
+    pub async fn start(self) -> Result<Instance, StartError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let inheritance = match self.inheritance {
+            Some(inheritance) => inheritance,
+            None => Inheritance::take()?,
+        };
+        let name = inheritance.service.unwrap_or(self.name);
+        let core = Core::new(name, Pool::new(inheritance.listeners));
+        let id = inheritance.native.as_ref().map(|native| native.instance);
+        // Whoever speaks the native protocol does not need to be told twice.
+        let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
+        let (commands, orders) = mpsc::unbounded_channel();
+        let driver = Driver::new(
+            Arc::clone(&core),
+            inheritance.native,
+            notice.clone(),
+            self.ladder,
+            orders,
+        )
+        .map_err(StartError::Channel)?;
+        runtime.spawn(driver.run());
+        Ok(Instance {
+            core,
+            commands,
+            notice,
+            id,
+            signals: self.signals,
+        })
+    }
+}
+
+impl Instance {
+    /// Starts the instance of a service: takes what was inherited
+    /// ([`Inheritance::take`]) and begins to talk to the coordinator, if there is one. `name` is
+    /// for people; a coordinator's name for the service takes its place.
+    ///
+    /// Call it once in a process, early, inside a tokio runtime with I/O and time enabled. The
+    /// runtime carries the conversation: the instance ends with it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(name: impl Into<String>) -> Result<Self, StartError> {
+        Self::builder(name).start().await
+    }
+
+    /// An instance with other than the usual settings.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder {
+            name: name.into(),
+            signals: true,
+            ladder: None,
+            inheritance: None,
+        }
+    }
+
+    /// Says that the program serves: to the coordinator, which then lets the older instance go, or
+    /// by `READY=1` to systemd. Inherited listeners that nobody has asked for are closed first
+    /// (I8), with a warning. Resolves when it is said, not when the older instance is gone.
+    ///
+    /// On an error end the process: whoever served before serves on (I5).
+    ///
+    /// # Cancel safety
+    /// When cancelled, readiness may or may not have been said.
+    ///
+    /// # Errors
+    /// See [`ReadyError`].
+    pub async fn ready(&self) -> Result<(), ReadyError> {
+        for Unclaimed { name, what } in lock(&self.core.pool).close_unclaimed() {
+            tracing::warn!(
+                name,
+                what,
+                "inherited, but not used by this program; closed"
+            );
+        }
+        let (answer, answered) = oneshot::channel();
+        self.order(Command::Ready(answer));
+        answered.await.unwrap_or(Err(ReadyError::Ended))?;
+        let told = self.notice.say("READY=1".into()).await;
+        told.map_err(ReadyError::Notify)
+    }
+
+    /// Resolves when the coordinator has made this instance the one that serves; without a
+    /// coordinator, when it is ready. From here nothing is taken back (I6).
+    pub fn committed(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.until(|standing| standing.committed)
+    }
+
+    /// Resolves when the instance is about to stop accepting but still does: readiness probes of
+    /// load balancers should fail from here.
+    pub fn announced(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.watch_signals();
+        self.until(|standing| standing.stage >= Stage::Announced)
+    }
+
+    /// Resolves when servers should shut down gracefully: finish requests in flight, close idle
+    /// connections. The listeners have stopped by then, and clients were asked to reconnect; at
+    /// once when no connection is open. To be given to `with_graceful_shutdown` and the like.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.watch_signals();
+        self.until(|standing| standing.stage >= Stage::Grace)
+    }
+
+    /// Resolves with what the drain achieved, when it is over. Then return from `main`.
+    pub fn retired(&self) -> impl Future<Output = DrainReport> + Send + Sync + 'static {
+        self.watch_signals();
+        let over = wait(self.core.standing.subscribe(), |standing| {
+            standing.stage >= Stage::Over
+        });
+        async move { over.await.report }
+    }
+
+    /// Begins to drain, as SIGTERM does: by the ladder of the builder. A second call cuts what is
+    /// left of it short.
+    pub fn drain(&self) {
+        self.order(Command::Drain(None));
+    }
+
+    /// Begins to drain by this ladder. Does nothing when a drain has begun.
+    pub fn drain_by(&self, ladder: Ladder) {
+        self.order(Command::Drain(Some(ladder)));
+    }
+
+    /// Counts a piece of work as a connection, for as long as the guard lives.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::new(self.core.ledger.open(), self.core.standing.subscribe())
+    }
+
+    /// Connections and guards open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.core.ledger.tally().open()
+    }
+
+    /// How far its drain has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.core.standing.borrow().stage
+    }
+
+    /// Tells people what it does, in one line: through the coordinator, or `STATUS=` of systemd.
+    pub fn status(&self, text: impl Into<String>) {
+        self.order(Command::Status(text.into()));
+    }
+
+    /// Asks for this much more time, from now, for what it does: through the coordinator, or
+    /// `EXTEND_TIMEOUT_USEC=` of systemd.
+    pub fn extend(&self, by: Duration) {
+        self.order(Command::Extend(by));
+    }
+
+    /// The name of the service.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// Its number, when a coordinator started it.
+    #[must_use]
+    pub const fn id(&self) -> Option<InstanceId> {
+        self.id
+    }
+
+    /// Puts `Connection: close` on the answers of an HTTP/1 server while clients are to be asked
+    /// to reconnect, so that none of them finds its connection closed under its next request.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn reconnect_layer(&self) -> crate::reconnect::ReconnectLayer {
+        crate::reconnect::ReconnectLayer::new(Arc::clone(&self.core))
+    }
+
+    fn until(
+        &self,
+        reached: impl Fn(&Standing) -> bool + Send + Sync + 'static,
+    ) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let reached = wait(self.core.standing.subscribe(), reached);
+        async move {
+            reached.await;
+        }
+    }
+
+    fn watch_signals(&self) {
+        if self.signals {
+            self.order(Command::WatchSignals);
+        }
+    }
+
+    fn order(&self, command: Command) {
+        // The driver ends only with the runtime, and then nobody waits for an answer.
+        let _ = self.commands.send(command);
+    }
+}

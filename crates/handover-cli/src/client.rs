@@ -63,6 +63,8 @@ pub(crate) enum ClientError {
     Denied { reason: String },
     #[error("the supervisor refused {asked}: {reason}")]
     Refused { asked: String, reason: String },
+    #[error("the supervisor could not do {asked}: {reason}; its log says more")]
+    Failed { asked: String, reason: String },
     #[error(
         "the supervisor's answer to {asked} is not understood ({reason}); this is handover {}, see \
          the supervisor's version in `handover status --format json`. It said: {quoted}",
@@ -82,6 +84,7 @@ impl ClientError {
         match self {
             Self::Denied { .. } | Self::Refused { .. } => ExitCode::Refused,
             Self::Connect { .. }
+            | Self::Failed { .. }
             | Self::HungUp { .. }
             | Self::NotUnderstood { .. }
             | Self::TooLong { .. } => ExitCode::Unexpected,
@@ -273,10 +276,10 @@ fn refusal(asked: String, status: StatusCode, body: &[u8]) -> ClientError {
         Ok(complaint) => complaint.error,
         Err(_) => format!("{status} {}", quote(body)).trim_end().to_owned(),
     };
-    if status == StatusCode::FORBIDDEN {
-        ClientError::Denied { reason }
-    } else {
-        ClientError::Refused { asked, reason }
+    match status {
+        StatusCode::FORBIDDEN => ClientError::Denied { reason },
+        status if status.is_server_error() => ClientError::Failed { asked, reason },
+        _ => ClientError::Refused { asked, reason },
     }
 }
 

@@ -34,7 +34,12 @@ pub(crate) struct VerifyArgs {
     pub(crate) no_upgrade: bool,
     /// Requests a second over new connections, and as many over kept-alive ones; they are sent when
     /// they are due, whatever the answers do, so that a stall is not hidden
-    #[arg(long, value_name = "RATE", default_value_t = 200.0)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        allow_negative_numbers = true,
+        default_value_t = 200.0
+    )]
     pub(crate) rate: f64,
     /// Kept-alive connections; 0: none
     #[arg(long, value_name = "C", default_value_t = 6)]
@@ -85,7 +90,12 @@ pub(crate) struct VerifyArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// Requests a second over new connections, and as many over kept-alive ones
-    #[arg(long, value_name = "RATE", default_value_t = 1500.0)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        allow_negative_numbers = true,
+        default_value_t = 1500.0
+    )]
     pub(crate) rate: f64,
     /// Write the report and the picture into this directory
     #[arg(long, value_name = "DIR", default_value = "handover-demo")]

@@ -56,14 +56,17 @@ async fn follow(
     let outcome = loop {
         tokio::select! {
             outcome = &mut attempt => break outcome,
-            line = next(&mut events) => story.hear(&line, &mut screen).map_err(CliError::Stdout)?,
+            Some(line) = next(&mut events) => {
+                story.hear(&line, &mut screen).map_err(CliError::Stdout)?;
+            }
         }
     };
     screen.clear();
     let outcome = outcome?;
     let rest = async {
-        while !story.told(&outcome) {
-            let line = next(&mut events).await;
+        while !story.told(&outcome)
+            && let Some(line) = next(&mut events).await
+        {
             story.hear(&line, &mut screen)?;
         }
         io::Result::Ok(())
@@ -81,15 +84,16 @@ async fn follow(
     Ok(ExitCode::from(&outcome))
 }
 
-/// The next line; never when the stream has ended.
-async fn next(events: &mut Option<EventStream>) -> EventLine {
-    if let Some(stream) = events
-        && let Ok(Some(line)) = stream.next().await
-    {
-        return line;
+/// The next line. A stream that ended is forgotten: the outcome comes by another connection.
+async fn next(events: &mut Option<EventStream>) -> Option<EventLine> {
+    let line = events.as_mut()?.next().await;
+    match line {
+        Ok(Some(line)) => Some(line),
+        Ok(None) | Err(_) => {
+            *events = None;
+            None
+        }
     }
-    *events = None;
-    std::future::pending().await
 }
 
 /// Wall clock: supervisor and client share the machine's.

@@ -271,10 +271,11 @@ async fn the_second_half_of_a_request_comes_only_after_the_pause() {
     for (bytes, first, whole) in [(0, 16..17, 30..300), (5_000, 2_800..3_300, 5_000..5_300)] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        // The sizes of the pieces each connection sends.
-        let seen = std::thread::spawn(move || {
-            loop {
-                let (mut stream, _) = listener.accept().unwrap();
+        // The sizes of the pieces in which each request came.
+        let (sizes, seen) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
                 let (mut buffer, mut pieces, mut total) = ([0; 10_000], Vec::new(), Vec::new());
                 loop {
                     let count = stream.read(&mut buffer).unwrap();
@@ -289,8 +290,8 @@ async fn the_second_half_of_a_request_comes_only_after_the_pause() {
                     }
                 }
                 stream.write_all(answer).unwrap();
-                if pieces.len() > 1 {
-                    return pieces;
+                if sizes.send(pieces).is_err() {
+                    return;
                 }
             }
         });
@@ -308,7 +309,10 @@ async fn the_second_half_of_a_request_comes_only_after_the_pause() {
         plan.cool_down = Duration::from_millis(0);
         let trigger = |_n| async { panic!("triggered") };
         let _ = run(&plan, trigger, |_| {}).await.unwrap();
-        let pieces = seen.join().unwrap();
+        let pieces = seen
+            .try_iter()
+            .find(|pieces| pieces.len() > 1)
+            .expect("none in halves");
         assert!(first.contains(&pieces[0]), "{pieces:?}");
         assert!(whole.contains(&pieces.iter().sum::<usize>()), "{pieces:?}");
     }

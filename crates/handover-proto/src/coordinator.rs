@@ -406,6 +406,33 @@ impl Coordinator {
         members
     }
 
+    /// Every process it is responsible for.
+    pub fn known(&self) -> impl Iterator<Item = Member> {
+        let awaited = match &self.state {
+            State::Recovering(state) => state.candidates.clone(),
+            _ => Vec::new(),
+        };
+        let leaving = self.leaving().into_iter();
+        awaited
+            .into_iter()
+            .chain(self.incumbent())
+            .chain(self.successor())
+            .chain(leaving)
+    }
+
+    /// Whether an instance greeted on a native channel.
+    #[must_use]
+    pub fn is_native(&self, instance: InstanceId) -> bool {
+        self.known()
+            .any(|member| member.instance == instance && member.link != Link::Silent)
+    }
+
+    /// What the waiting request wants to run.
+    #[must_use]
+    pub fn waiting(&self) -> Option<CandidateId> {
+        self.core.queued.map(core::Queued::candidate)
+    }
+
     /// The running attempt and when it began.
     #[must_use]
     pub fn attempt(&self) -> Option<(HandoverId, Moment)> {

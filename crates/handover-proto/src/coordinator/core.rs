@@ -25,6 +25,10 @@ pub(super) struct Queued {
 }
 
 impl Queued {
+    pub(super) fn candidate(self) -> CandidateId {
+        self.candidate
+    }
+
     pub(super) fn request(self) -> Option<RequestId> {
         self.request
     }

@@ -1,0 +1,101 @@
+//! The supervisor behind `handover run`: holds the listeners, starts instances, hands over
+//! between them, restarts what crashes.
+//!
+//! All decisions are [`handover_proto::coordinator::Coordinator`]'s; this module executes them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | everything a user can set |
+//! | `driver` | the loop: inputs to the machine, effects from it |
+//! | `process` | starting, signalling and watching instances |
+//! | `readiness` | finding out that an instance that says nothing is ready |
+//! | `channel` | native frames to inputs and back |
+//! | `notices` | `READY=1` and friends |
+//! | `candidate`, `preflight` | what to run, and whether it can be |
+//! | `sockets` | the listeners |
+//! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
+//! | `bus`, `history`, `telemetry` | one event type to everyone |
+//! | `control` | HTTP and JSON on a private Unix socket |
+
+mod adoption;
+mod bus;
+mod candidate;
+mod channel;
+pub mod config;
+mod control;
+mod driver;
+mod effects;
+mod error;
+mod history;
+mod notices;
+pub mod preflight;
+mod process;
+mod readable;
+mod readiness;
+mod record;
+pub mod runtime;
+mod shell;
+mod sockets;
+mod stderr;
+mod survey;
+mod telemetry;
+mod trigger;
+
+pub use bus::Subscription;
+pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy};
+pub use error::{StartError, SuperviseError};
+pub use preflight::{CheckReport, Finding};
+
+use driver::Driver;
+
+/// How a supervisor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    code: u8,
+}
+
+impl Ended {
+    /// The process's exit code: 0 when it was stopped, 13 when it gave up and nobody serves.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        self.code
+    }
+}
+
+/// Supervises one service. See the [module](self) and [`Config`].
+pub struct Supervisor {
+    driver: Driver,
+}
+
+impl Supervisor {
+    /// Opens listeners and control socket, or takes them over from a supervisor that died; starts
+    /// no process yet.
+    ///
+    /// # Errors
+    /// What is in the way, and who serves. Nothing was started; listeners that were opened are
+    /// closed again.
+    pub async fn new(config: Config) -> Result<Self, StartError> {
+        Ok(Self {
+            driver: Driver::open(config).await?,
+        })
+    }
+
+    /// A view of everything that happens, from the first event on.
+    #[must_use]
+    pub fn events(&self) -> Subscription {
+        self.driver.bus().subscribe(0)
+    }
+
+    /// Runs until the service is stopped or given up. Handles SIGHUP and SIGUSR2 (upgrade),
+    /// SIGTERM and SIGQUIT (drain and stop; a second one: now), SIGINT (fast stop).
+    ///
+    /// Not cancel-safe: dropping the future leaves instances running, as if the supervisor had
+    /// been killed; a new supervisor of the same service adopts them.
+    ///
+    /// # Errors
+    /// The runtime directory became unusable.
+    pub async fn run(self) -> Result<Ended, SuperviseError> {
+        let code = self.driver.run().await?;
+        Ok(Ended { code })
+    }
+}

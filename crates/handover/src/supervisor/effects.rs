@@ -1,0 +1,240 @@
+//! Executes what the machine wants, strictly in order.
+
+use handover_proto::coordinator::{Effect, Input, Signal};
+use handover_proto::event::EventKind;
+use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
+use handover_proto::journal::Record;
+use handover_proto::moment::Machine;
+use handover_proto::status::HistoryEntry;
+use handover_sys::Pidfd;
+use tokio::net::UnixStream;
+
+use super::bus::unix_ms;
+use super::channel;
+use super::driver::Driver;
+use super::process::{self, Process, Surroundings};
+use super::readiness::{self, Target};
+use super::record::RecordedListener;
+use super::stderr::Capture;
+
+impl Driver {
+    /// Does everything the machine wants done now.
+    pub(super) fn execute(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            match effect {
+                Effect::Record(record) => self.record(record),
+                Effect::Spawn {
+                    instance,
+                    candidate,
+                } => self.spawn(instance, candidate),
+                Effect::Send { to, message } => {
+                    if let Some(link) = self.processes.get(&to).and_then(|p| p.link.as_ref()) {
+                        link.send(message);
+                    }
+                }
+                Effect::Signal { to, signal } => self.signal(to, signal),
+                Effect::Report(kind) => self.report(kind),
+                Effect::Finish { request, outcome } => {
+                    if let Some(answer) = self.answers.remove(&request) {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(outcome);
+                    }
+                }
+                Effect::Exit { code } => self.exit = Some(code),
+            }
+        }
+        self.forget_candidates();
+    }
+
+    fn record(&mut self, record: Record) {
+        let candidates = self.candidates.values().map(|c| c.recorded()).collect();
+        let mut listeners: Vec<RecordedListener> = Vec::new();
+        for open in self
+            .candidates
+            .values()
+            .flat_map(|candidate| &candidate.listeners)
+        {
+            if !listeners.iter().any(|known| known.entry == open.entry) {
+                let (spec, entry) = (open.spec.clone(), open.entry.clone());
+                listeners.push(RecordedListener { spec, entry });
+            }
+        }
+        if let Err(error) = self.journal.write(record, candidates, listeners) {
+            self.tell(Input::RecordFailed {
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    fn spawn(&mut self, instance: InstanceId, candidate: CandidateId) {
+        let input = match self.try_spawn(instance, candidate) {
+            Ok(pid) => Input::Spawned {
+                instance,
+                pid: InstancePid(pid),
+            },
+            Err(reason) => Input::SpawnFailed { instance, reason },
+        };
+        self.tell(input);
+    }
+
+    fn try_spawn(&mut self, instance: InstanceId, id: CandidateId) -> Result<u32, String> {
+        let candidate = self
+            .candidates
+            .get(&id)
+            .ok_or("its program is no longer known")?;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|e| e.to_string())?;
+        ours.set_nonblocking(true).map_err(|e| e.to_string())?;
+        let ours = UnixStream::from_std(ours).map_err(|e| e.to_string())?;
+        let around = Surroundings {
+            config: &self.config,
+            service: &self.service,
+            dir: &self.dir,
+            null: std::os::fd::AsFd::as_fd(&self.null),
+            channel: std::os::fd::AsFd::as_fd(&theirs),
+        };
+        let mut process = process::spawn(&around, instance, candidate)?;
+        let pid = process.pid;
+        process::watch(instance, process.pidfd.clone(), self.to_self.clone());
+        process.link = Some(channel::open(instance, ours, self.to_self.clone()));
+        let tcp = candidate
+            .listeners
+            .iter()
+            .filter_map(|open| open.tcp_address())
+            .collect();
+        let target = Target { instance, pid, tcp };
+        process.probe = readiness::begin(&self.config.ready, target, self.to_self.clone());
+        self.processes.insert(instance, process);
+        Ok(pid)
+    }
+
+    pub(super) fn watch_survivor(
+        &mut self,
+        instance: InstanceId,
+        candidate: CandidateId,
+        pid: u32,
+    ) {
+        let Ok(pidfd) = Pidfd::open(pid) else { return };
+        let stderr = Capture::found(&self.dir, instance).ok();
+        let process = Process::new(candidate, pidfd, stderr);
+        process::watch(instance, process.pidfd.clone(), self.to_self.clone());
+        self.processes.insert(instance, process);
+    }
+
+    fn signal(&mut self, to: InstanceId, signal: Signal) {
+        let Some(process) = self.processes.get_mut(&to) else {
+            return;
+        };
+        process.stop_probe();
+        let number = match signal {
+            Signal::Term => handover_sys::Signal::from_name(&self.config.stop_signal)
+                .unwrap_or(handover_sys::Signal::TERM),
+            Signal::Kill => handover_sys::Signal::KILL,
+        };
+        // ESRCH: it is gone already, and its exit is on its way to us.
+        let _ = process.pidfd.signal(number);
+        if signal == Signal::Kill {
+            kill_group(process.pid, number);
+        }
+    }
+
+    /// Completes what the machine cannot know, and tells everybody.
+    fn report(&mut self, mut kind: EventKind) {
+        match &mut kind {
+            EventKind::HandoverStarted {
+                id, to, candidate, ..
+            } => {
+                let wanted = self
+                    .machine
+                    .successor()
+                    .filter(|member| member.instance == *to);
+                let program = wanted.and_then(|member| self.candidates.get(&member.candidate));
+                *candidate = program.map(|program| program.label()).unwrap_or_default();
+                self.programs.insert(*id, candidate.clone());
+            }
+            EventKind::InstanceReady { instance, .. } => {
+                if let Some(process) = self.processes.get_mut(instance) {
+                    process.stop_probe();
+                }
+            }
+            EventKind::InstanceExited {
+                instance,
+                expected,
+                last_words,
+                ..
+            } => {
+                if let Some(process) = self.processes.remove(instance) {
+                    if !*expected && let Some(stderr) = &process.stderr {
+                        *last_words = stderr.last_words();
+                    }
+                    // Workers without their leader would go on accepting.
+                    kill_group(process.pid, handover_sys::Signal::TERM);
+                }
+            }
+            EventKind::HandoverFinished {
+                id,
+                outcome,
+                took,
+                dark,
+            } => {
+                self.history.push(HistoryEntry {
+                    unix_ms: unix_ms(),
+                    id: *id,
+                    program: self.programs.remove(id).unwrap_or_default(),
+                    outcome: outcome.clone(),
+                    took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                    dark_us: u64::try_from(dark.as_micros()).unwrap_or(u64::MAX),
+                });
+            }
+            _ => {}
+        }
+        self.bus.publish(kind);
+    }
+
+    /// Closes programs and listeners that no instance and no rollback needs any more.
+    fn forget_candidates(&mut self) {
+        let machine = &self.machine;
+        let processes = &self.processes;
+        let needed = |id: &CandidateId| {
+            *id == machine.current()
+                || Some(*id) == machine.previous()
+                || machine.known().any(|member| member.candidate == *id)
+                || machine.waiting() == Some(*id)
+                || processes.values().any(|process| process.candidate == *id)
+        };
+        if self.candidates.keys().all(needed) {
+            return;
+        }
+        let names =
+            |candidates: &std::collections::BTreeMap<CandidateId, super::candidate::Candidate>| {
+                let all = candidates.values().flat_map(|c| &c.listeners);
+                all.map(|open| open.entry.name.clone())
+                    .collect::<std::collections::BTreeSet<_>>()
+            };
+        let before = names(&self.candidates);
+        self.candidates.retain(|id, _| needed(id));
+        for name in before.difference(&names(&self.candidates)) {
+            self.bus
+                .publish(EventKind::ListenerClosed { name: name.clone() });
+        }
+    }
+}
+
+/// Signals what is left of an instance's process group. Each process is opened before its group is
+/// read again, so that a reused number is never hit.
+fn kill_group(leader: u32, signal: handover_sys::Signal) {
+    let members = |pgid| handover_sys::process::process_group_members(pgid).unwrap_or_default();
+    let opened: Vec<Pidfd> = members(leader)
+        .into_iter()
+        .filter_map(|pid| Pidfd::open(pid).ok())
+        .collect();
+    if opened.is_empty() {
+        return;
+    }
+    let still = members(leader);
+    for process in opened
+        .iter()
+        .filter(|process| still.contains(&process.pid()))
+    {
+        let _ = process.signal(signal);
+    }
+}

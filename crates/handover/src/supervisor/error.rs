@@ -1,0 +1,149 @@
+//! Why a supervisor did not start, or ended.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::preflight::PreflightError;
+
+/// Why a supervisor did not start. Each message says who serves.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No program was named.
+    #[error("no program to run: give one after --, or `program = [...]` in the configuration")]
+    NoProgram,
+    /// The service's name cannot be a directory's.
+    #[error("service name {found:?}: use letters, digits, '-', '_' and '.', not starting with '.'")]
+    BadServiceName {
+        /// What was given.
+        found: String,
+    },
+    /// The stop signal does not exist.
+    #[error("stop signal {found:?} is not a signal's name; expected one such as TERM, QUIT or INT")]
+    BadSignal {
+        /// What was given.
+        found: String,
+    },
+    /// Two listeners share a name.
+    #[error("two listeners are named {name:?}; every listener needs a name of its own")]
+    DuplicateListener {
+        /// The name.
+        name: String,
+    },
+    /// The runtime directory cannot be used.
+    #[error("runtime directory {}: {source}; set HANDOVER_RUNTIME_DIR to one you own", dir.display())]
+    RuntimeDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another supervisor lives.
+    #[error(
+        "service {service:?} is already supervised by process {pid}, which serves on; \
+         use `handover upgrade --service {service}`, or another --name"
+    )]
+    AlreadyRunning {
+        /// The service.
+        service: String,
+        /// The supervisor.
+        pid: String,
+    },
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listener(#[from] ListenError),
+    /// The program cannot be run.
+    #[error("{0}; nothing was started")]
+    Program(#[from] PreflightError),
+    /// A socket of the supervisor's own cannot be opened.
+    #[error("socket {}: {source}", path.display())]
+    Socket {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Signals cannot be watched.
+    #[error("signals cannot be watched: {0}")]
+    Signals(io::Error),
+    /// A dead supervisor's instances serve, and their listeners cannot be had.
+    #[error(
+        "process {pid} still serves {name} ({address}) for a supervisor that died, and its socket \
+         cannot be taken over ({source}); it serves on. Run this as root or with CAP_SYS_PTRACE to \
+         adopt it, or stop it first with `kill {pid}`"
+    )]
+    CannotAdopt {
+        /// Who serves.
+        pid: u32,
+        /// The listener.
+        name: String,
+        /// Its address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address does not resolve.
+    #[error("listener {name}: address {address:?} does not resolve: {source}")]
+    Resolve {
+        /// The listener.
+        name: String,
+        /// As written.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "listener {name}: {address} is in use by another process, which serves on; \
+         `ss -ltnp` or `ss -lxp` tells which. Stop it, or choose another address"
+    )]
+    InUse {
+        /// The listener.
+        name: String,
+        /// The address.
+        address: String,
+    },
+    /// The port is privileged.
+    #[error(
+        "listener {name}: binding {address} is not permitted; ports below {first_free} need root, \
+         CAP_NET_BIND_SERVICE, or socket activation"
+    )]
+    NotPermitted {
+        /// The listener.
+        name: String,
+        /// The address.
+        address: String,
+        /// `net.ipv4.ip_unprivileged_port_start`.
+        first_free: u16,
+    },
+    /// A path that is not a socket.
+    #[error("listener {name}: {} exists and is not a socket; remove it or choose another path", path.display())]
+    NotASocket {
+        /// The listener.
+        name: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("listener {name}: {address}: {source}")]
+    Io {
+        /// The listener.
+        name: String,
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why a supervisor ended other than by being stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The control socket failed.
+    #[error("control socket: {0}")]
+    Control(io::Error),
+}

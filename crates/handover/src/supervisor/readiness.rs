@@ -1,0 +1,224 @@
+//! Finding out that an instance is ready when it does not say so.
+//!
+//! The listener is shared, so a connection to it may be answered by the old instance. A probe
+//! therefore connects, asks the kernel which process accepted that very connection
+//! (`handover_sys::diag`), and speaks only if it was the new one. Where the kernel cannot tell
+//! (Unix sockets, addresses that are not local), the event says so: `shared_probe`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use handover_proto::event::Readiness;
+use handover_proto::identity::InstanceId;
+use handover_sys::diag;
+use handover_sys::process::{descendants, process_group_members};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::config::ReadinessSpec;
+use super::driver::Command;
+use super::shell;
+
+/// Pause between two rounds of probing; doubles from the first to the most. A start takes
+/// milliseconds for a native program and a second for an interpreted one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const MOST_PAUSE: Duration = Duration::from_millis(100);
+/// How long one probe waits to be accepted and, over HTTP, answered.
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+/// How often a probe asks who accepted it.
+const ASK_EVERY: Duration = Duration::from_micros(500);
+/// Connections of one round at the most. The kernel wakes one waiter a connection and may prefer
+/// the old instance; a burst leaves some for the new one.
+const MOST_AT_ONCE: u32 = 16;
+/// How long a probe command may take.
+const COMMAND_WITHIN: Duration = Duration::from_secs(10);
+/// Longest head of an answer that is read for its status line.
+const MOST_HEAD: usize = 256;
+
+/// What to probe.
+pub(super) struct Target {
+    pub(super) instance: InstanceId,
+    /// Its process, which leads its process group.
+    pub(super) pid: u32,
+    /// Its TCP listeners, in order.
+    pub(super) tcp: Vec<SocketAddr>,
+}
+
+/// What a probe does once it is accepted by the new instance.
+#[derive(Clone)]
+enum Question {
+    Accept,
+    Http { host: String, path: String },
+}
+
+/// Begins to probe as `spec` says; `None` if the instance is expected to speak for itself.
+pub(super) fn begin(
+    spec: &ReadinessSpec,
+    target: Target,
+    to: UnboundedSender<Command>,
+) -> Option<AbortHandle> {
+    let first = target.tcp.first().copied();
+    let (address, question) = match spec {
+        ReadinessSpec::Native | ReadinessSpec::Notify => return None,
+        ReadinessSpec::Auto | ReadinessSpec::Accepts => (reachable(first?), Question::Accept),
+        ReadinessSpec::HttpPath(path) => {
+            let address = reachable(first?);
+            (
+                address,
+                Question::Http {
+                    host: address.to_string(),
+                    path: path.clone(),
+                },
+            )
+        }
+        ReadinessSpec::HttpUrl { authority, path } => {
+            let question = Question::Http {
+                host: authority.clone(),
+                path: path.clone(),
+            };
+            return Some(spawn(named(target, authority.clone(), question, to)));
+        }
+        ReadinessSpec::Tcp(address) => {
+            return Some(spawn(named(target, address.clone(), Question::Accept, to)));
+        }
+        ReadinessSpec::Command(command) => {
+            return Some(spawn(by_command(target, command.clone(), to)));
+        }
+    };
+    Some(spawn(by_connection(target, address, question, to)))
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
+/// An address to connect to for a listener that may be bound to all of them.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+async fn named(target: Target, address: String, question: Question, to: UnboundedSender<Command>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Ok(Some(found)) = tokio::net::lookup_host(&address)
+            .await
+            .map(|mut found| found.next())
+        {
+            return by_connection(target, found, question, to).await;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
+    }
+}
+
+async fn by_command(target: Target, command: String, to: UnboundedSender<Command>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let env = [("HANDOVER_PROBE_PID".into(), target.pid.to_string().into())];
+        let done = shell::run(&command, env, COMMAND_WITHIN).await;
+        if done.is_ok_and(|done| done.exit.is_some_and(handover_sys::Exit::is_success)) {
+            let how = Readiness::Command;
+            let _ = to.send(Command::BecameReady {
+                instance: target.instance,
+                how,
+            });
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
+    }
+}
+
+async fn by_connection(
+    target: Target,
+    address: SocketAddr,
+    question: Question,
+    to: UnboundedSender<Command>,
+) {
+    let mut pause = FIRST_PAUSE;
+    let mut at_once = 1;
+    loop {
+        let mut round = tokio::task::JoinSet::new();
+        for _ in 0..at_once {
+            let question = question.clone();
+            let pid = target.pid;
+            round.spawn(async move {
+                timeout(PROBE_WITHIN, probe(pid, address, question))
+                    .await
+                    .unwrap_or(Ok(None))
+            });
+        }
+        while let Some(answer) = round.join_next().await {
+            if let Ok(Ok(Some(how))) = answer {
+                let _ = to.send(Command::BecameReady {
+                    instance: target.instance,
+                    how,
+                });
+                return;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
+        at_once = (at_once * 2).min(MOST_AT_ONCE);
+    }
+}
+
+/// One connection. `Some` if it proves that the instance is ready.
+async fn probe(pid: u32, address: SocketAddr, question: Question) -> io::Result<Option<Readiness>> {
+    let mut stream = TcpStream::connect(address).await?;
+    let local = stream.local_addr()?;
+    let inode = loop {
+        match diag::accepted_inode(local, address) {
+            Ok(Some(inode)) => break Some(inode),
+            Ok(None) => sleep(ASK_EVERY).await,
+            // The kernel has no sock_diag, or the address is another machine's.
+            Err(_) => break None,
+        }
+    };
+    let known = match inode {
+        Some(inode) if holds(pid, inode) => Readiness::Probe,
+        Some(_) => return Ok(None),
+        None => Readiness::SharedProbe,
+    };
+    match question {
+        Question::Accept if known == Readiness::Probe => Ok(Some(Readiness::Accepts)),
+        Question::Accept => Ok(Some(known)),
+        Question::Http { host, path } => Ok(answers_2xx(&mut stream, &host, &path)
+            .await?
+            .then_some(known)),
+    }
+}
+
+/// Whether the instance, one of its workers or one of their children holds the socket.
+fn holds(pid: u32, inode: u64) -> bool {
+    let workers = process_group_members(pid).unwrap_or_default();
+    let children = descendants(pid).unwrap_or_default();
+    let mut all = std::iter::once(pid).chain(workers).chain(children);
+    all.any(|pid| diag::holds_inode(pid, inode).unwrap_or(false))
+}
+
+async fn answers_2xx(stream: &mut TcpStream, host: &str, path: &str) -> io::Result<bool> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: handover-probe\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::with_capacity(MOST_HEAD);
+    while head.len() < MOST_HEAD && !head.contains(&b'\n') {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    // "HTTP/1.1 200 OK"
+    let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    Ok(status.len() == 3 && status[0] == b'2')
+}

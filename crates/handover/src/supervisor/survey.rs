@@ -1,0 +1,135 @@
+//! Who serves, and why: the status.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+
+use handover_proto::coordinator::Member;
+use handover_proto::manifest::ListenerKind;
+use handover_proto::status::{HandoverStatus, InstanceStatus, Status};
+
+use super::driver::Driver;
+
+/// `st` of an established connection in `/proc/net/tcp` (include/net/tcp_states.h).
+const ESTABLISHED: &str = "01";
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Driver {
+    /// The status now.
+    pub(super) fn status(&self) -> Status {
+        let machine = &self.machine;
+        let open: Vec<_> = self
+            .listeners()
+            .iter()
+            .map(|open| open.entry.clone())
+            .collect();
+        let ports = open
+            .iter()
+            .filter(|entry| entry.kind == ListenerKind::Tcp)
+            .filter_map(|entry| entry.address.parse::<SocketAddr>().ok())
+            .map(|address| address.port())
+            .collect();
+        let established = established(&ports);
+        let of = |member: Member| self.instance(member, &established);
+        let own = handover_sys::usage(std::process::id()).ok();
+        let now = self.now();
+        let previous = machine.previous().and_then(|id| self.candidates.get(&id));
+        Status {
+            service: self.service.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            supervisor_pid: std::process::id(),
+            uptime_ms: millis(self.started.elapsed()),
+            mode: self.config.mode,
+            phase: machine.phase(),
+            generation: machine.generation(),
+            incumbent: machine.incumbent().map(of),
+            successor: machine.successor().map(of),
+            leaving: machine.leaving().into_iter().map(of).collect(),
+            listeners: open,
+            handover: machine.attempt().map(|(id, began)| HandoverStatus {
+                id,
+                elapsed_ms: millis(now.since(began)),
+            }),
+            queued: machine.queued(),
+            previous: previous.map(|candidate| candidate.label()),
+            supervisor_rss_bytes: own.map_or(0, |own| own.rss_bytes),
+            supervisor_descriptors: own.map_or(0, |own| own.descriptors),
+        }
+    }
+
+    fn instance(&self, member: Member, established: &HashSet<u64>) -> InstanceStatus {
+        let process = self.processes.get(&member.instance);
+        let usage = process.and_then(|process| handover_sys::usage(process.pid).ok());
+        let native = self.machine.is_native(member.instance);
+        let counted = process.and_then(|process| {
+            if native {
+                process.connections
+            } else {
+                held(process.pid, established)
+            }
+        });
+        let candidate = self.candidates.get(&member.candidate);
+        InstanceStatus {
+            instance: member.instance,
+            pid: member.pid,
+            program: candidate
+                .map(|candidate| candidate.label())
+                .unwrap_or_default(),
+            native,
+            uptime_ms: process.map_or(0, |process| millis(process.started.elapsed())),
+            connections: counted,
+            text: process.and_then(|process| process.text.clone()),
+            rss_bytes: usage.map(|usage| usage.rss_bytes),
+            descriptors: usage.map(|usage| usage.descriptors),
+        }
+    }
+}
+
+/// Inodes of the established TCP sockets on these local ports.
+fn established(ports: &HashSet<u16>) -> HashSet<u64> {
+    let mut inodes = HashSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            // sl local rem st tx:rx tr:tm retrnsmt uid timeout inode
+            let mut fields = line.split_whitespace().skip(1);
+            let port = fields.next().and_then(|local| local.rsplit(':').next());
+            let port = port.and_then(|port| u16::from_str_radix(port, 16).ok());
+            let state = fields.nth(1);
+            let inode = fields.nth(5).and_then(|inode| inode.parse().ok());
+            if let (Some(port), Some(ESTABLISHED), Some(inode)) = (port, state, inode)
+                && ports.contains(&port)
+            {
+                inodes.insert(inode);
+            }
+        }
+    }
+    inodes
+}
+
+/// How many of these sockets a process and its group hold. `None` if it cannot be looked into.
+fn held(leader: u32, inodes: &HashSet<u64>) -> Option<u64> {
+    let members = handover_sys::process::process_group_members(leader).ok()?;
+    let mut held = HashSet::new();
+    for pid in members {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let Ok(target) = fs::read_link(entry.path()) else {
+                continue;
+            };
+            let inode = target.to_str().and_then(|text| {
+                text.strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .parse::<u64>()
+                    .ok()
+            });
+            held.extend(inode.filter(|inode| inodes.contains(inode)));
+        }
+    }
+    Some(held.len() as u64)
+}

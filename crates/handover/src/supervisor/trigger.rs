@@ -1,0 +1,258 @@
+//! What people want: upgrades, rollbacks, checks, by socket or by signal.
+
+use std::io;
+
+use handover_proto::coordinator::Input;
+use handover_proto::event::EventKind;
+use handover_proto::identity::CandidateId;
+use handover_proto::outcome::{Outcome, Refusal};
+use handover_proto::settings::{Stop, WhenBusy};
+use handover_proto::status::UpgradeRequest;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::candidate::{self, Candidate};
+use super::config::ListenerSpec;
+use super::driver::{Answer, Command, Driver};
+use super::preflight::{self, CheckReport};
+use super::sockets::{self, Listeners};
+
+/// A signal to the supervisor, by meaning.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Signalled {
+    Upgrade,
+    ReopenLogs,
+    Stop,
+    FastStop,
+    ChildEnded,
+}
+
+/// The signals a supervisor handles.
+pub(super) struct Signals {
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+    terminate: Signal,
+    quit: Signal,
+    interrupt: Signal,
+    child: Signal,
+}
+
+impl Signals {
+    pub(super) fn install() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+            terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+
+    /// The next signal. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.hangup.recv() => Signalled::Upgrade,
+            _ = self.user2.recv() => Signalled::Upgrade,
+            _ = self.user1.recv() => Signalled::ReopenLogs,
+            _ = self.terminate.recv() => Signalled::Stop,
+            _ = self.quit.recv() => Signalled::Stop,
+            _ = self.interrupt.recv() => Signalled::FastStop,
+            _ = self.child.recv() => Signalled::ChildEnded,
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn signalled(&mut self, signal: Signalled) {
+        match signal {
+            Signalled::Upgrade => self.upgrade(UpgradeRequest::default(), None),
+            Signalled::ReopenLogs => self.bus.warn(
+                "SIGUSR1 asks for logs to be reopened; this supervisor writes none. \
+                 Signal the instance itself if it does",
+            ),
+            Signalled::Stop => {
+                use handover_proto::phase::Phase;
+                let again = self.machine.phase() == Phase::Stop;
+                let how = if again { Stop::Now } else { Stop::Drain };
+                self.tell(Input::Stop { how });
+            }
+            Signalled::FastStop => self.tell(Input::Stop { how: Stop::Fast }),
+            Signalled::ChildEnded => self.reap(),
+        }
+    }
+
+    /// As the first process of a container every orphan is ours to reap.
+    fn reap(&self) {
+        if std::process::id() == 1 {
+            let own = |pid| self.processes.values().any(|process| process.pid == pid);
+            handover_sys::reap::reap_orphans(own);
+        }
+    }
+
+    /// Begins an upgrade, or says why not.
+    pub(super) fn upgrade(&mut self, request: UpgradeRequest, answer: Option<Answer>) {
+        let when_busy = request.when_busy;
+        let candidate = match self.prepare(request) {
+            Ok(candidate) => candidate,
+            Err(reason) => return self.refuse(&reason, answer),
+        };
+        if self.config.test_command.is_empty() {
+            return self.submit(candidate, when_busy, answer);
+        }
+        let (to, command) = (self.to_self.clone(), self.config.test_command.clone());
+        tokio::spawn(async move {
+            let verdict = preflight::run_test(&command, &candidate.path).await;
+            let candidate = Box::new(candidate);
+            let _ = to.send(Command::Tested {
+                candidate,
+                when_busy,
+                verdict,
+                answer,
+            });
+        });
+    }
+
+    /// Finds the program and opens the listeners of a request.
+    fn prepare(&mut self, request: UpgradeRequest) -> Result<Candidate, String> {
+        let argv = self.argv(&request);
+        let listeners = match self.wanted(&request)? {
+            Some(specs) => self.open_listeners(&specs)?,
+            None => self.listeners(),
+        };
+        self.last_candidate = self.last_candidate.next();
+        let directory = self.config.directory.as_deref();
+        Candidate::find(self.last_candidate, argv, directory, listeners)
+            .map_err(|error| error.to_string())
+    }
+
+    fn argv(&self, request: &UpgradeRequest) -> Vec<String> {
+        let mut configured = self.config.program.iter().cloned();
+        let program = configured.next().unwrap_or_default();
+        let args = request.args.clone().unwrap_or_else(|| configured.collect());
+        let program = request.binary.clone().unwrap_or(program);
+        std::iter::once(program).chain(args).collect()
+    }
+
+    fn wanted(&self, request: &UpgradeRequest) -> Result<Option<Vec<ListenerSpec>>, String> {
+        let parsed = request.listeners.as_ref().map(|listeners| {
+            listeners
+                .iter()
+                .map(|text| text.parse().map_err(|e| format!("{e}")))
+                .collect()
+        });
+        parsed.transpose()
+    }
+
+    fn open_listeners(&self, specs: &[ListenerSpec]) -> Result<Listeners, String> {
+        let open = self.listeners();
+        let opened = sockets::open_all(specs, &open).map_err(|error| error.to_string())?;
+        for new in &opened {
+            if !open.iter().any(|known| known.entry == new.entry) {
+                self.bus.publish(EventKind::ListenerOpened {
+                    listener: new.entry.clone(),
+                });
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Hands a candidate that passed to the machine.
+    pub(super) fn submit(
+        &mut self,
+        candidate: Candidate,
+        when_busy: WhenBusy,
+        answer: Option<Answer>,
+    ) {
+        let id = candidate.id;
+        self.candidates.insert(id, candidate);
+        self.hand_in(id, when_busy, answer);
+    }
+
+    fn hand_in(&mut self, candidate: CandidateId, when_busy: WhenBusy, answer: Option<Answer>) {
+        let request = answer.map(|answer| {
+            self.last_request = self.last_request.next();
+            self.answers.insert(self.last_request, answer);
+            self.last_request
+        });
+        self.tell(Input::Upgrade {
+            request,
+            candidate,
+            when_busy,
+        });
+    }
+
+    /// Goes back to the previous version, by a handover like any other.
+    pub(super) fn rollback(&mut self, when_busy: WhenBusy, answer: Option<Answer>) {
+        let previous = self
+            .machine
+            .previous()
+            .and_then(|id| self.candidates.get(&id));
+        let verdict = match previous {
+            Some(candidate) => candidate.is_startable().map(|()| candidate.id),
+            None => Err("there has been no other version since the service was started".into()),
+        };
+        match verdict {
+            Ok(id) => self.hand_in(id, when_busy, answer),
+            Err(reason) => self.answer_refused(Refusal::NoPrevious { reason }, answer),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, reason: &impl ToString, answer: Option<Answer>) {
+        self.answer_refused(
+            Refusal::Preflight {
+                reason: reason.to_string(),
+            },
+            answer,
+        );
+    }
+
+    fn answer_refused(&mut self, refusal: Refusal, answer: Option<Answer>) {
+        let outcome = Outcome::Refused { refusal };
+        self.bus.publish(EventKind::RequestRefused {
+            outcome: outcome.clone(),
+        });
+        if let Some(answer) = answer {
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Examines a candidate without starting it.
+    pub(super) fn check(&mut self, request: UpgradeRequest, answer: oneshot::Sender<CheckReport>) {
+        let argv = self.argv(&request);
+        let name = argv.first().cloned().unwrap_or_default();
+        let running: Vec<_> = self
+            .listeners()
+            .iter()
+            .map(|open| open.entry.clone())
+            .collect();
+        let mut report = CheckReport {
+            ok: true,
+            findings: Vec::new(),
+        };
+        let path = match candidate::locate(&name, self.config.directory.as_deref()) {
+            Ok(path) => path,
+            Err(error) => {
+                report.push("exists", false, error.to_string());
+                let _ = answer.send(report);
+                return;
+            }
+        };
+        match self.wanted(&request) {
+            Ok(wanted) => report = preflight::check(&path, &running, wanted.as_deref()),
+            Err(reason) => report.push("listeners", false, reason),
+        }
+        let command = self.config.test_command.clone();
+        tokio::spawn(async move {
+            if report.ok && !command.is_empty() {
+                match preflight::run_test(&command, &path).await {
+                    Ok(()) => report.push("test command", true, command),
+                    Err(error) => report.push("test command", false, error.to_string()),
+                }
+            }
+            let _ = answer.send(report);
+        });
+    }
+}

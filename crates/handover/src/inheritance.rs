@@ -1,12 +1,14 @@
 //! What whoever started this process left for it: listeners, a channel, addresses.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use handover_proto::identity::InstanceId;
 use handover_sys::inherited::{self, Inherited};
+use handover_sys::socket;
 
 use crate::error::StartError;
 
@@ -88,6 +90,42 @@ impl Inheritance {
             instance,
             reconnect: std::env::var_os(NATIVE_SOCKET).map(PathBuf::from),
         })
+    }
+
+    /// Adds a listener that came in another way, as if it had been inherited under `name`.
+    ///
+    /// # Errors
+    /// It is not a socket, or the kernel does not say what it is; it is closed.
+    pub fn listener(mut self, name: impl Into<String>, fd: OwnedFd) -> io::Result<Self> {
+        let facts = socket::describe(&fd).map_err(io::Error::other)?;
+        let name = name.into();
+        self.listeners.push(Inherited { name, fd, facts });
+        Ok(self)
+    }
+
+    /// Makes this the channel to a coordinator, to which we are `instance`. When it breaks, a new
+    /// coordinator is looked for at the Unix socket `reconnect`.
+    #[must_use]
+    pub fn channel(
+        mut self,
+        stream: UnixStream,
+        instance: InstanceId,
+        reconnect: Option<PathBuf>,
+    ) -> Self {
+        self.native = Some(Native {
+            stream,
+            instance,
+            reconnect,
+        });
+        self
+    }
+
+    /// Makes this the socket to send `READY=1` to, written as in `NOTIFY_SOCKET`. It is not used
+    /// beside a channel.
+    #[must_use]
+    pub fn notify(mut self, socket: impl Into<OsString>) -> Self {
+        self.notify = Some(socket.into());
+        self
     }
 
     /// Whether a coordinator waits for this process to greet it.

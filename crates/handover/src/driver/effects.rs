@@ -179,7 +179,10 @@ impl Driver {
         }
         tracing::info!(service = self.core.name, code, "told to end");
         self.core.shelf.close();
-        self.finish(DrainReport::default());
+        self.finish(DrainReport {
+            open: self.core.ledger.tally().open(),
+            ..DrainReport::default()
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Latency over time as SVG.
 
-use super::Report;
+use super::{Report, Upgrade};
 use crate::error::ReportError;
 use crate::series::Series;
 use plotters::coord::Shift;
@@ -78,8 +78,9 @@ fn draw(area: &Area<'_>, report: &Report) -> Result<(), Box<dyn std::error::Erro
         .bold_line_style(BLACK.mix(0.08))
         .y_label_formatter(&|value| format!("{value}"))
         .draw()?;
-    upgrades(&mut chart, report, top)?;
+    spans(&mut chart, report, top)?;
     latency(&mut chart, &points)?;
+    marks(&mut chart, report, top)?;
     failures(&mut chart, &points, report.failed)?;
     chart
         .configure_series_labels()
@@ -121,7 +122,7 @@ fn latency<'a>(
     Ok(())
 }
 
-/// Losses are as tall as the picture: one must be seen among a million.
+/// A mark of one size for any number of losses: one must be seen among a million.
 fn failures(
     chart: &mut Chart<'_, '_>,
     points: &[Point],
@@ -143,41 +144,61 @@ fn failures(
     Ok(())
 }
 
-fn upgrades(
+fn colour(upgrade: &Upgrade) -> RGBColor {
+    if upgrade.as_expected {
+        UPGRADE_COLOUR
+    } else {
+        UNEXPECTED_COLOUR
+    }
+}
+
+/// Behind the latency: how long each upgrade took.
+fn spans(
+    chart: &mut Chart<'_, '_>,
+    report: &Report,
+    top: f64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let spans = report.upgrades.iter().map(|upgrade| {
+        let from = upgrade.start_ms / 1_000.0;
+        let to = from + upgrade.duration_ms / 1_000.0;
+        Rectangle::new(
+            [(from, FLOOR), (to, top)],
+            colour(upgrade).mix(0.12).filled(),
+        )
+    });
+    chart.draw_series(spans)?;
+    Ok(())
+}
+
+/// Before the latency: when each upgrade was triggered, and what it was.
+fn marks(
     chart: &mut Chart<'_, '_>,
     report: &Report,
     top: f64,
 ) -> Result<(), Box<dyn std::error::Error>> {
     /// With more marks than this their labels would cover each other.
     const MOST_LABELS: usize = 30;
-    let step = report.upgrades.len().div_ceil(MOST_LABELS).max(1);
-    for (i, upgrade) in report.upgrades.iter().enumerate() {
-        let colour = if upgrade.as_expected {
-            UPGRADE_COLOUR
-        } else {
-            UNEXPECTED_COLOUR
-        };
-        let from = upgrade.start_ms / 1_000.0;
-        let to = from + upgrade.duration_ms / 1_000.0;
-        let span = Rectangle::new([(from, FLOOR), (to, top)], colour.mix(0.12).filled());
-        let line = PathElement::new([(from, FLOOR), (from, top)], colour.mix(0.7));
-        chart.draw_series([span])?;
-        let series = chart.draw_series([line])?;
-        if i == 0 {
-            series.label("upgrade").legend(|(x, y)| {
-                PathElement::new([(x + 8, y - 6), (x + 8, y + 6)], UPGRADE_COLOUR)
-            });
-        }
-        if i % step == 0 {
-            let style = ("sans-serif", 11)
-                .into_font()
-                .transform(FontTransform::Rotate90)
-                .color(&colour)
-                .pos(Pos::new(HPos::Left, VPos::Bottom));
-            let label = label(&upgrade.label, upgrade.as_expected);
-            chart.draw_series([Text::new(label, (from, top * 0.9), style)])?;
-        }
+    let lines = report.upgrades.iter().map(|upgrade| {
+        let at = upgrade.start_ms / 1_000.0;
+        PathElement::new([(at, FLOOR), (at, top)], colour(upgrade).mix(0.7))
+    });
+    let series = chart.draw_series(lines)?;
+    if !report.upgrades.is_empty() {
+        series
+            .label("upgrade")
+            .legend(|(x, y)| PathElement::new([(x + 8, y - 6), (x + 8, y + 6)], UPGRADE_COLOUR));
     }
+    let step = report.upgrades.len().div_ceil(MOST_LABELS).max(1);
+    let labels = report.upgrades.iter().step_by(step).map(|upgrade| {
+        let style = ("sans-serif", 11)
+            .into_font()
+            .transform(FontTransform::Rotate90)
+            .color(&colour(upgrade))
+            .pos(Pos::new(HPos::Left, VPos::Bottom));
+        let label = label(&upgrade.label, upgrade.as_expected);
+        Text::new(label, (upgrade.start_ms / 1_000.0, top * 0.9), style)
+    });
+    chart.draw_series(labels)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod service;
 mod testing;
 
-pub(crate) use service::{RunArgs, ServiceArgs};
+pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
 
 use crate::exit;

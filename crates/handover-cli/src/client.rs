@@ -5,6 +5,7 @@ mod stream;
 pub(crate) use stream::{EventLine, EventStream};
 
 use crate::exit::ExitCode;
+use handover::supervisor::CheckReport;
 use handover_proto::outcome::Outcome;
 use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::{HistoryEntry, Status, UpgradeRequest};
@@ -25,23 +26,6 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// How many bytes of an answer that is not understood are quoted: a line.
 const QUOTED: usize = 200;
-
-/// A preflight's findings: the answer of `POST /v1/check`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CheckReport {
-    /// Whether every finding is good.
-    pub(crate) ok: bool,
-    /// In the order they were looked at.
-    pub(crate) findings: Vec<Finding>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
-    pub(crate) name: String,
-    pub(crate) ok: bool,
-    pub(crate) detail: String,
-}
 
 /// Why a supervisor could not be asked, or was not understood.
 #[derive(Debug, thiserror::Error)]

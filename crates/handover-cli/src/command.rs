@@ -1,12 +1,17 @@
 //! What each command does.
 
 mod config;
+mod demo;
 mod events;
 mod manual;
+mod run;
+mod server;
 mod show;
 mod upgrade;
 mod verify;
 mod watch;
+
+pub(crate) use demo::DemoError;
 
 use crate::args::{Cli, Command, SelectArgs};
 use crate::client::Client;
@@ -23,6 +28,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let root = discovery::root(cli.runtime_dir.as_deref());
     match cli.command {
+        Command::Run(args) => run::dispatch(cli.runtime_dir.as_deref(), args),
         Command::Upgrade(args) => block_on(upgrade::upgrade(root, args)),
         Command::Rollback(args) => block_on(upgrade::rollback(root, args)),
         Command::Status(args) => block_on(show::status(root, args)),
@@ -34,7 +40,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Events(args) => block_on(events::follow(root, args)),
         Command::Config(command) => config::dispatch(cli.runtime_dir.as_deref(), command),
         Command::Verify(args) => block_on(verify::run(args)),
-        Command::Run(_) | Command::Demo(_) | Command::DemoServer(_) => Ok(ExitCode::Unexpected),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::DemoServer(args) => block_on(server::serve(args)),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::pages(dir.as_deref()),
     }

@@ -13,6 +13,8 @@ pub(crate) use merge::{Effective, Origin, Setting};
 use crate::args::ServiceArgs;
 use crate::discovery::closest;
 use crate::duration::DurationError;
+use handover::supervisor::Config;
+use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,8 @@ pub(crate) enum ConfigError {
     },
     #[error("{origin}: {reason}")]
     BadValue { origin: Origin, reason: String },
+    #[error("the configuration is not understood: {reason}; please report this")]
+    NotUnderstood { reason: String },
     #[error(
         "no program to run; write it after two dashes, `handover run -l http=127.0.0.1:8080 -- \
          ./server`, or as `program = [\"./server\"]` in a file given with --config"
@@ -87,6 +91,20 @@ pub(crate) fn load(
     merge::environment(environment, &mut effective)?;
     merge::flags(args, runtime_dir, &mut effective)?;
     Ok(effective)
+}
+
+/// As the supervisor takes it.
+///
+/// # Errors
+/// [`ConfigError::NoProgram`]; [`ConfigError::NotUnderstood`] where its reader disagrees with ours.
+pub(crate) fn config(effective: &Effective) -> Result<Config, ConfigError> {
+    if effective.get("program").is_none() {
+        return Err(ConfigError::NoProgram);
+    }
+    let read = Config::deserialize(toml::Value::Table(effective.table()));
+    read.map_err(|error| ConfigError::NotUnderstood {
+        reason: error.to_string(),
+    })
 }
 
 /// Variables that look like settings and are none: probably misspelt. Not an error, because the

@@ -1,9 +1,11 @@
 //! Every way in which a command can fail, with its exit code.
 
 use crate::client::ClientError;
+use crate::command::DemoError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
+use handover::supervisor::{StartError, SuperviseError};
 use handover_verify::{ReportError, VerifyError};
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +23,16 @@ pub(crate) enum CliError {
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(
+        "the supervisor ended: {0}; its server may still serve: start it again to take charge of it"
+    )]
+    Supervise(#[from] SuperviseError),
+    #[error("the demo could not begin: {0}")]
+    Demo(#[from] DemoError),
+    #[error("the server could not start: {0}")]
+    Server(String),
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
     #[error("cannot write {path}: {source}")]
@@ -58,11 +70,25 @@ impl CliError {
                 | VerifyError::BadPlan { .. } => ExitCode::Usage,
                 _ => ExitCode::Unexpected,
             },
+            Self::Start(error) => match error {
+                StartError::NoProgram
+                | StartError::BadServiceName { .. }
+                | StartError::BadSignal { .. }
+                | StartError::DuplicateListener { .. } => ExitCode::Usage,
+                StartError::AlreadyRunning { .. }
+                | StartError::Listener(_)
+                | StartError::Program(_)
+                | StartError::CannotAdopt { .. } => ExitCode::Refused,
+                _ => ExitCode::Unexpected,
+            },
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Report(_)
             | Self::Stdout(_)
             | Self::Write { .. }
             | Self::Terminal(_)
+            | Self::Supervise(_)
+            | Self::Demo(_)
+            | Self::Server(_)
             | Self::SupervisorGone
             | Self::Runtime(_) => ExitCode::Unexpected,
         }

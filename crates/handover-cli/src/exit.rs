@@ -50,6 +50,15 @@ impl From<&Outcome> for ExitCode {
     }
 }
 
+impl ExitCode {
+    /// The code a supervisor ended with.
+    pub(crate) fn of_supervisor(code: u8) -> Self {
+        let known = [Self::Done, Self::NobodyServes];
+        let same = |known: &Self| *known as u8 == code;
+        known.into_iter().find(same).unwrap_or(Self::Unexpected)
+    }
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code as u8)

@@ -72,6 +72,7 @@ pub(crate) struct Ink {
 
 impl Ink {
     /// No emphasis.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { on: false };
 
     /// Emphasis if `terminal`, and unless `NO_COLOR` is set (see no-color.org).

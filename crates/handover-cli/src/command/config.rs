@@ -1,7 +1,7 @@
 //! `handover config check` and `handover config show`.
 
 use crate::args::{ConfigCheckArgs, ConfigCommand, ConfigShowArgs, Format, ServiceArgs};
-use crate::configuration::{self, ConfigError, Effective, Key, Setting};
+use crate::configuration::{self, Effective, Key, Setting};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say};
@@ -19,9 +19,7 @@ pub(super) fn dispatch(
 
 fn check(runtime_dir: Option<&Path>, args: &ConfigCheckArgs) -> Result<ExitCode, CliError> {
     let effective = load(runtime_dir, &args.service)?;
-    if effective.get("program").is_none() {
-        return Err(ConfigError::NoProgram.into());
-    }
+    configuration::config(&effective)?;
     say("the configuration is right");
     Ok(ExitCode::Done)
 }

@@ -2,11 +2,12 @@
 
 use super::connect;
 use crate::args::{CandidateArgs, CheckArgs, Format, SelectArgs, ShowArgs, StopArgs};
-use crate::client::{CheckReport, Client};
+use crate::configuration::{ConfigError, Origin};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say};
 use crate::view;
+use handover::supervisor::{CheckReport, ListenerSpec, preflight};
 use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::UpgradeRequest;
 use serde::Serialize;
@@ -37,10 +38,27 @@ pub(super) async fn history(root: PathBuf, args: ShowArgs) -> Result<ExitCode, C
     Ok(ExitCode::Done)
 }
 
-/// `handover check`.
+/// `handover check`: by the supervisor if one runs, which also knows the listeners and its test
+/// command; else, for a program that is named, here.
 pub(super) async fn check(root: PathBuf, args: CheckArgs) -> Result<ExitCode, CliError> {
-    let (_, client) = connect(&root, &args.select)?;
-    let report = ask(&client, &args.candidate).await?;
+    let mut report = match (connect(&root, &args.select), &args.candidate.binary) {
+        (Ok((_, client)), _) => {
+            let request = request(&args.candidate, WhenBusy::Queue);
+            client.check(&request).await?
+        }
+        (Err(CliError::Discovery(error)), Some(binary))
+            if error.exit_code() == ExitCode::NobodyServes && args.select.service.is_none() =>
+        {
+            say("no supervisor runs: listeners and its test command are not looked at");
+            alone(binary, &args.candidate.listen)?
+        }
+        (Err(error), _) => return Err(error),
+    };
+    if let (Some(command), Some(binary)) = (&args.test_command, &args.candidate.binary)
+        && report.ok
+    {
+        test(&mut report, command, binary).await;
+    }
     print(&match args.format.format {
         Format::Text => view::check::render(&report, Ink::stdout()),
         Format::Json => json_line(&report),
@@ -51,8 +69,40 @@ pub(super) async fn check(root: PathBuf, args: CheckArgs) -> Result<ExitCode, Cl
     })
 }
 
-async fn ask(client: &Client, candidate: &CandidateArgs) -> Result<CheckReport, CliError> {
-    Ok(client.check(&request(candidate, WhenBusy::Queue)).await?)
+/// Without a supervisor: as it would start as the first version.
+fn alone(binary: &str, listen: &[String]) -> Result<CheckReport, CliError> {
+    let specs = listen.iter().map(|text| {
+        text.parse::<ListenerSpec>()
+            .map_err(|error| ConfigError::BadValue {
+                origin: Origin::Flag("--listen"),
+                reason: error.to_string(),
+            })
+    });
+    let specs = specs.collect::<Result<Vec<_>, _>>()?;
+    let wanted = (!specs.is_empty()).then_some(&specs[..]);
+    Ok(preflight::check(&located(binary), &[], wanted))
+}
+
+async fn test(report: &mut CheckReport, command: &str, binary: &str) {
+    let tested = preflight::run_test(command, &located(binary)).await;
+    match tested {
+        Ok(()) => report.push("test command", true, command),
+        Err(error) => report.push("test command", false, error.to_string()),
+    }
+}
+
+/// Where a program is: a bare name is looked up as a shell would.
+fn located(program: &str) -> PathBuf {
+    let path = PathBuf::from(super::absolute(program));
+    if path.is_absolute() {
+        return path;
+    }
+    let on_path = std::env::var_os("PATH").and_then(|directories| {
+        std::env::split_paths(&directories)
+            .map(|directory| directory.join(&path))
+            .find(|candidate| candidate.is_file())
+    });
+    on_path.unwrap_or(path)
 }
 
 /// A request for this candidate.

@@ -5,8 +5,10 @@
 pub(crate) enum Kind {
     /// Text.
     Text,
-    /// A list of text; in the environment separated by commas.
-    List,
+    /// A list of listeners, `NAME=ADDRESS`; in the environment separated by commas.
+    Listeners,
+    /// How an instance is found to be ready.
+    Readiness,
     /// A program and its arguments; in the environment separated by spaces.
     Words,
     /// A time with its unit.
@@ -25,8 +27,8 @@ impl Kind {
     /// For error messages.
     pub(crate) const fn expected(self) -> &'static str {
         match self {
-            Self::Text => "text",
-            Self::List | Self::Words => "a list of text",
+            Self::Text | Self::Readiness => "text",
+            Self::Listeners | Self::Words => "a list of text",
             Self::Duration => "a time such as \"30s\"",
             Self::Count => "a whole number, not negative",
             Self::Switch => "true or false",
@@ -79,7 +81,13 @@ pub(crate) const KEYS: &[Key] = &[
         "",
     ),
     key("env", "--env", "", Kind::Map, "{}"),
-    key("listeners", "--listen", "HANDOVER_LISTEN", Kind::List, "[]"),
+    key(
+        "listeners",
+        "--listen",
+        "HANDOVER_LISTEN",
+        Kind::Listeners,
+        "[]",
+    ),
     key(
         "mode",
         "--exclusive",
@@ -87,7 +95,13 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::OneOf(&["overlap", "exclusive"]),
         "\"overlap\"",
     ),
-    key("ready", "--ready", "HANDOVER_READY", Kind::Text, "\"auto\""),
+    key(
+        "ready",
+        "--ready",
+        "HANDOVER_READY",
+        Kind::Readiness,
+        "\"auto\"",
+    ),
     key(
         "ready-timeout",
         "--ready-timeout",

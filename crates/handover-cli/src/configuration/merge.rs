@@ -4,7 +4,8 @@ use super::keys::{KEYS, Key, Kind, find};
 use super::{ConfigError, closest};
 use crate::args::ServiceArgs;
 use crate::duration;
-use std::collections::BTreeMap;
+use handover::supervisor::{ListenerSpec, ReadinessSpec};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -122,46 +123,26 @@ fn default(key: &Key) -> Option<Setting> {
 }
 
 fn check(key: &'static Key, value: &Value, origin: &Origin) -> Result<(), ConfigError> {
-    let is_text = |value: &Value| value.is_str();
-    let right = match key.kind {
-        Kind::Text => is_text(value),
-        Kind::List => value
-            .as_array()
-            .is_some_and(|list| list.iter().all(is_text)),
-        Kind::Words => value
-            .as_array()
-            .is_some_and(|list| !list.is_empty() && list.iter().all(is_text)),
-        Kind::Map => value
-            .as_table()
-            .is_some_and(|map| map.values().all(is_text)),
-        Kind::Switch => value.is_bool(),
-        Kind::Count => value.as_integer().is_some_and(|n| u32::try_from(n).is_ok()),
-        Kind::Duration => match value.as_str() {
-            Some(text) => {
-                return match duration::parse(text) {
-                    Ok(_) => Ok(()),
-                    Err(source) => Err(ConfigError::BadDuration {
-                        key: key.name,
-                        origin: origin.clone(),
-                        source,
-                    }),
-                };
-            }
+    let texts = value.as_array().and_then(|list| {
+        let texts = list.iter().map(|value| value.as_str());
+        texts.collect::<Option<Vec<&str>>>()
+    });
+    let right = match (key.kind, value.as_str()) {
+        (Kind::Text, text) => text.is_some(),
+        (Kind::Readiness, Some(text)) => return readiness(text, origin),
+        (Kind::Duration, Some(text)) => return time(key, text, origin),
+        (Kind::OneOf(words), Some(word)) => return one_of(key, words, word, origin),
+        (Kind::Readiness | Kind::Duration | Kind::OneOf(_), None) => false,
+        (Kind::Listeners, _) => match texts {
+            Some(texts) => return listeners(&texts, origin),
             None => false,
         },
-        Kind::OneOf(words) => match value.as_str() {
-            Some(word) if !words.contains(&word) => {
-                return Err(ConfigError::BadValue {
-                    origin: origin.clone(),
-                    reason: format!(
-                        "`{}` is \"{word}\", expected one of: {}",
-                        key.name,
-                        words.join(", ")
-                    ),
-                });
-            }
-            word => word.is_some(),
-        },
+        (Kind::Words, _) => texts.is_some_and(|words| !words.is_empty()),
+        (Kind::Map, _) => value
+            .as_table()
+            .is_some_and(|map| map.values().all(Value::is_str)),
+        (Kind::Switch, _) => value.is_bool(),
+        (Kind::Count, _) => value.as_integer().is_some_and(|n| u32::try_from(n).is_ok()),
     };
     if right {
         return Ok(());
@@ -172,6 +153,58 @@ fn check(key: &'static Key, value: &Value, origin: &Origin) -> Result<(), Config
         found: value.to_string(),
         expected: key.kind.expected(),
     })
+}
+
+fn bad(origin: &Origin, reason: impl ToString) -> ConfigError {
+    ConfigError::BadValue {
+        origin: origin.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+fn time(key: &'static Key, text: &str, origin: &Origin) -> Result<(), ConfigError> {
+    match duration::parse(text) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ConfigError::BadDuration {
+            key: key.name,
+            origin: origin.clone(),
+            source,
+        }),
+    }
+}
+
+fn one_of(
+    key: &'static Key,
+    words: &[&str],
+    word: &str,
+    origin: &Origin,
+) -> Result<(), ConfigError> {
+    if words.contains(&word) {
+        return Ok(());
+    }
+    let known = words.join(", ");
+    let reason = format!("`{}` is \"{word}\", expected one of: {known}", key.name);
+    Err(bad(origin, reason))
+}
+
+fn readiness(text: &str, origin: &Origin) -> Result<(), ConfigError> {
+    match text.parse::<ReadinessSpec>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(bad(origin, error)),
+    }
+}
+
+fn listeners(texts: &[&str], origin: &Origin) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for text in texts {
+        let spec: ListenerSpec = text.parse().map_err(|error| bad(origin, error))?;
+        if !names.insert(spec.name.clone()) {
+            let name = spec.name;
+            let reason = format!("two listeners are called `{name}`; every one needs its own name");
+            return Err(bad(origin, reason));
+        }
+    }
+    Ok(())
 }
 
 /// The layer from the environment.
@@ -188,7 +221,7 @@ pub(super) fn environment(
             continue;
         }
         let value = match key.kind {
-            Kind::List => texts(text.split(',').map(str::trim)),
+            Kind::Listeners => texts(text.split(',').map(str::trim)),
             Kind::Words => texts(text.split_whitespace()),
             Kind::Count => match text.parse() {
                 Ok(number) => Value::Integer(number),
@@ -198,7 +231,9 @@ pub(super) fn environment(
                 Ok(switch) => Value::Boolean(switch),
                 Err(_) => Value::String(text),
             },
-            Kind::Text | Kind::Duration | Kind::OneOf(_) | Kind::Map => Value::String(text),
+            Kind::Text | Kind::Readiness | Kind::Duration | Kind::OneOf(_) | Kind::Map => {
+                Value::String(text)
+            }
         };
         into.set(key, value, Origin::Variable(key.variable))?;
     }

@@ -1,6 +1,6 @@
 use super::*;
+use handover::supervisor::StderrPolicy;
 use handover_proto::phase::Mode;
-use handover_proto::settings::Settings;
 use std::time::Duration;
 
 fn args(line: &[&str]) -> ServiceArgs {
@@ -88,34 +88,65 @@ fn a_misspelt_variable_is_noticed() {
     assert_eq!(found, [("HANDOVER_REDY_TIMEOUT".to_owned(), suggestion)]);
 }
 
-/// The table of keys repeats the defaults for people to see; they must be those in force.
 #[test]
-fn shown_defaults_are_the_protocols() {
-    let effective = Effective::default();
-    let default = |path: &str| {
-        let all = effective.all();
-        all.into_iter()
-            .find(|(key, _)| key.name == path)
-            .unwrap()
-            .1
-            .value
+fn the_supervisor_gets_what_was_given() {
+    let line = [
+        "-l",
+        "http=127.0.0.1:80",
+        "--ready",
+        "http:/up",
+        "--ready-timeout",
+        "1.5s",
+        "--max-dark",
+        "20ms",
+        "-e",
+        "A=b=c",
+        "--exclusive",
+        "--stderr",
+        "inherit",
+        "--",
+        "./srv",
+        "-x",
+    ];
+    let mut args = args(&line);
+    args.restart_limit = Some(2);
+    let root = Path::new("/run/x");
+    let config = config(&load(&args, Some(root), []).unwrap()).unwrap();
+    assert_eq!(config.service, "srv");
+    assert_eq!(config.program, ["./srv", "-x"]);
+    assert_eq!(config.listeners[0].to_string(), "http=127.0.0.1:80");
+    assert_eq!(config.ready.to_string(), "http:/up");
+    assert_eq!(config.ready_timeout, Duration::from_millis(1_500));
+    assert_eq!(config.settings().max_dark, Some(Duration::from_millis(20)));
+    assert_eq!(config.env["A"], "b=c");
+    assert_eq!(config.mode, Mode::Exclusive);
+    assert_eq!(config.stderr, StderrPolicy::Inherit);
+    assert_eq!(config.restart_limit, 2);
+    assert_eq!(config.runtime_dir.as_deref(), Some(root));
+}
+
+/// The table of keys repeats the supervisor's keys and defaults for people to see: they must be the
+/// same.
+#[test]
+fn keys_and_defaults_are_the_supervisors() {
+    // Absent values have no key in TOML.
+    let config = Config {
+        directory: Some("x".into()),
+        runtime_dir: Some("x".into()),
+        ..Config::default()
     };
-    let time = |path: &str| crate::duration::parse(default(path).as_str().unwrap()).unwrap();
-    let settings = Settings::default();
-    assert_eq!(time("ready-timeout"), settings.ready);
-    assert_eq!(time("drain-announce"), settings.ladder.announce);
-    assert_eq!(time("drain-notify"), settings.ladder.notify);
-    assert_eq!(time("drain-grace"), settings.ladder.grace);
-    assert_eq!(time("kill-after"), settings.kill_after);
-    assert_eq!(time("probation"), settings.probation);
-    assert_eq!(time("fall-back"), settings.fall_back);
-    assert_eq!(time("restart-pause"), settings.backoff.first);
-    let limit = default("restart-limit").as_integer();
-    assert_eq!(limit, Some(settings.backoff.limit.into()));
-    assert_eq!(default("mode").as_str(), Some("overlap"));
-    assert_eq!(settings.mode, Mode::Overlap);
-    assert_eq!(
-        time("max-dark"),
-        settings.max_dark.unwrap_or(Duration::ZERO)
-    );
+    let table = toml::Table::try_from(&config).unwrap();
+    let mut theirs: Vec<&str> = table.keys().map(String::as_str).collect();
+    let mut ours: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    theirs.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!(ours, theirs);
+    for (key, setting) in Effective::default().all() {
+        let time = |value: &toml::Value| crate::duration::parse(value.as_str().unwrap());
+        let theirs = &table[key.name];
+        match key.kind {
+            keys::Kind::Duration => assert_eq!(time(&setting.value), time(theirs), "{}", key.name),
+            _ => assert_eq!(&setting.value, theirs, "{}", key.name),
+        }
+    }
 }

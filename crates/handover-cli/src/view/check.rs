@@ -1,8 +1,8 @@
 //! The screen of `handover check`.
 
 use super::table::{Align, Table};
-use crate::client::CheckReport;
 use crate::output::Ink;
+use handover::supervisor::CheckReport;
 
 /// A line per finding and a conclusion; ends with a newline.
 pub(crate) fn render(report: &CheckReport, ink: Ink) -> String {

@@ -1,7 +1,7 @@
 //! Fixed states for snapshot tests of the screens.
 
-use crate::client::{CheckReport, Finding};
 use crate::view::outcome::Ending;
+use handover::supervisor::{CheckReport, Finding};
 use handover_proto::event::{DrainReport, Event, EventKind, Readiness};
 use handover_proto::identity::{Generation, HandoverId, InstanceId, InstancePid};
 use handover_proto::manifest::{ListenerEntry, ListenerKind};

@@ -10,40 +10,40 @@ use std::sync::{Arc, Mutex};
 
 /// What the script answers to a request such as `GET /v1/status`: HTTP status and body; `None`
 /// hangs up.
-pub type Script = Box<dyn Fn(&str) -> Option<(u16, String)> + Send + Sync>;
+pub(crate) type Script = Box<dyn Fn(&str) -> Option<(u16, String)> + Send + Sync>;
 
 /// A runtime directory.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary directory"),
         }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn socket(&self, service: &str) -> PathBuf {
+    pub(crate) fn socket(&self, service: &str) -> PathBuf {
         self.root().join(service).join("control.sock")
     }
 
     /// A service whose supervisor died and left its socket.
-    pub fn stale(&self, service: &str) {
+    pub(crate) fn stale(&self, service: &str) {
         drop(self.listen(service));
     }
 
-    pub fn listen(&self, service: &str) -> UnixListener {
+    pub(crate) fn listen(&self, service: &str) -> UnixListener {
         std::fs::create_dir_all(self.root().join(service)).expect("a service directory");
         UnixListener::bind(self.socket(service)).expect("a control socket")
     }
 
     /// Answers from `script` for as long as the test runs. Returns the bodies it was sent.
-    pub fn serve(&self, service: &str, script: Script) -> Arc<Mutex<Vec<String>>> {
+    pub(crate) fn serve(&self, service: &str, script: Script) -> Arc<Mutex<Vec<String>>> {
         let listener = self.listen(service);
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&bodies);
@@ -59,14 +59,14 @@ impl World {
     }
 
     /// Runs the command with this runtime directory and almost nothing else of the caller's environment.
-    pub fn run(&self, line: &[&str]) -> Output {
+    pub(crate) fn run(&self, line: &[&str]) -> Output {
         self.command(line)
             .stdin(Stdio::null())
             .output()
             .expect("the command runs")
     }
 
-    pub fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
         command
             .args(line)
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// What a person sees, with this directory's name taken out.
-    pub fn transcript(&self, line: &[&str]) -> String {
+    pub(crate) fn transcript(&self, line: &[&str]) -> String {
         let output = self.run(line);
         let text = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
@@ -137,7 +137,7 @@ fn answer(stream: UnixStream, script: &Script, heard: &Mutex<Vec<String>>) -> st
 }
 
 /// A status as a supervisor at rest gives it.
-pub const STATUS: &str = r#"{
+pub(crate) const STATUS: &str = r#"{
   "service": "web", "version": "0.1.0", "supervisor_pid": 4100, "uptime_ms": 187200000,
   "mode": "overlap", "phase": "serving", "generation": 4,
   "incumbent": {"instance": 4, "pid": 4204, "program": "./server", "native": true,
@@ -149,7 +149,7 @@ pub const STATUS: &str = r#"{
 }"#;
 
 /// Answers the same to one request, and the status to whoever asks for it.
-pub fn says(request: &'static str, status: u16, body: &'static str) -> Script {
+pub(crate) fn says(request: &'static str, status: u16, body: &'static str) -> Script {
     Box::new(move |asked| match asked {
         asked if asked == request => Some((status, body.to_owned())),
         "GET /v1/status" => Some((200, STATUS.to_owned())),

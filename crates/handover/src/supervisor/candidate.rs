@@ -81,6 +81,22 @@ impl Candidate {
         self.argv.join(" ")
     }
 
+    /// Whether it is the same program, the same file, with the same arguments and listeners: a
+    /// restart of a version, which leaves the version before it the one to roll back to.
+    pub(super) fn is_same_version(&self, other: &Self) -> bool {
+        let sockets = |candidate: &Self| -> Vec<_> {
+            candidate
+                .listeners
+                .iter()
+                .map(|open| open.entry.clone())
+                .collect()
+        };
+        self.argv == other.argv
+            && self.path == other.path
+            && self.identity == other.identity
+            && sockets(self) == sockets(other)
+    }
+
     /// Whether the file at the path is still the one that was examined.
     pub(super) fn is_in_place(&self) -> bool {
         Identity::of(&self.path).is_ok_and(|found| found == self.identity)

@@ -166,6 +166,10 @@ impl Driver {
         when_busy: WhenBusy,
         answer: Option<Answer>,
     ) {
+        let current = self.candidates.get(&self.machine.current());
+        if current.is_some_and(|current| current.is_same_version(&candidate)) {
+            return self.hand_in(self.machine.current(), when_busy, answer);
+        }
         let id = candidate.id;
         self.candidates.insert(id, candidate);
         self.hand_in(id, when_busy, answer);

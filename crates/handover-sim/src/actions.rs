@@ -1,0 +1,301 @@
+//! What can happen next in a world, and which of it is progress.
+//!
+//! A role that has effects left executes the next one before it takes any other input; between
+//! any two of them it can be killed. An effect nobody else can race with (a record, a spawn, a
+//! send) is the only thing explored at that point beside the kill: whatever the others might do
+//! first, they can do next, to the same end.
+//!
+//! Time passes when nothing else can happen. A deadline that expires earlier is a disturbance.
+
+use handover_proto::coordinator::Effect;
+use handover_proto::identity::InstanceId;
+use handover_proto::instance;
+use handover_proto::moment::{Machine, Moment};
+use handover_proto::settings::{Stop, WhenBusy};
+
+use crate::process::{Process, Program};
+use crate::scenario::{Budget, Scenario};
+use crate::world::{Post, World};
+
+/// A request of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Demand {
+    /// Another upgrade.
+    Upgrade(WhenBusy),
+    /// Abandon the attempt.
+    Cancel,
+    /// Stop the service.
+    Stop(Stop),
+}
+
+/// One step of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The coordinator executes its next effect.
+    Coordinate,
+    /// An instance executes its next effect.
+    Act(InstanceId),
+    /// What an instance said, or that its channel broke, reaches the coordinator.
+    Hear(InstanceId),
+    /// What the coordinator said, or that the channel broke, reaches an instance.
+    Tell(InstanceId),
+    /// A hook is done.
+    Done(InstanceId),
+    /// SIGTERM reaches a process.
+    Terminate(InstanceId),
+    /// SIGKILL reaches a process.
+    Kill(InstanceId),
+    /// The coordinator sees that a process ended.
+    Observe(InstanceId),
+    /// An instance that looks for a coordinator finds one.
+    Connect(InstanceId),
+    /// A foreign program is ready.
+    Warm(InstanceId),
+    /// The coordinator finds a foreign program ready.
+    Find(InstanceId),
+    /// A foreign program has drained and exits.
+    Drained(InstanceId),
+    /// A new coordinator is started.
+    Restart,
+    /// The coordinator's next deadline.
+    Expire,
+    /// An instance's next deadline.
+    ExpireOf(InstanceId),
+    /// The coordinator is killed.
+    Crash,
+    /// A process is killed from outside.
+    CrashOf(InstanceId),
+    /// A hook fails, or a foreign program exits before it is ready.
+    Fail(InstanceId),
+    /// The next effect, a spawn, fails.
+    FailSpawn,
+    /// The next effect, a record, is not written.
+    FailRecord,
+    /// A user asks for something.
+    Ask(Demand),
+}
+
+/// The actions possible in a world: progress first, then disturbances.
+#[derive(Clone, Debug, Default)]
+pub struct Possible {
+    /// What happens by itself, sooner or later.
+    pub progress: Vec<Action>,
+    /// What may happen in its stead, within the allowance.
+    pub disturbances: Vec<Action>,
+}
+
+impl Possible {
+    /// Whether nothing happens any more unless somebody disturbs.
+    #[must_use]
+    pub fn quiescent(&self) -> bool {
+        self.progress.is_empty()
+    }
+}
+
+/// Everything that can happen next.
+#[must_use]
+pub fn possible(world: &World, scenario: &Scenario) -> Possible {
+    let left = Left::of(world, scenario);
+    let mut possible = Possible::default();
+    if let Some(next) = world.next() {
+        coordinate(&mut possible, next, &left);
+        return possible;
+    }
+    let busy = world.alive().find(|process| sends(process.next()));
+    if let Some(process) = busy {
+        let instance = process.instance;
+        possible.progress.push(Action::Act(instance));
+        if process.kill {
+            possible.progress.push(Action::Kill(instance));
+        }
+        if left.crashes {
+            possible.disturbances.push(Action::CrashOf(instance));
+        }
+        return possible;
+    }
+    for process in &world.processes {
+        progress(&mut possible.progress, world, process);
+    }
+    if world.post == Post::Crashed {
+        possible.progress.push(Action::Restart);
+    }
+    deadlines(&mut possible, world, left.expiries);
+    disturb(&mut possible.disturbances, world, &left);
+    possible
+}
+
+/// What is left of the allowance.
+struct Left {
+    crashes: bool,
+    expiries: bool,
+    failures: bool,
+    requests: bool,
+    unrecorded: bool,
+}
+
+impl Left {
+    fn of(world: &World, scenario: &Scenario) -> Self {
+        let (spent, allowed): (&Budget, &Budget) = (&world.spent, &scenario.budget);
+        let any = spent.total < allowed.total;
+        Self {
+            crashes: any && spent.crashes < allowed.crashes,
+            expiries: any && spent.expiries < allowed.expiries,
+            failures: any && spent.failures < allowed.failures,
+            requests: any && spent.requests < allowed.requests,
+            unrecorded: any && spent.unrecorded < allowed.unrecorded,
+        }
+    }
+}
+
+fn coordinate(possible: &mut Possible, next: &Effect, left: &Left) {
+    possible.progress.push(Action::Coordinate);
+    if left.crashes {
+        possible.disturbances.push(Action::Crash);
+    }
+    if left.unrecorded && matches!(next, Effect::Record(_)) {
+        possible.disturbances.push(Action::FailRecord);
+    }
+    if left.failures && matches!(next, Effect::Spawn { .. }) {
+        possible.disturbances.push(Action::FailSpawn);
+    }
+}
+
+/// Whether the next effect concerns nobody but its role and the far end of its channel.
+fn sends(next: Option<&instance::Effect>) -> bool {
+    matches!(next, Some(instance::Effect::Send(_)))
+}
+
+fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
+    let instance = process.instance;
+    let mut push = |action| actions.push(action);
+    if !process.alive() {
+        if world.coordinator().is_some() {
+            push(Action::Observe(instance));
+        }
+    } else if process.next().is_some() {
+        push(Action::Act(instance));
+    } else {
+        let told =
+            |link: &crate::process::Link| !link.to_instance.is_empty() || link.coordinator_gone;
+        if process.link.as_ref().is_some_and(told) {
+            push(Action::Tell(instance));
+        }
+        if process.hook().is_some() {
+            push(Action::Done(instance));
+        }
+        if process.term {
+            push(Action::Terminate(instance));
+        }
+        if let Program::Foreign {
+            ready, draining, ..
+        } = process.program
+        {
+            if draining {
+                push(Action::Drained(instance));
+            } else if !ready {
+                push(Action::Warm(instance));
+            }
+        }
+    }
+    if process.kill {
+        push(Action::Kill(instance));
+    }
+    if world.coordinator().is_none() {
+        return;
+    }
+    let said = |link: &crate::process::Link| {
+        !link.to_coordinator.is_empty() || (link.instance_gone && !link.coordinator_gone)
+    };
+    if process.link.as_ref().is_some_and(said) {
+        push(Action::Hear(instance));
+    }
+    if process.reconnects() && process.link.is_none() {
+        push(Action::Connect(instance));
+    }
+    if let Program::Foreign {
+        ready: true,
+        found: false,
+        ..
+    } = process.program
+        && process.alive()
+    {
+        push(Action::Find(instance));
+    }
+}
+
+/// When a deadline of a process would be said, if saying it could change anything.
+pub(crate) fn due(world: &World, process: &Process) -> Option<Moment> {
+    let deadline = process.deadline()?;
+    if process.next().is_some() {
+        return None;
+    }
+    if !process.reclaims() || world.lease.holder.is_none() {
+        return Some(deadline);
+    }
+    // Every try before the last would find the lease as it is now. Whoever waits for a
+    // coordinator's word has no last try.
+    let gives_up = process.link.is_none();
+    gives_up.then(|| deadline.max(world.now + instance::RECLAIM_WITHIN))
+}
+
+fn deadlines(possible: &mut Possible, world: &World, early: bool) {
+    let mut due_next: Vec<(Moment, Action)> = Vec::new();
+    let coordinator = world.coordinator().and_then(Machine::next_deadline);
+    due_next.extend(coordinator.map(|at| (at, Action::Expire)));
+    for process in world.alive() {
+        let Some(at) = due(world, process) else {
+            continue;
+        };
+        let action = Action::ExpireOf(process.instance);
+        if process.reclaims() && world.lease.holder.is_none() {
+            // The next try at a lease that is free: no deadline, only a pause.
+            possible.progress.push(action);
+        } else {
+            due_next.push((at, action));
+        }
+    }
+    if possible.progress.is_empty() {
+        let earliest = due_next.iter().min_by_key(|(at, _)| *at);
+        possible
+            .progress
+            .extend(earliest.map(|(_, action)| *action));
+    } else if early {
+        let all = due_next.iter().map(|(_, action)| *action);
+        possible.disturbances.extend(all);
+    }
+}
+
+fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
+    if left.crashes {
+        if world.coordinator().is_some() {
+            actions.push(Action::Crash);
+        }
+        let victims = world.alive().filter(|process| !process.kill);
+        actions.extend(victims.map(|process| Action::CrashOf(process.instance)));
+    }
+    if left.failures {
+        for process in world.alive() {
+            let fails = match process.program {
+                Program::Native { .. } => process
+                    .hook()
+                    .is_some_and(|hook| process.next().is_none() && hook.failed().is_some()),
+                Program::Foreign { ready, .. } => !ready,
+            };
+            if fails {
+                actions.push(Action::Fail(process.instance));
+            }
+        }
+    }
+    if left.requests && world.coordinator().is_some() {
+        let demands = [
+            Demand::Upgrade(WhenBusy::Queue),
+            Demand::Upgrade(WhenBusy::Supersede),
+            Demand::Upgrade(WhenBusy::Fail),
+            Demand::Cancel,
+            Demand::Stop(Stop::Drain),
+            Demand::Stop(Stop::Fast),
+            Demand::Stop(Stop::Now),
+        ];
+        actions.extend(demands.map(Action::Ask));
+    }
+}

@@ -1,0 +1,95 @@
+//! `handover-sim explore`, `arms`, `tables`: see the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use handover_sim::scenario::{self, Depth};
+use handover_sim::seen::Seen;
+use handover_sim::{arms, explorer, tables, trace};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (verb, filter) = (arguments.next(), arguments.next().unwrap_or_default());
+    let done = match verb.as_deref() {
+        Some("explore") => explore(Depth::Full, &filter),
+        Some("once") => explore(Depth::One, &filter),
+        Some("arms") => deprive(),
+        Some("tables") => print_tables(),
+        _ => {
+            eprintln!("usage: handover-sim explore|once [PART OF A NAME] | arms | tables");
+            return ExitCode::from(2);
+        }
+    };
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn explore(depth: Depth, filter: &str) -> bool {
+    let begun = Instant::now();
+    let mut scenarios = scenario::all(depth);
+    scenarios.retain(|scenario| scenario.name.contains(filter));
+    let results = explorer::explore_all(&scenarios);
+    let (mut states, mut steps, mut good) = (0, 0, true);
+    let mut seen = Seen::default();
+    for (scenario, result) in scenarios.iter().zip(results) {
+        match result {
+            Ok(report) => {
+                println!(
+                    "{:>9} states {:>9} steps {:>6} at rest  {}",
+                    report.states, report.steps, report.quiescent, scenario.name
+                );
+                states += report.states;
+                steps += report.steps;
+                seen.merge(report.seen);
+            }
+            Err(failure) => {
+                good = false;
+                println!("{}", trace::tell(scenario, &failure));
+            }
+        }
+    }
+    let arms = seen.active.len();
+    let took = begun.elapsed();
+    println!("{states:>9} states {steps:>9} steps, {arms} arms, {took:.1?}");
+    good
+}
+
+fn deprive() -> bool {
+    let begun = Instant::now();
+    let found = match arms::deprive() {
+        Ok(found) => found,
+        Err(words) => {
+            println!("{words}");
+            return false;
+        }
+    };
+    for (arm, how) in &found.noticed {
+        println!("{arm}: {how}");
+    }
+    for arm in &found.unnoticed {
+        println!("NOT NOTICED {arm}");
+    }
+    let (noticed, unnoticed) = (found.noticed.len(), found.unnoticed.len());
+    println!(
+        "{noticed} arms noticed, {unnoticed} not, {:.1?}",
+        begun.elapsed()
+    );
+    unnoticed == 0
+}
+
+fn print_tables() -> bool {
+    match tables::markdown() {
+        Ok(markdown) => {
+            print!("{markdown}");
+            true
+        }
+        Err(words) => {
+            eprintln!("{words}");
+            false
+        }
+    }
+}

@@ -212,14 +212,14 @@ impl Driver {
             // A line break would begin another assignment.
             Command::Status(text) => self
                 .notice
-                .mention(format!("STATUS={}", text.replace(['\n', '\r'], " "))),
+                .mention(&format!("STATUS={}", text.replace(['\n', '\r'], " "))),
             Command::Extend(by) if self.supervised => {
                 let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
                 self.link.send(&FromInstance::Extend { millis });
             }
             Command::Extend(by) => self
                 .notice
-                .mention(format!("EXTEND_TIMEOUT_USEC={}", by.as_micros())),
+                .mention(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros())),
             Command::WatchSignals => {
                 if let Err(error) = self.signals.install() {
                     tracing::warn!(%error, "SIGTERM and SIGINT cannot be handled; they will not drain");

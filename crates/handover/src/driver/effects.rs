@@ -121,7 +121,7 @@ impl Driver {
                 core.ledger.watch();
                 stage(Stage::Announced);
                 if !self.supervised {
-                    self.notice.mention("STOPPING=1".into());
+                    self.notice.mention("STOPPING=1");
                 }
             }
             drain::Effect::Stop => {

@@ -145,7 +145,7 @@ impl Driver {
             })?;
         }
         let lock = lock(&dir, &service)?;
-        let journal = Journal::in_dir(&dir);
+        let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
         let observed = adoption::observe(&dir);
         let recorded = found

@@ -1,8 +1,13 @@
 //! The journal on disk: the coordinator's last record, with what a new supervisor needs to act on
-//! it. Replaced atomically; a reader sees the old one or the new one.
+//! it.
+//!
+//! Two files take turns, so that a supervisor killed in the middle of writing one leaves the other
+//! whole. Not a rename: on ext4 replacing a file by rename starts write-back, and an upgrade would
+//! wait for a busy disk.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use handover_proto::identity::CoordinatorPid;
@@ -23,6 +28,8 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Envelope {
     format: u32,
+    /// Grows with every record; the highest that can be read is the last one.
+    seq: u64,
     /// Process ids mean nothing after a reboot.
     boot_id: String,
     pub(super) supervisor: CoordinatorPid,
@@ -38,10 +45,44 @@ pub(super) struct RecordedListener {
     pub(super) entry: ListenerEntry,
 }
 
+/// One of the two files.
+#[derive(Debug)]
+struct Slot {
+    path: PathBuf,
+    file: Option<fs::File>,
+    length: usize,
+}
+
+impl Slot {
+    fn write(&mut self, mut text: Vec<u8>, sync: bool) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut options = fs::File::options();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                none.insert(options.open(&self.path)?)
+            }
+        };
+        // Blanks over what is left of a longer record: a truncation could be what is left of us.
+        let length = text.len();
+        text.resize(length.max(self.length), b' ');
+        file.write_all_at(&text, 0)?;
+        self.length = length;
+        if sync {
+            file.sync_all()?;
+            if let Some(dir) = self.path.parent() {
+                fs::File::open(dir)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The journal of one service.
 #[derive(Debug)]
 pub(super) struct Journal {
-    path: PathBuf,
+    slots: [Slot; 2],
+    seq: u64,
     boot_id: String,
     pid: CoordinatorPid,
 }
@@ -49,8 +90,17 @@ pub(super) struct Journal {
 impl Journal {
     pub(super) fn in_dir(dir: &Path) -> Self {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let slot = |name: &str| {
+            let path = dir.join(format!("{}-{name}", runtime::JOURNAL));
+            Slot {
+                path,
+                file: None,
+                length: 0,
+            }
+        };
         Self {
-            path: dir.join(runtime::JOURNAL),
+            slots: [slot("a"), slot("b")],
+            seq: 0,
             boot_id: boot_id.trim().to_owned(),
             pid: CoordinatorPid(std::process::id()),
         }
@@ -62,7 +112,7 @@ impl Journal {
     /// # Errors
     /// The previous record is still the last one.
     pub(super) fn write(
-        &self,
+        &mut self,
         record: Record,
         candidates: Vec<CandidateRecord>,
         listeners: Vec<RecordedListener>,
@@ -70,36 +120,39 @@ impl Journal {
         let sync = record.mode == Mode::Exclusive;
         let envelope = Envelope {
             format: FORMAT,
+            seq: self.seq + 1,
             boot_id: self.boot_id.clone(),
             supervisor: self.pid,
             record,
             candidates,
             listeners,
         };
-        let text = serde_json::to_vec_pretty(&envelope).map_err(io::Error::other)?;
-        let next = self.path.with_extension("next");
-        let mut file = fs::File::create(&next)?;
-        file.write_all(&text)?;
-        if sync {
-            file.sync_all()?;
-        }
-        fs::rename(&next, &self.path)?;
-        if sync && let Some(dir) = self.path.parent() {
-            fs::File::open(dir)?.sync_all()?;
-        }
+        let text = serde_json::to_vec(&envelope).map_err(io::Error::other)?;
+        let slot = &mut self.slots[(envelope.seq % 2) as usize];
+        slot.write(text, sync)?;
+        self.seq = envelope.seq;
         Ok(())
     }
 
     /// The last record of an earlier supervisor. `None` if there is none that means anything: no
     /// file, another boot, or a format of a later version (whose supervisor would still be
     /// running, or has stopped the service).
-    pub(super) fn read(&self) -> Option<Envelope> {
-        let text = fs::read(&self.path).ok()?;
+    pub(super) fn read(&mut self) -> Option<Envelope> {
+        let last = self
+            .slots
+            .iter()
+            .filter_map(|slot| self.read_slot(&slot.path));
+        let last = last.max_by_key(|envelope| envelope.seq)?;
+        self.seq = last.seq;
+        Some(last)
+    }
+
+    fn read_slot(&self, path: &Path) -> Option<Envelope> {
+        let text = fs::read(path).ok()?;
         match serde_json::from_slice::<Envelope>(&text) {
-            Ok(envelope) if envelope.boot_id == self.boot_id => Some(envelope),
-            Ok(_) => None,
+            Ok(envelope) => (envelope.boot_id == self.boot_id).then_some(envelope),
             Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the journal cannot be read");
+                tracing::warn!(%error, path = %path.display(), "a record cannot be read");
                 None
             }
         }
@@ -107,6 +160,96 @@ impl Journal {
 
     /// Forgets everything: the service was stopped.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        for slot in &self.slots {
+            let _ = fs::remove_file(&slot.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handover_proto::identity::{CandidateId, Generation, InstanceId};
+    use handover_proto::phase::Phase;
+
+    fn record(generation: u64) -> Record {
+        Record {
+            mode: Mode::Overlap,
+            phase: Phase::Serving,
+            handover: None,
+            incumbent: None,
+            successor: None,
+            leaving: Vec::new(),
+            generation: Generation(generation),
+            last_instance: InstanceId(generation),
+            current: CandidateId(1),
+            previous: None,
+        }
+    }
+
+    fn last(dir: &Path) -> Option<u64> {
+        Journal::in_dir(dir)
+            .read()
+            .map(|envelope| envelope.record.generation.0)
+    }
+
+    #[test]
+    fn the_last_record_is_read_and_a_torn_one_leaves_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = Journal::in_dir(dir.path());
+        assert_eq!(last(dir.path()), None);
+        for generation in 1..=5 {
+            journal
+                .write(record(generation), Vec::new(), Vec::new())
+                .expect("writes");
+            assert_eq!(last(dir.path()), Some(generation));
+        }
+        // I7: record 5 stands in the slot of odd numbers; half of it is worth nothing.
+        let torn = &journal.slots[1].path;
+        let text = fs::read(torn).expect("reads");
+        fs::write(torn, &text[..text.len() / 2]).expect("writes");
+        assert_eq!(last(dir.path()), Some(4));
+    }
+
+    #[test]
+    fn a_record_with_fields_of_a_later_version_is_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = Journal::in_dir(dir.path());
+        journal
+            .write(record(7), Vec::new(), Vec::new())
+            .expect("writes");
+        let path = &journal.slots[1].path;
+        let text = fs::read_to_string(path).expect("reads");
+        let later = text.replacen("{\"format\":1", "{\"later\":[1],\"format\":2", 1);
+        assert_ne!(text, later);
+        fs::write(path, later).expect("writes");
+        assert_eq!(last(dir.path()), Some(7));
+    }
+
+    #[test]
+    fn a_record_of_another_boot_means_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = Journal::in_dir(dir.path());
+        journal.boot_id = "another".into();
+        journal
+            .write(record(1), Vec::new(), Vec::new())
+            .expect("writes");
+        assert_eq!(last(dir.path()), None);
+    }
+
+    #[test]
+    fn a_shorter_record_leaves_nothing_of_a_longer_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = Journal::in_dir(dir.path());
+        let long = Record {
+            generation: Generation(u64::MAX),
+            ..record(1)
+        };
+        for generation in [long, record(2), record(3)] {
+            journal
+                .write(generation, Vec::new(), Vec::new())
+                .expect("writes");
+        }
+        assert_eq!(last(dir.path()), Some(3));
     }
 }

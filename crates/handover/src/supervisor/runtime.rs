@@ -49,7 +49,7 @@ pub(super) const NATIVE_SOCKET: &str = "native.sock";
 pub(super) const NOTIFY_SOCKET: &str = "notify.sock";
 /// Name of the file whose lock says that a supervisor lives.
 pub(super) const LOCK: &str = "supervisor.lock";
-/// Name of the journal.
+/// What the names of the journal's two files begin with.
 pub(super) const JOURNAL: &str = "journal";
 /// Name of the history.
 pub(super) const HISTORY: &str = "history.jsonl";

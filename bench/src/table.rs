@@ -1,0 +1,86 @@
+//! The table of figures, with the machine they were measured on.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use crate::Failure;
+
+/// One figure.
+pub(crate) struct Row {
+    pub(crate) figure: String,
+    pub(crate) measured: String,
+    pub(crate) detail: String,
+    pub(crate) wanted: String,
+    pub(crate) met: bool,
+}
+
+/// Figures of one run.
+#[derive(Default)]
+pub(crate) struct Table(Vec<Row>);
+
+impl Table {
+    pub(crate) fn push(&mut self, row: Row) {
+        self.0.push(row);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", machine())?;
+        writeln!(f, "| figure | measured | wanted | met | how |")?;
+        writeln!(f, "|---|---|---|---|---|")?;
+        for Row {
+            figure,
+            measured,
+            detail,
+            wanted,
+            met,
+        } in &self.0
+        {
+            let met = if *met { "yes" } else { "**no**" };
+            writeln!(f, "| {figure} | {measured} | {wanted} | {met} | {detail} |")?;
+        }
+        Ok(())
+    }
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo");
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = read("/proc/meminfo");
+    let kib = memory.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse::<u64>()
+            .ok()
+    });
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "{cores} cores ({}), {} GiB, Linux {}, loopback, load and servers on the same cores.",
+        model.unwrap_or("unknown"),
+        kib.unwrap_or(0) >> 20,
+        kernel.trim().split('-').next().unwrap_or_default(),
+    )
+}
+
+/// Replaces what stands between the markers of `bench/README.md`.
+pub(crate) fn write(table: &Table) -> Result<(), Failure> {
+    const BEGIN: &str = "<!-- upgrade: begin -->";
+    const END: &str = "<!-- upgrade: end -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .ok_or("bench/README.md has lost its marker")?;
+    let (_, after) = rest
+        .split_once(END)
+        .ok_or("bench/README.md has lost its end marker")?;
+    fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+    Ok(())
+}

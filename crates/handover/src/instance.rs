@@ -249,6 +249,13 @@ impl Instance {
         self.id
     }
 
+    /// Whether clients should be asked to reconnect now: what the reconnect layer (feature `axum`)
+    /// looks at for every answer, for servers that have no layers.
+    #[must_use]
+    pub fn asks_to_reconnect(&self) -> bool {
+        self.core.asks_to_reconnect()
+    }
+
     /// Puts `Connection: close` on the answers of an HTTP/1 server while clients are to be asked
     /// to reconnect, so that none of them finds its connection closed under its next request.
     #[cfg(feature = "axum")]

@@ -2,6 +2,7 @@
 //!
 //! `example-axum [ADDRESS]`, by default 127.0.0.1:8080. Every answer carries the version that was
 //! built in: `VERSION=2 cargo build`.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

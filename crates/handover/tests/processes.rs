@@ -96,6 +96,7 @@ fn role() {
             println!(">up");
             std::future::pending().await
         }),
+        "starve" => runtime.block_on(starve()),
         "fail" => match runtime.block_on(Instance::start("fail")) {
             Ok(_) => println!(">started"),
             Err(error) => println!(">{error:?}"),
@@ -139,6 +140,37 @@ async fn serve() {
     let report = instance.retired().await;
     println!(">{} {} {}", report.finished, report.cut, report.open);
     accepting.abort();
+}
+
+/// Runs out of descriptors while a connection waits, and gets some back.
+async fn starve() {
+    let instance = Instance::start("starve").await.unwrap();
+    let mut listener = instance.tcp("http", "127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(world::inet(&listener)).unwrap();
+    let limit = rustix::process::Rlimit {
+        current: Some(64),
+        maximum: Some(64),
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let before = own_ticks();
+    let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let window = std::time::Duration::from_millis(500);
+    let starved = tokio::time::timeout(window, listener.accept()).await;
+    println!(">accepted while starved: {}", starved.is_ok());
+    drop(hoard);
+    // Ticks of 10 ms: 50 in the window, if it were spent on trying.
+    println!(">busy: {}", own_ticks() - before > 25);
+    let (_, peer) = world::within("accept", listener.accept()).await.unwrap();
+    assert_eq!(peer.inet(), Some(client.local_addr().unwrap()));
+    println!(">accepted");
+}
+
+/// Processor time of this process in clock ticks (proc(5): fields 14 and 15, after the name).
+fn own_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<_> = fields.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 fn greeted(address: &str) -> TcpStream {
@@ -219,6 +251,14 @@ fn a_program_that_does_not_drain_is_ended_by_the_signal() {
     actor.says("up");
     actor.signal();
     assert_eq!(actor.ends(), Exit::Signal(15));
+}
+
+#[test]
+fn a_lack_of_descriptors_is_waited_out_without_a_busy_loop() {
+    let actor = Actor::start("starve", &[], Vec::new());
+    actor.says("accepted while starved: false");
+    actor.says("busy: false");
+    actor.says("accepted");
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn write(lines: &Receiver<Line>, format: Format) {
     let ink = Ink::stderr();
     for line in lines {
         match (line, format) {
-            (Line::Event(event), Format::Text) => say(&view::event::render(&event, ink)),
+            // Its last words stand just above, where it wrote them.
+            (Line::Event(event), Format::Text) => say(&view::event::headline(&event, ink)),
             (Line::Event(event), Format::Json) => {
                 let json = serde_json::to_string(&*event).unwrap_or_default();
                 let _ = output.line(&json);

@@ -132,7 +132,15 @@ pub(super) async fn stop(root: PathBuf, args: StopArgs) -> Result<ExitCode, CliE
 /// `handover abort`.
 pub(super) async fn abort(root: PathBuf, args: SelectArgs) -> Result<ExitCode, CliError> {
     let (service, client) = connect(&root, &args)?;
+    let running = client.status().await?.handover.is_some();
+    // Also asked for when none seems to run: one may just have begun.
     client.abort().await?;
+    if !running {
+        say(&format!(
+            "no handover of {service} runs; nothing was cancelled"
+        ));
+        return Ok(ExitCode::Done);
+    }
     say(&format!(
         "the running handover of {service} is cancelled; `handover history` tells how it ended"
     ));

@@ -12,6 +12,7 @@ use crate::view::outcome::Ending;
 use handover_proto::event::{Event, EventKind};
 use handover_proto::identity::InstanceId;
 use handover_proto::outcome::Outcome;
+use handover_proto::phase::Phase;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::future::Future;
 use std::io;
@@ -196,11 +197,11 @@ impl Screen {
     fn event(&mut self, event: &Event, line: &EventLine) -> io::Result<()> {
         match self {
             Self::Json(output) => return output.line(&line.json),
-            Self::Lines => say(&view::event::render(event, Ink::stderr())),
+            Self::Lines => say(&view::event::headline(event, Ink::stderr())),
             Self::Spinner(bar) => {
-                bar.println(view::event::render(event, Ink::stderr()));
-                if let EventKind::PhaseEntered { phase, .. } = &event.kind {
-                    bar.set_message(phase.to_string());
+                bar.println(view::event::headline(event, Ink::stderr()));
+                if let Some(stage) = stage(&event.kind) {
+                    bar.set_message(stage);
                 }
             }
         }
@@ -230,6 +231,19 @@ impl Screen {
             }
         }
     }
+}
+
+/// What the spinner says from this event on.
+fn stage(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::RequestQueued => "waiting for the running handover".to_owned(),
+        EventKind::HandoverStarted { .. } => Phase::Warm.to_string(),
+        EventKind::PhaseEntered { phase, .. } => phase.to_string(),
+        EventKind::InstanceStatus { text, .. } => text.clone(),
+        EventKind::SealProgress { done, total, .. } => format!("seal {done} of {total}"),
+        EventKind::InstanceReady { .. } => "ready".to_owned(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

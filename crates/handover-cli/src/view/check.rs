@@ -26,7 +26,7 @@ pub(crate) fn render(report: &CheckReport, ink: Ink) -> String {
     text.push_str(&match (report.ok, bad) {
         (true, _) => "\nfit for a handover; nothing was started\n".to_owned(),
         (false, bad) => format!(
-            "\nnot fit: {bad} of {} checks failed; an upgrade to it would be refused\n",
+            "\nnot fit for a handover: {bad} of {} checks failed; nothing was started\n",
             report.findings.len()
         ),
     });

@@ -7,11 +7,20 @@ use handover_proto::outcome::Outcome;
 
 /// `07:51:19.024  instance #3 is ready (READY=1)`; lines after the first are indented.
 pub(crate) fn render(event: &Event, ink: Ink) -> String {
+    line(event, &event.kind.to_string(), ink)
+}
+
+/// Only the first line, where the last words of an instance are seen elsewhere.
+pub(crate) fn headline(event: &Event, ink: Ink) -> String {
     let text = event.kind.to_string();
+    line(event, text.lines().next().unwrap_or_default(), ink)
+}
+
+fn line(event: &Event, text: &str, ink: Ink) -> String {
     let text = match weight(&event.kind) {
-        Weight::Plain => text,
-        Weight::Good => ink.good(&text),
-        Weight::Bad => ink.bad(&text),
+        Weight::Plain => text.to_owned(),
+        Weight::Good => ink.good(text),
+        Weight::Bad => ink.bad(text),
     };
     format!("{}  {text}", ink.dim(&time_of_day(event.unix_ms)))
 }

@@ -44,8 +44,7 @@ impl Line {
             match &progress.phase {
                 Phase::Warming => news.push(format!("{at}  load begins")),
                 Phase::Upgrading { label, .. } => news.push(format!("{at}  {label} …")),
-                Phase::Between => {}
-                Phase::Cooling => news.push(format!("{at}  last upgrade is over")),
+                Phase::Between | Phase::Cooling => {}
             }
             self.phase = Some(progress.phase.clone());
         }

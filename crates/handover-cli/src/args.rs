@@ -26,7 +26,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Where services keep their control sockets [default: $HANDOVER_RUNTIME_DIR, else /run/handover
-    /// for root, else $XDG_RUNTIME_DIR/handover, else /tmp/handover-<uid>]
+    /// for root, else $XDG_RUNTIME_DIR/handover, else /tmp/handover-UID]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) runtime_dir: Option<PathBuf>,
 }

@@ -200,10 +200,12 @@ pub(crate) fn unfit() -> CheckReport {
     }
 }
 
-pub(crate) fn events() -> Vec<Event> {
-    let id = HandoverId::new(42, 4);
-    let to = InstanceId(5);
-    let kinds = [
+/// The attempt of the samples, and its new instance.
+const ATTEMPT: (HandoverId, InstanceId) = (HandoverId::new(42, 4), InstanceId(5));
+
+fn failing_attempt() -> Vec<EventKind> {
+    let (id, to) = ATTEMPT;
+    vec![
         EventKind::SupervisorStarted {
             service: "web".to_owned(),
             pid: 4_100,
@@ -244,6 +246,12 @@ pub(crate) fn events() -> Vec<Event> {
             took: Duration::from_millis(38),
             dark: Duration::ZERO,
         },
+    ]
+}
+
+fn good_attempt() -> Vec<EventKind> {
+    let (id, to) = ATTEMPT;
+    vec![
         EventKind::InstanceReady {
             instance: to,
             how: Readiness::Notify,
@@ -270,7 +278,11 @@ pub(crate) fn events() -> Vec<Event> {
         },
         EventKind::Stopping { how: Stop::Drain },
         EventKind::Stopped,
-    ];
+    ]
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let kinds = failing_attempt().into_iter().chain(good_attempt());
     let at = |(n, kind): (u64, EventKind)| Event {
         seq: n + 1,
         unix_ms: NOW + n * 7,

@@ -1,1 +1,30 @@
-//! tests
+//! What the end-to-end tests stand on: real services in processes of their own, a fixture server
+//! that behaves well or badly on request, and loads to upgrade it under.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`service`] | a `handover run` in a runtime directory of its own, and everything it started |
+//! | [`control`] | its control socket |
+//! | [`program`] | fixture programs as files, each with its behaviour inside |
+//! | [`load`] | `handover_verify` plans for a short run |
+//! | [`http`] | one request at a time, byte by byte where it matters |
+//! | [`process`] | what `/proc` knows |
+//! | [`patience`] | waiting on a condition, never on time |
+//! | [`peer`] | third-party programs, found or skipped aloud |
+//! | [`fixture`] | the server itself |
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod fixture;
+pub mod http;
+pub mod load;
+pub mod patience;
+pub mod peer;
+pub mod process;
+pub mod program;
+pub mod service;
+
+pub use control::Control;
+pub use patience::eventually;
+pub use program::Program;
+pub use service::{Builder, Service};

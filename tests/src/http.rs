@@ -1,0 +1,86 @@
+//! One HTTP request at a time.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::patience::LONG;
+
+/// Status and body of an answer that was read to its end; chunks are joined.
+#[must_use]
+pub fn split(answer: &str) -> Option<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked {
+        join(body)?
+    } else {
+        body.to_owned()
+    };
+    Some((status, body))
+}
+
+fn join(mut chunks: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n")?;
+        let length = usize::from_str_radix(length.trim(), 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..length)?);
+        chunks = rest.get(length + 2..)?;
+    }
+}
+
+/// `GET path` on a connection of its own: status and body.
+///
+/// # Errors
+/// Nobody listens, or they left in the middle.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = connect(address)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    finish(stream)
+}
+
+/// A connection that gives up only when nothing will ever come.
+///
+/// # Errors
+/// Nobody listens.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LONG))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads the answer to the end of the connection.
+///
+/// # Errors
+/// The connection broke, or what came is no answer.
+pub fn finish(mut stream: TcpStream) -> io::Result<(u16, String)> {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    split(&answer).ok_or_else(|| io::Error::other(format!("no answer: {answer:?}")))
+}
+
+/// What the fixture at `address` says its version is.
+///
+/// # Panics
+/// When it does not answer with 200.
+#[must_use]
+pub fn version(address: SocketAddr) -> String {
+    let (status, body) = get(address, "/version").expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+/// The process that answers at `address`.
+///
+/// # Panics
+/// When it does not answer with its number.
+#[must_use]
+pub fn pid(address: SocketAddr) -> u32 {
+    let (_, body) = get(address, "/pid").expect("an answer");
+    body.parse().expect("a process id")
+}

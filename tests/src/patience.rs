@@ -1,0 +1,33 @@
+//! Waiting on a condition.
+
+use std::time::{Duration, Instant};
+
+/// How long any condition may take: far more than a loaded machine needs, so that passing it means
+/// that it will never hold.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// When it has found nothing for [`LONG`]; `what` says what was waited for.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = Instant::now() + LONG;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < patience, "still waiting for: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+/// As [`eventually`].
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually(what, || holds().then_some(()));
+}

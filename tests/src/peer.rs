@@ -1,0 +1,44 @@
+//! Third-party programs: where they are is told by the environment, as `cargo xtask test` does.
+
+use std::path::PathBuf;
+
+/// The program that the variable names.
+///
+/// `None`, with the reason printed, when it is not set: the test is then to return. With `CI` set
+/// nothing may be skipped.
+///
+/// # Panics
+/// When it is not set although `CI` is.
+#[must_use]
+pub fn find(variable: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Some(path.into());
+    }
+    skip(&format!(
+        "{variable} is not set; `cargo xtask test` installs the program and sets it"
+    ));
+    None
+}
+
+/// Whether this process is root.
+///
+/// # Panics
+/// When it is not, although `CI` is set.
+#[must_use]
+pub fn root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("it needs root, to take other user ids or namespaces");
+    }
+    root
+}
+
+/// Says that the running test is skipped, and why.
+///
+/// # Panics
+/// With `CI` set.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI is set, and {reason}");
+    let test = std::thread::current();
+    eprintln!("SKIPPED {}: {reason}", test.name().unwrap_or("a test"));
+}

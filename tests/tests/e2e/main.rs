@@ -1,0 +1,13 @@
+//! A running service is upgraded, with real processes, sockets and signals. Grouped by theme; one
+//! program, because each links half the workspace.
+//!
+//! Needs the `handover` program beside it: `cargo xtask test` builds everything first.
+
+mod adoption;
+mod bad_versions;
+mod third_parties;
+mod triggers;
+mod under_load;
+
+/// The fixture server of this build.
+const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");

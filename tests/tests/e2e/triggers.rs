@@ -1,0 +1,1 @@
+//! What makes an upgrade happen, and what happens when triggers pile up.

@@ -1,0 +1,106 @@
+//! Upgrades nobody notices.
+
+use handover_proto::outcome::Outcome;
+use handover_tests::{Builder, Program, Service, http, load};
+use handover_verify::{Load, Report};
+
+use crate::FIXTURE;
+
+/// As many as the issue asks for at the least.
+const UPGRADES: u32 = 10;
+
+/// Replaces the program and upgrades, under load, again and again.
+fn upgraded(behaviour: &'static str, flags: &[&str]) -> (Service, Report) {
+    let version = move |n: u32| format!("--version {n} {behaviour}");
+    let program = Program::new(FIXTURE, &version(0));
+    let service = Builder::new(program.path())
+        .flags(flags.iter().copied())
+        .start();
+    let plan = load::plan(service.address(), UPGRADES);
+    let control = service.control();
+    let upgrade = move |n| {
+        program.replace(FIXTURE, &version(n));
+        control.upgrade_in_place()
+    };
+    let report = load::run(&plan, upgrade, load::committed);
+    (service, report)
+}
+
+fn require_seamless(service: &Service, report: &Report) {
+    load::require_lossless(report);
+    for load in Load::ALL {
+        let client = report.client(load).expect("it was asked for");
+        assert!(client.answered > 0, "{}", report.table());
+    }
+    for upgrade in &report.upgrades {
+        let after = upgrade.version_after.as_deref();
+        let n = upgrade.n.to_string();
+        assert_eq!(after, Some(n.as_str()), "{}", report.table());
+    }
+    let status = service.until_alone();
+    assert_eq!(status.generation.0, u64::from(UPGRADES) + 1);
+    assert_eq!(http::version(service.address()), UPGRADES.to_string());
+    // Whoever was replaced has gone: the incumbent is the only process of the service.
+    assert_eq!(service.processes(), [service.incumbent()]);
+}
+
+/// I4: the listening socket is never closed, and nothing queued in it is lost. I6: each attempt
+/// that became ready commits. I10: nothing disturbs it, so it commits.
+#[test]
+fn i10_a_program_with_the_library_is_upgraded_without_loss() {
+    let (service, report) = upgraded("", &[]);
+    require_seamless(&service, &report);
+    // Nobody was cut: whoever kept a connection was told to make another.
+    let keep_alive = report.client(Load::KeepAlive).expect("it was asked for");
+    assert!(keep_alive.told_to_close > 0, "{}", report.table());
+}
+
+/// I4, with a program that only takes `LISTEN_FDS` and drains on SIGTERM.
+#[test]
+fn i4_a_program_that_knows_nothing_of_us_is_upgraded_without_loss() {
+    let (service, report) = upgraded("--plain", &["--ready", "accepts"]);
+    require_seamless(&service, &report);
+}
+
+/// I4, with a program that says `READY=1`.
+#[test]
+fn i4_a_program_that_notifies_is_upgraded_without_loss() {
+    let (service, report) = upgraded("--notify --start-delay 100", &["--ready", "notify"]);
+    require_seamless(&service, &report);
+}
+
+/// Its start-up takes long, yet nobody waits for it.
+#[test]
+fn i6_a_slow_start_and_a_failed_one_are_not_noticed_either() {
+    let program = Program::new(FIXTURE, "--version good");
+    let service = Builder::new(program.path())
+        .flags(["--ready-timeout", "1s"])
+        .start();
+    let plan = load::plan(service.address(), 4);
+    let control = service.control();
+    let candidates = [
+        Program::new(FIXTURE, "--version crashing --crash-at-start 3"),
+        Program::new(FIXTURE, "--version never --never-ready"),
+        Program::new(FIXTURE, "--version slow --start-delay 300"),
+        Program::new(FIXTURE, "--version big --hold 64"),
+    ];
+    let upgrade = move |n: u32| control.upgrade_to(candidates[n as usize - 1].path());
+    // The first two must not be committed, and of the others the test asks below.
+    let report = load::run(&plan, upgrade, |_| true);
+    load::require_lossless(&report);
+    let outcomes: Vec<_> = service.history().into_iter().map(|e| e.outcome).collect();
+    assert!(
+        matches!(
+            outcomes.as_slice(),
+            [
+                Outcome::Committed { .. },
+                Outcome::RolledBack { .. },
+                Outcome::TimedOut { .. },
+                Outcome::Committed { .. },
+                Outcome::Committed { .. },
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    assert_eq!(http::version(service.address()), "big");
+}

@@ -12,6 +12,7 @@ use handover_proto::journal::{Observation, Recovery, Stance, recover};
 use handover_proto::message::FromInstance;
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::outcome::{Exit, Outcome};
+use handover_proto::phase::Mode;
 use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::{HistoryEntry, Status, UpgradeRequest};
 use handover_sys::notify::{Notification, NotifySocket};
@@ -474,6 +475,9 @@ pub(super) fn counts(spec: &ReadinessSpec, how: Readiness) -> bool {
 fn check(config: &Config) -> Result<String, StartError> {
     if config.program.first().is_none_or(String::is_empty) {
         return Err(StartError::NoProgram);
+    }
+    if config.mode == Mode::Exclusive {
+        return Err(StartError::ExclusiveUnavailable);
     }
     let service = config.service_name();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -47,8 +47,11 @@ pub fn i13_late_frames_change_nothing(
             next: None,
         } = &world.post
         {
+            let successor = machine
+                .successor()
+                .is_some_and(|member| member.instance == process.instance);
             let pair = (machine, process.instance);
-            if injected.0.insert(fingerprint::of(&pair)) {
+            if !successor && injected.0.insert(fingerprint::of(&pair)) {
                 to_coordinator(machine, world.now, process.instance)?;
             }
         }

@@ -216,20 +216,19 @@ impl Stage<'_> {
             Phase::Stop => "stop",
         };
         self.seen.note("record", name, "");
-        let incumbent = record.incumbent.map(|recorded| recorded.instance);
-        if matches!(record.phase, Phase::Serving | Phase::Probation)
-            && incumbent.is_some_and(|incumbent| {
-                self.world
-                    .process(incumbent)
-                    .is_some_and(|process| process.alive() && !process.kill)
-            })
-        {
-            self.world.memory.committed = incumbent;
+        if matches!(record.phase, Phase::Serving | Phase::Probation) {
+            let incumbent = record.incumbent.map(|recorded| recorded.instance);
+            self.world.memory.committed = incumbent.filter(|incumbent| {
+                let process = self.world.process(*incumbent);
+                process.is_some_and(|process| process.alive() && !process.kill)
+            });
         }
     }
 
     pub(super) fn fail_record(&mut self) -> Result<(), Violation> {
-        self.take_effect();
+        if let Some(Effect::Record(record)) = self.take_effect() {
+            self.remember(&record);
+        }
         self.world.memory.unrecorded = true;
         let reason = String::from("disk");
         self.feed(Input::RecordFailed { reason })?;

@@ -15,7 +15,7 @@ use crate::message::ToInstance;
 use crate::moment::Moment;
 use crate::outcome::{Cause, Outcome, Refusal};
 use crate::phase::{Mode, Phase};
-use crate::settings::{Settings, WhenBusy};
+use crate::settings::{Settings, Stop, WhenBusy};
 
 /// A request that waits for the running attempt to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,9 +120,10 @@ impl Core {
         });
     }
 
-    /// Names a phase before any of its acts (I7).
+    /// Names a phase before any of its acts, and tells whoever it names as leaving to go (I7).
     pub(super) fn record(
         &mut self,
+        now: Moment,
         phase: Phase,
         handover: Option<HandoverId>,
         incumbent: Option<Member>,
@@ -149,17 +150,44 @@ impl Core {
             current: self.current,
             previous: self.previous,
         }));
+        let settings = self.settings;
+        self.leaving.tell(now, &settings, &mut self.effects);
+    }
+
+    /// A record could not be written, so nothing it would have named begins: it stays with what
+    /// ends something, and with answers.
+    pub(super) fn withhold(&mut self) {
+        self.effects.retain(|effect| match effect {
+            Effect::Spawn { .. } => false,
+            Effect::Send { message, .. } => !matches!(
+                message,
+                ToInstance::Drain { .. } | ToInstance::Seal { .. } | ToInstance::Activate { .. }
+            ),
+            Effect::Record(_)
+            | Effect::Signal { .. }
+            | Effect::Report(_)
+            | Effect::Finish { .. }
+            | Effect::Exit { .. } => true,
+        });
     }
 
     /// Names a phase of an attempt, in the journal and to everybody.
     pub(super) fn enter(
         &mut self,
+        now: Moment,
         phase: Phase,
         attempt: &Attempt,
         incumbent: Option<Member>,
         successor: Member,
     ) {
-        self.record(phase, Some(attempt.id), incumbent, Some(successor), None);
+        self.record(
+            now,
+            phase,
+            Some(attempt.id),
+            incumbent,
+            Some(successor),
+            None,
+        );
         self.report(EventKind::PhaseEntered {
             id: attempt.id,
             phase,
@@ -197,6 +225,7 @@ impl Core {
             mode: self.settings.mode,
         });
         self.record(
+            now,
             Phase::Warm,
             Some(attempt.id),
             incumbent,
@@ -270,7 +299,7 @@ impl Core {
         incumbent: Member,
         cause: Cause,
     ) -> State {
-        self.record(Phase::Serving, None, Some(incumbent), None, None);
+        self.record(now, Phase::Serving, None, Some(incumbent), None, None);
         let outcome = match cause {
             Cause::TimedOut { .. } => Outcome::TimedOut { cause },
             cause => Outcome::RolledBack { cause },
@@ -301,14 +330,14 @@ impl Core {
         self.committed_at = Some(now);
         let parked = incumbent.filter(|_| !self.settings.probation.is_zero());
         if let (Some(incumbent), None) = (incumbent, parked) {
-            self.leaving.expect(incumbent);
+            self.leaving.dismiss(incumbent, Stop::Drain);
         }
         let phase = if parked.is_some() {
             Phase::Probation
         } else {
             Phase::Serving
         };
-        self.record(phase, None, Some(successor), None, parked);
+        self.record(now, phase, None, Some(successor), None, parked);
         if successor.link == Link::Open {
             self.send(successor, ToInstance::Commit { id: attempt.id });
         }
@@ -322,9 +351,6 @@ impl Core {
             }
             self.finish(now, attempt, outcome);
             return super::probation::begin(self, now, attempt.id, successor, parked);
-        }
-        if let Some(incumbent) = incumbent {
-            self.retire(now, incumbent);
         }
         self.finish(now, attempt, outcome);
         self.serve(now, successor)
@@ -372,7 +398,7 @@ impl Core {
         }
         let previous = self.fall_back(now);
         let after = self.pause();
-        self.record(Phase::Vacant, None, None, None, None);
+        self.record(now, Phase::Vacant, None, None, None, None);
         self.report(EventKind::RestartScheduled {
             after,
             crashes: self.crashes,
@@ -410,13 +436,8 @@ impl Core {
     }
 
     fn give_up(&mut self, now: Moment) -> State {
-        self.leaving.stop_all(
-            now,
-            crate::settings::Stop::Fast,
-            &self.settings,
-            &mut self.effects,
-        );
-        self.record(Phase::Stop, None, None, None, None);
+        self.leaving.press(Stop::Fast);
+        self.record(now, Phase::Stop, None, None, None, None);
         self.report(EventKind::Stopped);
         self.push(Effect::Exit { code: 13 });
         State::Stopped

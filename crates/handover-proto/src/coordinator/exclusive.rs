@@ -6,7 +6,6 @@ use alloc::string::ToString;
 
 use super::core::Core;
 use super::rollback::{self, Aborting};
-use super::warming::kill;
 use super::{Attempt, Input, Member, State, stopping};
 use crate::event::{EventKind, Readiness};
 use crate::identity::InstanceId;
@@ -14,7 +13,7 @@ use crate::message::{FromInstance, ToInstance};
 use crate::moment::Moment;
 use crate::outcome::Cause;
 use crate::phase::Phase;
-use crate::settings::Settings;
+use crate::settings::{Settings, Stop};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
@@ -45,7 +44,7 @@ pub(super) fn drain(
         dark_since: Some(now),
         ..attempt
     };
-    core.enter(Phase::Drain, &attempt, Some(incumbent), successor);
+    core.enter(now, Phase::Drain, &attempt, Some(incumbent), successor);
     let within_ms = u64::try_from(core.settings.drain.as_millis()).unwrap_or(u64::MAX);
     core.send(
         incumbent,
@@ -71,6 +70,7 @@ pub(super) fn activate(core: &mut Core, now: Moment, handing: Handing, sealed: b
         ..handing
     };
     core.enter(
+        now,
         Phase::Activate,
         &handing.attempt,
         handing.incumbent,
@@ -186,7 +186,7 @@ impl Handing {
                 stopping::interrupt(core, now, how, &self.attempt, members)
             }
             Input::RecordFailed { reason } => {
-                core.effects.clear();
+                core.withhold();
                 self.abort(core, now, Cause::JournalFailed { reason })
             }
             Input::Spawned { .. }
@@ -296,7 +296,13 @@ impl Handing {
             instance: incumbent.instance,
             report,
         });
-        core.enter(Phase::Seal, &self.attempt, Some(incumbent), self.successor);
+        core.enter(
+            now,
+            Phase::Seal,
+            &self.attempt,
+            Some(incumbent),
+            self.successor,
+        );
         core.send(
             incumbent,
             ToInstance::Seal {
@@ -324,6 +330,7 @@ impl Handing {
                     attempt, successor, ..
                 } = handing;
                 core.record(
+                    now,
                     Phase::Activate,
                     Some(attempt.id),
                     None,
@@ -343,7 +350,7 @@ impl Handing {
                     instance: incumbent.instance,
                     phase: self.phase(),
                 };
-                kill(core, now, self.successor);
+                core.leaving.dismiss(self.successor, Stop::Now);
                 core.rolled_back(now, &self.attempt, incumbent, cause)
             }
             // The lease decides between the two; the loser goes.
@@ -374,7 +381,7 @@ impl Handing {
     fn abort(self, core: &mut Core, now: Moment, cause: Cause) -> State {
         match self.step {
             Step::Draining | Step::Sealing => {
-                kill(core, now, self.successor);
+                core.leaving.dismiss(self.successor, Stop::Now);
                 self.back(core, now, cause)
             }
             Step::Activating => {
@@ -386,6 +393,7 @@ impl Handing {
                 } = self;
                 rollback::abort(
                     core,
+                    now,
                     Aborting {
                         attempt,
                         successor,

@@ -12,8 +12,8 @@ use crate::settings::{Settings, Stop};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
-    /// In the journal; not told yet.
-    Named,
+    /// To be told as firmly as `how` says, right after the record that names it (I7).
+    Named { how: Stop },
     /// Told to go; killed at `deadline`.
     Asked { deadline: Moment },
     /// SIGKILL is on its way; the kernel does the rest.
@@ -54,24 +54,13 @@ impl Leaving {
             .position(|leaver| leaver.member.instance == instance)
     }
 
-    /// Lists a member that is about to be told to go, so that the record before the act names it.
-    pub(super) fn expect(&mut self, member: Member) {
+    /// Lists a member that must go. It is told by the next record, which names it.
+    pub(super) fn dismiss(&mut self, member: Member, how: Stop) {
         if self.position(member.instance).is_none() {
             self.0.push(Leaver {
                 member,
-                stage: Stage::Named,
+                stage: Stage::Named { how },
             });
-        }
-    }
-
-    fn set(&mut self, member: Member, stage: Stage) {
-        self.expect(member);
-        if let Some(leaver) = self
-            .0
-            .iter_mut()
-            .find(|l| l.member.instance == member.instance)
-        {
-            leaver.stage = stage;
         }
     }
 
@@ -80,23 +69,35 @@ impl Leaving {
             .iter()
             .filter_map(|leaver| match leaver.stage {
                 Stage::Asked { deadline } => Some(deadline),
-                Stage::Named | Stage::Killed => None,
+                Stage::Named { .. } | Stage::Killed => None,
             })
             .min()
     }
 
-    /// Tells everyone that has not been told as firmly to go as `how` says.
-    pub(super) fn stop_all(
+    /// Everyone that was not told to go as firmly as `how` is to be told so.
+    pub(super) fn press(&mut self, how: Stop) {
+        for leaver in &mut self.0 {
+            leaver.stage = match leaver.stage {
+                Stage::Killed => Stage::Killed,
+                Stage::Asked { deadline } if how == Stop::Drain => Stage::Asked { deadline },
+                Stage::Asked { .. } => Stage::Named { how },
+                Stage::Named { how: older } => Stage::Named {
+                    how: how.max(older),
+                },
+            };
+        }
+    }
+
+    /// Tells everyone that is named and was not told yet.
+    pub(super) fn tell(
         &mut self,
         now: Moment,
-        how: Stop,
         settings: &Settings,
         effects: &mut VecDeque<Effect>,
     ) {
         for leaver in &mut self.0 {
-            match (leaver.stage, how) {
-                (Stage::Killed, _) | (Stage::Asked { .. }, Stop::Drain) => {}
-                _ => leaver.tell(now, how, settings, effects),
+            if let Stage::Named { how } = leaver.stage {
+                leaver.tell(now, how, settings, effects);
             }
         }
     }
@@ -113,20 +114,18 @@ impl Leaver {
         let to = self.member.instance;
         let ladder = settings.ladder;
         self.stage = match how {
-            Stop::Drain if self.member.link == Link::Open => {
-                effects.push_back(Effect::Send {
-                    to,
-                    message: ToInstance::Retire { ladder },
-                });
-                Stage::Asked {
-                    deadline: now + ladder.total() + settings.kill_after,
-                }
-            }
             Stop::Drain => {
-                effects.push_back(Effect::Signal {
-                    to,
-                    signal: Signal::Term,
+                effects.push_back(match self.member.link {
+                    Link::Open => Effect::Send {
+                        to,
+                        message: ToInstance::Retire { ladder },
+                    },
+                    Link::Silent | Link::Broken => Effect::Signal {
+                        to,
+                        signal: Signal::Term,
+                    },
                 });
+                effects.push_back(Effect::Report(EventKind::InstanceRetiring { instance: to }));
                 Stage::Asked {
                     deadline: now + ladder.total() + settings.kill_after,
                 }
@@ -152,28 +151,6 @@ impl Leaver {
 }
 
 impl Core {
-    /// Tells an instance to drain and go.
-    pub(super) fn retire(&mut self, now: Moment, member: Member) {
-        self.dismiss(now, member, Stop::Drain);
-        self.report(EventKind::InstanceRetiring {
-            instance: member.instance,
-        });
-    }
-
-    /// Tells an instance to go, as firmly as `how` says.
-    pub(super) fn dismiss(&mut self, now: Moment, member: Member, how: Stop) {
-        self.leaving.set(member, Stage::Named);
-        let settings = self.settings;
-        if let Some(leaver) = self
-            .leaving
-            .0
-            .iter_mut()
-            .find(|l| l.member.instance == member.instance)
-        {
-            leaver.tell(now, how, &settings, &mut self.effects);
-        }
-    }
-
     /// What a leaver did.
     pub(super) fn leaver(&mut self, input: &Input) {
         let Some(at) = input

@@ -8,6 +8,7 @@ use crate::identity::HandoverId;
 use crate::moment::Moment;
 use crate::outcome::Cause;
 use crate::phase::{Mode, Phase};
+use crate::settings::Stop;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Probation {
@@ -47,7 +48,7 @@ impl Probation {
             }
             Input::Exited { instance, exit } if instance == old => {
                 core.crashed(instance, exit);
-                core.record(Phase::Serving, None, Some(self.incumbent), None, None);
+                core.record(now, Phase::Serving, None, Some(self.incumbent), None, None);
                 core.serve(now, self.incumbent)
             }
             Input::Said { instance, message } if instance == new => {
@@ -86,9 +87,8 @@ impl Probation {
     }
 
     fn passed(self, core: &mut Core, now: Moment) -> State {
-        core.leaving.expect(self.parked);
-        core.record(Phase::Serving, None, Some(self.incumbent), None, None);
-        core.retire(now, self.parked);
+        core.leaving.dismiss(self.parked, Stop::Drain);
+        core.record(now, Phase::Serving, None, Some(self.incumbent), None, None);
         core.serve(now, self.incumbent)
     }
 
@@ -98,7 +98,7 @@ impl Probation {
         match core.settings.mode {
             // It never stopped serving.
             Mode::Overlap => {
-                core.record(Phase::Serving, None, Some(parked), None, None);
+                core.record(now, Phase::Serving, None, Some(parked), None, None);
                 core.report(EventKind::TakenBack {
                     instance: parked.instance,
                     cause,
@@ -110,7 +110,7 @@ impl Probation {
             }
             // It cannot be told, so it goes and a fresh one starts.
             Mode::Exclusive => {
-                core.dismiss(now, parked, crate::settings::Stop::Fast);
+                core.leaving.dismiss(parked, Stop::Fast);
                 core.lost(now, cause, None)
             }
         }

@@ -23,24 +23,27 @@ pub(super) struct Recovering {
 /// Puts a recovery into effect.
 pub(super) fn settle(core: &mut Core, now: Moment, found: Recovery) -> State {
     let members = |recorded: Vec<Recorded>| recorded.into_iter().map(Member::found);
-    for member in members(found.retire).collect::<Vec<_>>() {
-        core.retire(now, member);
+    for member in members(found.retire) {
+        core.leaving.dismiss(member, Stop::Drain);
     }
-    for member in members(found.kill).collect::<Vec<_>>() {
-        core.dismiss(now, member, Stop::Now);
+    for member in members(found.kill) {
+        core.leaving.dismiss(member, Stop::Now);
     }
     match found.stance {
         Stance::Serve(recorded) => {
             let incumbent = Member::found(recorded);
             core.adopted(incumbent);
-            core.record(Phase::Serving, None, Some(incumbent), None, None);
+            core.record(now, Phase::Serving, None, Some(incumbent), None, None);
             core.serve(now, incumbent)
         }
         Stance::Await(recorded) => {
             // An incumbent may take this long to take back, an activation as long as it may.
             let deadline = now + RECLAIM_WITHIN + core.settings.activate;
+            let candidates: Vec<Member> = members(recorded).collect();
+            let (first, second) = (candidates.first().copied(), candidates.get(1).copied());
+            core.record(now, Phase::Activate, None, first, second, None);
             State::Recovering(Recovering {
-                candidates: members(recorded).collect(),
+                candidates,
                 deadline,
             })
         }
@@ -68,7 +71,7 @@ impl Recovering {
             }
             Input::Tick if now >= self.deadline => {
                 for member in self.candidates {
-                    core.dismiss(now, member, Stop::Now);
+                    core.leaving.dismiss(member, Stop::Now);
                 }
                 core.lost(
                     now,
@@ -125,15 +128,12 @@ impl Recovering {
                 ..self
             });
         };
-        for other in &others {
-            core.leaving.expect(*other);
+        for other in others {
+            core.leaving.dismiss(other, Stop::Fast);
         }
         core.reconnected(owner);
         core.adopted(owner);
-        core.record(Phase::Serving, None, Some(owner), None, None);
-        for other in others {
-            core.dismiss(now, other, Stop::Fast);
-        }
+        core.record(now, Phase::Serving, None, Some(owner), None, None);
         core.serve(now, owner)
     }
 }

@@ -30,8 +30,9 @@ pub(super) struct Resuming {
     pub(super) deadline: Option<Moment>,
 }
 
-pub(super) fn abort(core: &mut Core, aborting: Aborting) -> State {
+pub(super) fn abort(core: &mut Core, now: Moment, aborting: Aborting) -> State {
     core.enter(
+        now,
         Phase::Abort,
         &aborting.attempt,
         aborting.incumbent,
@@ -48,7 +49,14 @@ pub(super) fn resume(
     incumbent: Member,
     cause: Cause,
 ) -> State {
-    core.record(Phase::Resume, Some(attempt.id), Some(incumbent), None, None);
+    core.record(
+        now,
+        Phase::Resume,
+        Some(attempt.id),
+        Some(incumbent),
+        None,
+        None,
+    );
     core.report(EventKind::PhaseEntered {
         id: attempt.id,
         phase: Phase::Resume,
@@ -76,7 +84,7 @@ pub(super) fn take_back(
     incumbent: Member,
     cause: Cause,
 ) -> State {
-    core.record(Phase::Resume, Some(id), Some(incumbent), None, None);
+    core.record(now, Phase::Resume, Some(id), Some(incumbent), None, None);
     core.send(incumbent, ToInstance::Resume { id });
     let deadline = Some(now + core.settings.resume);
     State::Resuming(Resuming {
@@ -194,7 +202,7 @@ impl Resuming {
             Some(attempt) => core.rolled_back(now, &attempt, self.incumbent, self.cause),
             None => {
                 let instance = self.incumbent.instance;
-                core.record(Phase::Serving, None, Some(self.incumbent), None, None);
+                core.record(now, Phase::Serving, None, Some(self.incumbent), None, None);
                 core.report(EventKind::TakenBack {
                     instance,
                     cause: self.cause,

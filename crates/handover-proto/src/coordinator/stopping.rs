@@ -16,14 +16,12 @@ pub(super) fn begin(
     members: impl IntoIterator<Item = Member>,
 ) -> State {
     for member in members {
-        core.leaving.expect(member);
+        core.leaving.dismiss(member, how);
     }
+    core.leaving.press(how);
     core.drop_queue();
-    core.record(Phase::Stop, None, None, None, None);
     core.report(EventKind::Stopping { how });
-    let settings = core.settings;
-    core.leaving
-        .stop_all(now, how, &settings, &mut core.effects);
+    core.record(now, Phase::Stop, None, None, None, None);
     if core.leaving.is_empty() {
         stopped(core)
     } else {
@@ -53,9 +51,8 @@ pub(super) fn stopping(core: &mut Core, now: Moment, input: Input) -> State {
     match input {
         Input::Stop { how } => {
             core.report(EventKind::Stopping { how });
-            let settings = core.settings;
-            core.leaving
-                .stop_all(now, how, &settings, &mut core.effects);
+            core.leaving.press(how);
+            core.record(now, Phase::Stop, None, None, None, None);
         }
         Input::Upgrade { request, .. } => core.refuse(request, Refusal::Stopping),
         Input::RecordFailed { reason } => core.unrecorded(&reason),

@@ -5,7 +5,7 @@ use alloc::string::ToString;
 
 use super::core::Core;
 use super::exclusive::{self, Handing};
-use super::{Attempt, Input, Link, Member, Signal, State, stopping};
+use super::{Attempt, Input, Link, Member, State, stopping};
 use crate::event::{EventKind, Readiness};
 use crate::identity::InstancePid;
 use crate::instance::VERSIONS;
@@ -28,13 +28,14 @@ impl Warming {
     pub(super) fn handle(mut self, core: &mut Core, now: Moment, input: Input) -> State {
         let successor = self.successor.instance;
         match input {
-            Input::Spawned { instance, pid } if instance == successor => self.spawned(core, pid),
+            Input::Spawned { instance, pid } if instance == successor => {
+                self.spawned(core, now, pid)
+            }
             Input::SpawnFailed { instance, reason } if instance == successor => {
                 self.failed(core, now, Cause::SpawnFailed { reason })
             }
-            // Nothing was begun that the journal does not name.
             Input::RecordFailed { reason } => {
-                core.effects.clear();
+                core.withhold();
                 self.abort(core, now, Cause::JournalFailed { reason })
             }
             Input::Said { instance, message } if instance == successor => {
@@ -63,6 +64,7 @@ impl Warming {
                 core.crashed(instance, exit);
                 self.incumbent = None;
                 core.record(
+                    now,
                     Phase::Warm,
                     Some(self.attempt.id),
                     None,
@@ -119,7 +121,7 @@ impl Warming {
             .is_some_and(|incumbent| incumbent.instance == instance)
     }
 
-    fn spawned(mut self, core: &mut Core, pid: InstancePid) -> State {
+    fn spawned(mut self, core: &mut Core, now: Moment, pid: InstancePid) -> State {
         self.successor.pid = Some(pid);
         let Self {
             attempt,
@@ -128,6 +130,7 @@ impl Warming {
             ..
         } = self;
         core.record(
+            now,
             Phase::Warm,
             Some(attempt.id),
             incumbent,
@@ -282,7 +285,7 @@ impl Warming {
             return self.failed(core, now, cause);
         }
         // It may have taken work from the shared listener, so it is asked before it is killed.
-        core.dismiss(now, self.successor, Stop::Fast);
+        core.leaving.dismiss(self.successor, Stop::Fast);
         self.failed(core, now, cause)
     }
 
@@ -293,13 +296,4 @@ impl Warming {
             None => core.lost(now, cause, Some(&self.attempt)),
         }
     }
-}
-
-/// Kills an instance that must not serve, and remembers it until it is gone.
-pub(super) fn kill(core: &mut Core, now: Moment, member: Member) {
-    core.dismiss(now, member, Stop::Now);
-    debug_assert!(core.effects.iter().any(|effect| matches!(
-        effect,
-        super::Effect::Signal { to, signal: Signal::Kill } if *to == member.instance
-    )));
 }

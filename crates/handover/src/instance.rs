@@ -85,7 +85,6 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Instance::start`].
-    #[allow(clippy::unused_async)] // public shape: later versions ask a coordinator first
     pub async fn start(self) -> Result<Instance, StartError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let inheritance = match self.inheritance {

@@ -154,7 +154,10 @@ impl Slot {
                 .map_or(Poll::Pending, |next| Poll::Ready(Ok(next))),
         };
         if accepted.is_pending() {
-            content.waiting = Some(context.waker().clone());
+            match &mut content.waiting {
+                Some(known) => known.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
         }
         accepted
     }

@@ -17,6 +17,9 @@ const RUNS: usize = 50;
 const HELD: usize = 4096;
 /// Runs of that; each fills the memory anew.
 const HELD_RUNS: usize = 15;
+/// Pause between two questions of a client that waits for an answer, so that waiting does not take
+/// a core from whoever is being waited for.
+const ASK_EVERY: Duration = Duration::from_micros(100);
 /// Upgrades under load.
 const UPGRADES: u32 = 100;
 /// Start-up time of the slow starter.
@@ -98,6 +101,7 @@ fn bare_start() -> Result<Duration, Failure> {
         if let Some(status) = server.try_wait()? {
             break Err(format!("the bare server ended: {status}").into());
         }
+        std::thread::sleep(ASK_EVERY);
     };
     server.kill()?;
     server.wait()?;
@@ -114,7 +118,9 @@ fn upgrade_start(rig: &Rig) -> Result<Duration, Failure> {
     let mut order = Order::connect(rig.socket())?;
     let began = Instant::now();
     order.send("POST", "/v1/upgrade")?;
-    while client::version(rig.address)? == old {}
+    while client::version(rig.address)? == old {
+        std::thread::sleep(ASK_EVERY);
+    }
     let took = began.elapsed();
     let outcome = order.answer()?;
     if outcome["outcome"] == "committed" {

@@ -11,8 +11,9 @@
 //! | `--exit-after-ready MS` | ends with code 9 so long after it became ready |
 //! | `--ignore-term` | does not hear SIGTERM |
 //! | `--hold MIB` | keeps so much memory resident |
-//! | `--healthy-when FILE` | `/healthz` answers 503 until the file exists |
+//! | `--healthy-when FILE` | `/healthz` answers 503 until the file exists, and leaves `FILE.asked` |
 //! | `--orphan` | leaves a grandchild behind, for process 1 to reap |
+//! | `--bind ADDRESS` | where to listen without a supervisor |
 //! | `--listeners A,B` | their names, all served; `http` alone if not given |
 //!
 //! Paths: `/`, `/version`, `/pid`, `/slow` (300 ms), `/healthz`, and `/echo`, which answers what
@@ -41,6 +42,7 @@ struct Behaviour {
     hold_mib: usize,
     healthy_when: Option<PathBuf>,
     orphan: bool,
+    bind: String,
     listeners: Vec<String>,
 }
 
@@ -48,6 +50,7 @@ impl Behaviour {
     fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut found = Self {
             version: "0".into(),
+            bind: "127.0.0.1:0".into(),
             listeners: vec!["http".into()],
             ..Self::default()
         };
@@ -77,6 +80,7 @@ impl Behaviour {
                 }
                 "--healthy-when" => found.healthy_when = Some(value()?.into()),
                 "--orphan" => found.orphan = true,
+                "--bind" => found.bind = value()?,
                 "--listeners" => {
                     found.listeners = value()?.split(',').map(str::to_owned).collect();
                 }
@@ -87,7 +91,14 @@ impl Behaviour {
     }
 
     fn is_healthy(&self) -> bool {
-        self.healthy_when.as_ref().is_none_or(|file| file.exists())
+        let Some(file) = &self.healthy_when else {
+            return true;
+        };
+        let healthy = file.exists();
+        if !healthy {
+            let _ = std::fs::write(file.with_extension("asked"), "");
+        }
+        healthy
     }
 }
 
@@ -109,7 +120,7 @@ pub fn main() -> ExitCode {
     if behaviour.orphan {
         // The shell ends at once; its child outlives it and belongs to process 1.
         let shell = std::process::Command::new("sh")
-            .args(["-c", "sleep 0.3 & exit 0"])
+            .args(["-c", "sleep 1 & exit 0"])
             .status();
         drop(shell);
     }

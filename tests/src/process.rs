@@ -60,14 +60,28 @@ pub fn sockets(pid: u32) -> BTreeSet<String> {
 #[must_use]
 pub fn of_service(directory: &Path) -> Vec<u32> {
     let wanted = [b"HANDOVER_DIRECTORY=", directory.as_os_str().as_bytes()].concat();
-    let belongs = |pid: &u32| {
+    by_environment(|variable| variable == wanted)
+}
+
+/// Processes in whose environment a variable names this path, or one below it.
+#[must_use]
+pub fn with_in_environment(path: &Path) -> Vec<u32> {
+    let wanted = path.as_os_str().as_bytes();
+    by_environment(|variable| {
+        variable
+            .windows(wanted.len())
+            .any(|window| window == wanted)
+    })
+}
+
+fn by_environment(mut holds: impl FnMut(&[u8]) -> bool) -> Vec<u32> {
+    let mut belongs = |pid: &u32| {
         fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|v| v == wanted))
+            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(&mut holds))
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(belongs)
-        .filter(|pid| is_alive(*pid))
+        .filter(|pid| belongs(pid) && is_alive(*pid))
         .collect()
 }

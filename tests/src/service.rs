@@ -55,6 +55,7 @@ pub struct Builder {
     flags: Vec<String>,
     program: Vec<String>,
     wrapper: Vec<String>,
+    broken_output: bool,
 }
 
 impl Builder {
@@ -72,6 +73,7 @@ impl Builder {
             flags: Vec::new(),
             program: vec![program.display().to_string()],
             wrapper: Vec::new(),
+            broken_output: false,
         }
     }
 
@@ -93,6 +95,13 @@ impl Builder {
     #[must_use]
     pub fn wrapper<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
         self.wrapper.extend(words.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Gives the supervisor pipes that nobody reads, for output and errors.
+    #[must_use]
+    pub fn broken_output(mut self) -> Self {
+        self.broken_output = true;
         self
     }
 
@@ -153,7 +162,14 @@ impl Service {
         let mut command = self.command();
         let stdout = File::create(self.output("events")).expect("a file");
         let stderr = File::create(self.output("stderr")).expect("a file");
-        let child = command.stdout(stdout).stderr(stderr).spawn();
+        command.stdout(stdout).stderr(stderr);
+        if self.builder.broken_output {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            let other = writer.try_clone().expect("a descriptor");
+            command.stdout(writer).stderr(other);
+        }
+        let child = command.spawn();
         self.supervisor = Some(child.expect("the supervisor starts"));
     }
 

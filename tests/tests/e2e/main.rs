@@ -5,6 +5,13 @@
 
 mod adoption;
 mod bad_versions;
+mod command;
+mod control_socket;
+mod endurance;
+mod first_process;
+mod listeners;
+mod probes;
+mod streams;
 mod third_parties;
 mod triggers;
 mod under_load;

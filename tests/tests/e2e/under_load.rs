@@ -1,7 +1,10 @@
 //! Upgrades nobody notices.
 
+use std::io::Write;
+
 use handover_proto::outcome::Outcome;
-use handover_tests::{Builder, Program, Service, http, load};
+use handover_tests::patience::until;
+use handover_tests::{Builder, Program, Service, http, load, process};
 use handover_verify::{Load, Report};
 
 use crate::FIXTURE;
@@ -69,12 +72,56 @@ fn i4_a_program_that_notifies_is_upgraded_without_loss() {
     require_seamless(&service, &report);
 }
 
+/// Half a request is sent, the service upgraded, and the other half sent.
+fn half_sent(behaviour: &str) {
+    let program = Program::new(FIXTURE, &format!("--version old {behaviour}"));
+    let service = Builder::new(program.path())
+        .flags(["--drain-notify", "10s"])
+        .start();
+    let address = service.address();
+    let mut stream = http::connect(address).expect("connects");
+    let old = service.incumbent();
+    let sockets = process::sockets(old);
+    stream
+        .write_all(b"POST /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Le")
+        .expect("sent");
+    until("the old instance has accepted it", || {
+        process::sockets(old).difference(&sockets).next().is_some()
+    });
+
+    program.replace(FIXTURE, &format!("--version new {behaviour}"));
+    let outcome = service.upgrade_in_place();
+    assert!(load::committed(&outcome), "{outcome}");
+    assert_eq!(http::version(address), "new");
+
+    stream.write_all(b"ngth: 10\r\n\r\nhello").expect("sent");
+    // The new one answers others meanwhile.
+    assert_eq!(http::version(address), "new");
+    stream.write_all(b"world").expect("sent");
+    let (status, body) = http::finish(stream).expect("an answer");
+    assert_eq!((status, body.as_str()), (200, "helloworld"));
+    service.until_alone();
+    assert!(!process::is_alive(old));
+}
+
+/// A client that sends half a request across the upgrade is answered.
+#[test]
+fn a_half_sent_request_is_answered_by_a_program_with_the_library() {
+    half_sent("");
+}
+
+/// The same without the library.
+#[test]
+fn a_half_sent_request_is_answered_by_a_plain_program() {
+    half_sent("--plain");
+}
+
 /// Its start-up takes long, yet nobody waits for it.
 #[test]
 fn i6_a_slow_start_and_a_failed_one_are_not_noticed_either() {
     let program = Program::new(FIXTURE, "--version good");
     let service = Builder::new(program.path())
-        .flags(["--ready-timeout", "1s"])
+        .flags(["--ready-timeout", "3s"])
         .start();
     let plan = load::plan(service.address(), 4);
     let control = service.control();

@@ -113,6 +113,32 @@ fn a_running_handover_can_be_refused_for_and_cancelled() {
 }
 
 #[test]
+fn listeners_may_come_and_go_with_a_version() {
+    let service = Service::start(&[]);
+    let names = || {
+        let status = service.status();
+        let listeners = status["listeners"].as_array().cloned().expect("a list");
+        let name = |listener: &serde_json::Value| listener["name"].as_str().map(str::to_owned);
+        listeners.iter().filter_map(name).collect::<Vec<_>>()
+    };
+    // As it was given, so that it is the same one; its port was chosen at the start.
+    let http = "http=127.0.0.1:0";
+    let more = service.upgrade(&["-l", http, "-l", "admin=127.0.0.1:0"], "2", "serve");
+    assert_eq!(code(&more), Some(0), "{}", words(&more));
+    assert_eq!(names(), ["http", "admin"]);
+    assert_eq!(service.version(), "2");
+    let fewer = service.upgrade(&["-l", http], "3", "serve");
+    assert_eq!(code(&fewer), Some(0), "{}", words(&fewer));
+    eventually("the listener nobody uses is closed", || {
+        (names() == ["http"]).then_some(())
+    });
+    assert_eq!(service.version(), "3");
+    let wrong = service.upgrade(&["-l", "8080"], "4", "serve");
+    assert_eq!(code(&wrong), Some(2), "{}", words(&wrong));
+    assert!(words(&wrong).contains("NAME=ADDRESS"), "{}", words(&wrong));
+}
+
+#[test]
 fn a_supervisor_serves_on_when_nobody_reads_its_events() {
     let mut service = Service::start(&[]);
     service.events = None;

@@ -8,9 +8,14 @@ use std::path::PathBuf;
 /// values stay text until they are merged, so that each is checked in one place.
 #[derive(Args, Debug, Default)]
 pub(crate) struct ServiceArgs {
-    /// A listener, held open across all versions: http=127.0.0.1:8080, web=[::]:80,
-    /// dns=udp:0.0.0.0:53, app=unix:/run/app.sock; may be repeated
-    #[arg(long, short, value_name = "NAME=ADDR")]
+    /// Listeners, held open across all versions.
+    #[arg(
+        long,
+        short,
+        value_name = "NAME=ADDR",
+        help = "A listener, held open across all versions: http=127.0.0.1:8080, web=[::]:80, \
+                dns=udp:0.0.0.0:53, app=unix:/run/app.sock; may be repeated"
+    )]
     pub(crate) listen: Vec<String>,
     /// The service's name [default: the program's file name without its extension]
     #[arg(long, value_name = "SERVICE")]

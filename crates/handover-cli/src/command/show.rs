@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say};
 use crate::view;
+use handover::supervisor::config::ListenerSpecError;
 use handover::supervisor::{CheckReport, ListenerSpec, preflight};
 use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::UpgradeRequest;
@@ -43,7 +44,7 @@ pub(super) async fn history(root: PathBuf, args: ShowArgs) -> Result<ExitCode, C
 pub(super) async fn check(root: PathBuf, args: CheckArgs) -> Result<ExitCode, CliError> {
     let mut report = match (connect(&root, &args.select), &args.candidate.binary) {
         (Ok((_, client)), _) => {
-            let request = request(&args.candidate, WhenBusy::Queue);
+            let request = request(&args.candidate, WhenBusy::Queue)?;
             client.check(&request).await?
         }
         (Err(CliError::Discovery(error)), Some(binary))
@@ -69,16 +70,20 @@ pub(super) async fn check(root: PathBuf, args: CheckArgs) -> Result<ExitCode, Cl
     })
 }
 
+/// Checked here too, so that a mistake is one of usage and not of the supervisor's.
+fn listeners(texts: &[String]) -> Result<Vec<ListenerSpec>, ConfigError> {
+    let read = |text: &String| {
+        text.parse().map_err(|error| ConfigError::BadValue {
+            origin: Origin::Flag("--listen"),
+            reason: ListenerSpecError::to_string(&error),
+        })
+    };
+    texts.iter().map(read).collect()
+}
+
 /// Without a supervisor: as it would start as the first version.
 fn alone(binary: &str, listen: &[String]) -> Result<CheckReport, CliError> {
-    let specs = listen.iter().map(|text| {
-        text.parse::<ListenerSpec>()
-            .map_err(|error| ConfigError::BadValue {
-                origin: Origin::Flag("--listen"),
-                reason: error.to_string(),
-            })
-    });
-    let specs = specs.collect::<Result<Vec<_>, _>>()?;
+    let specs = listeners(listen)?;
     let wanted = (!specs.is_empty()).then_some(&specs[..]);
     Ok(preflight::check(&located(binary), &[], wanted))
 }
@@ -106,14 +111,21 @@ fn located(program: &str) -> PathBuf {
 }
 
 /// A request for this candidate.
-pub(super) fn request(candidate: &CandidateArgs, when_busy: WhenBusy) -> UpgradeRequest {
+///
+/// # Errors
+/// [`ConfigError::BadValue`] for a listener that is none.
+pub(super) fn request(
+    candidate: &CandidateArgs,
+    when_busy: WhenBusy,
+) -> Result<UpgradeRequest, ConfigError> {
+    listeners(&candidate.listen)?;
     let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-    UpgradeRequest {
+    Ok(UpgradeRequest {
         binary: candidate.binary.as_deref().map(super::absolute),
         args: some(&candidate.args),
         listeners: some(&candidate.listen),
         when_busy,
-    }
+    })
 }
 
 /// `handover stop`: returns when the stop was begun.

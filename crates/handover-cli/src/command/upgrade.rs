@@ -31,7 +31,7 @@ const GOES_ON: &str =
 
 pub(super) async fn upgrade(root: PathBuf, args: UpgradeArgs) -> Result<ExitCode, CliError> {
     let (_, client) = connect(&root, &args.select)?;
-    let request = request(&args.candidate, args.busy.meaning());
+    let request = request(&args.candidate, args.busy.meaning())?;
     let attempt = client.upgrade(&request);
     interruptible(follow(&client, attempt, args.format.format), GOES_ON).await
 }

@@ -59,7 +59,7 @@ pub fn sockets(pid: u32) -> BTreeSet<String> {
 /// their workers, and what became of them.
 #[must_use]
 pub fn of_service(directory: &Path) -> Vec<u32> {
-    let wanted = [b"HANDOVER_DIRECTORY=", directory.as_os_str().as_bytes()].concat();
+    let wanted = [b"HANDOVER_SERVICE_DIR=", directory.as_os_str().as_bytes()].concat();
     by_environment(|variable| variable == wanted)
 }
 

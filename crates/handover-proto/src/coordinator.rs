@@ -8,8 +8,11 @@
 //! `RecordFailed` before the next effect.
 
 mod core;
+mod effect;
 mod exclusive;
+mod input;
 mod leaving;
+mod member;
 mod probation;
 mod recovering;
 mod rollback;
@@ -18,18 +21,18 @@ mod stopping;
 mod vacant;
 mod warming;
 
-use ::core::time::Duration;
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::event::{EventKind, Readiness};
-use crate::identity::{CandidateId, Generation, HandoverId, InstanceId, InstancePid, RequestId};
-use crate::journal::{Record, Recorded, Recovery};
-use crate::message::{FromInstance, ToInstance};
+use crate::identity::{CandidateId, Generation, HandoverId, InstanceId, RequestId};
+use crate::journal::Recovery;
+use crate::message::FromInstance;
 use crate::moment::{Machine, Moment};
-use crate::outcome::{Exit, Outcome};
 use crate::phase::Phase;
-use crate::settings::{Settings, Stop, WhenBusy};
+use crate::settings::Settings;
+
+pub use self::effect::{Effect, Signal};
+pub use self::input::Input;
+pub use self::member::{Link, Member};
 
 use self::core::Core;
 use self::exclusive::Handing;
@@ -39,249 +42,6 @@ use self::rollback::{Aborting, Resuming};
 use self::serving::Serving;
 use self::vacant::Vacant;
 use self::warming::Warming;
-
-/// What can happen to a coordinator.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Input {
-    /// Somebody wants this candidate to serve.
-    Upgrade {
-        /// Whom to answer, if anybody waits.
-        request: Option<RequestId>,
-        /// What to run.
-        candidate: CandidateId,
-        /// What if an attempt runs.
-        when_busy: WhenBusy,
-    },
-    /// Somebody wants the running attempt abandoned.
-    Cancel,
-    /// Somebody wants the service stopped.
-    Stop {
-        /// How.
-        how: Stop,
-    },
-    /// The process runs.
-    Spawned {
-        /// Which.
-        instance: InstanceId,
-        /// Its process id.
-        pid: InstancePid,
-    },
-    /// There is no process.
-    SpawnFailed {
-        /// Which.
-        instance: InstanceId,
-        /// Why.
-        reason: String,
-    },
-    /// The last `Record` is not on disk.
-    RecordFailed {
-        /// Why.
-        reason: String,
-    },
-    /// A native instance said something.
-    Said {
-        /// Which.
-        instance: InstanceId,
-        /// What.
-        message: FromInstance,
-    },
-    /// A native instance's channel broke.
-    Closed {
-        /// Which.
-        instance: InstanceId,
-    },
-    /// An instance that does not speak the protocol was found ready.
-    BecameReady {
-        /// Which.
-        instance: InstanceId,
-        /// How it was found out.
-        how: Readiness,
-    },
-    /// An instance asks for more time (`EXTEND_TIMEOUT_USEC=`).
-    Extend {
-        /// Which.
-        instance: InstanceId,
-        /// From now.
-        by: Duration,
-    },
-    /// A process ended.
-    Exited {
-        /// Which.
-        instance: InstanceId,
-        /// How.
-        exit: Exit,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// A signal to an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGTERM, or the program's own stop signal.
-    Term,
-    /// SIGKILL.
-    Kill,
-}
-
-/// What a coordinator wants done, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Make this the last record of the journal.
-    Record(Record),
-    /// Start a process.
-    Spawn {
-        /// Its number.
-        instance: InstanceId,
-        /// What to run.
-        candidate: CandidateId,
-    },
-    /// Say this to a native instance.
-    Send {
-        /// To whom.
-        to: InstanceId,
-        /// What.
-        message: ToInstance,
-    },
-    /// Signal a process.
-    Signal {
-        /// Which.
-        to: InstanceId,
-        /// How.
-        signal: Signal,
-    },
-    /// Tell everybody.
-    Report(EventKind),
-    /// Answer a request.
-    Finish {
-        /// Which.
-        request: RequestId,
-        /// With what.
-        outcome: Outcome,
-    },
-    /// The coordinator is done. Code 0 when stopped, 13 when nobody serves.
-    Exit {
-        /// The process's exit code.
-        code: u8,
-    },
-}
-
-impl Input {
-    /// The input's name, for state tables.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Upgrade {
-                when_busy: WhenBusy::Queue,
-                ..
-            } => "upgrade",
-            Self::Upgrade {
-                when_busy: WhenBusy::Supersede,
-                ..
-            } => "upgrade, supersede",
-            Self::Upgrade {
-                when_busy: WhenBusy::Fail,
-                ..
-            } => "upgrade, fail if busy",
-            Self::Cancel => "cancel",
-            Self::Stop { .. } => "stop",
-            Self::Spawned { .. } => "(spawned)",
-            Self::SpawnFailed { .. } => "(spawn failed)",
-            Self::RecordFailed { .. } => "(record failed)",
-            Self::Said { message, .. } => message.name(),
-            Self::Closed { .. } => "(closed)",
-            Self::BecameReady { .. } => "(became ready)",
-            Self::Extend { .. } => "(extend)",
-            Self::Exited { .. } => "(exited)",
-            Self::Tick => "(deadline)",
-        }
-    }
-
-    /// The instance the input is about.
-    #[must_use]
-    pub const fn instance(&self) -> Option<InstanceId> {
-        match self {
-            Self::Spawned { instance, .. }
-            | Self::SpawnFailed { instance, .. }
-            | Self::Said { instance, .. }
-            | Self::Closed { instance }
-            | Self::BecameReady { instance, .. }
-            | Self::Extend { instance, .. }
-            | Self::Exited { instance, .. } => Some(*instance),
-            Self::Upgrade { .. }
-            | Self::Cancel
-            | Self::Stop { .. }
-            | Self::RecordFailed { .. }
-            | Self::Tick => None,
-        }
-    }
-}
-
-impl Effect {
-    /// The effect's name, for state tables.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Record(_) => "record",
-            Self::Spawn { .. } => "spawn",
-            Self::Send { message, .. } => message.name(),
-            Self::Signal {
-                signal: Signal::Term,
-                ..
-            } => "terminate",
-            Self::Signal {
-                signal: Signal::Kill,
-                ..
-            } => "kill",
-            Self::Report(kind) => kind.name(),
-            Self::Finish { .. } => "answer",
-            Self::Exit { .. } => "exit",
-        }
-    }
-}
-
-/// The state of an instance's native channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Link {
-    /// It has not greeted; it may be a program that knows nothing of us.
-    Silent,
-    /// It greeted.
-    Open,
-    /// It greeted and the channel broke.
-    Broken,
-}
-
-/// A process a coordinator is responsible for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
-    /// Its number.
-    pub instance: InstanceId,
-    /// What it runs.
-    pub candidate: CandidateId,
-    /// Its process id, once spawned.
-    pub pid: Option<InstancePid>,
-    /// Its native channel.
-    pub link: Link,
-}
-
-impl Member {
-    fn recorded(self) -> Recorded {
-        Recorded {
-            instance: self.instance,
-            candidate: self.candidate,
-            pid: self.pid,
-        }
-    }
-
-    fn found(recorded: Recorded) -> Self {
-        Self {
-            instance: recorded.instance,
-            candidate: recorded.candidate,
-            pid: recorded.pid,
-            link: Link::Silent,
-        }
-    }
-}
 
 /// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

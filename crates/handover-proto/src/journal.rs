@@ -45,6 +45,16 @@ pub struct Record {
     pub previous: Option<CandidateId>,
 }
 
+impl Record {
+    /// Every process it names.
+    pub fn members(&self) -> impl Iterator<Item = &Recorded> {
+        self.incumbent
+            .iter()
+            .chain(&self.successor)
+            .chain(&self.leaving)
+    }
+}
+
 /// What a new coordinator sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Observation {
@@ -53,6 +63,15 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// The process of an instance that is alive.
+    #[must_use]
+    pub fn pid(&self, instance: InstanceId) -> Option<InstancePid> {
+        self.alive
+            .iter()
+            .find(|(alive, _)| *alive == instance)
+            .map(|(_, pid)| *pid)
+    }
+
     fn find(&self, recorded: Option<Recorded>) -> Option<Recorded> {
         let recorded = recorded?;
         let (_, pid) = self

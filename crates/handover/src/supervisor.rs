@@ -7,12 +7,17 @@
 //! |---|---|
 //! | `config` | everything a user can set |
 //! | `driver` | the loop: inputs to the machine, effects from it |
+//! | `opening` | what has to be there before the loop begins |
+//! | `effects` | executing what the machine wants |
 //! | `process` | starting, signalling and watching instances |
 //! | `readiness` | finding out that an instance that says nothing is ready |
 //! | `channel` | native frames to inputs and back |
 //! | `notices` | `READY=1` and friends |
+//! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
+//! | `survey` | the status |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
+//! | `stderr`, `shell` | what instances and commands print |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `control` | HTTP and JSON on a private Unix socket |
@@ -28,6 +33,7 @@ mod effects;
 mod error;
 mod history;
 mod notices;
+mod opening;
 pub mod preflight;
 mod process;
 mod readable;

@@ -291,7 +291,7 @@ impl Core {
         when_busy == WhenBusy::Supersede
     }
 
-    /// The attempt failed and the incumbent serves (I5); the next request, if one waits, begins.
+    /// The attempt failed and the incumbent serves (I5), able to be handed over again (I9); the next request, if one waits, begins.
     pub(super) fn rolled_back(
         &mut self,
         now: Moment,
@@ -308,7 +308,8 @@ impl Core {
         self.serve(now, incumbent)
     }
 
-    /// The successor is ready: from here nothing stops it (I6).
+    /// The successor is ready: from here nothing stops it (I6). Where nothing disturbs an attempt, it
+    /// ends here (I10).
     pub(super) fn commit(
         &mut self,
         now: Moment,

@@ -34,6 +34,9 @@ pub(super) struct CandidateRecord {
     pub(super) path: PathBuf,
     /// Names of its listeners.
     pub(super) listeners: Vec<String>,
+    /// Device and inode of the program's file.
+    #[serde(default)]
+    pub(super) file: Option<(u64, u64)>,
 }
 
 impl Candidate {
@@ -49,8 +52,36 @@ impl Candidate {
         Self::at(id, argv, path, listeners)
     }
 
+    /// The candidate of an earlier supervisor. While a process of it lives, its very file is to be
+    /// had, whatever stands at the path now.
+    pub(super) fn found(
+        recorded: &CandidateRecord,
+        pid: Option<u32>,
+        listeners: Listeners,
+    ) -> Result<Self, PreflightError> {
+        let CandidateRecord { id, argv, path, .. } = recorded.clone();
+        let running = pid.map(|pid| PathBuf::from(format!("/proc/{pid}/exe")));
+        let running = running.and_then(|exe| {
+            let identity = Identity::of(&exe).ok()?;
+            // Not so for a script, whose process runs its interpreter.
+            let same = recorded.file == Some((identity.dev, identity.ino));
+            same.then(|| (identity, executable::pin(&exe).ok()))
+        });
+        match running {
+            Some((identity, pinned)) => Ok(Self {
+                id,
+                argv,
+                path,
+                listeners,
+                identity,
+                pinned,
+            }),
+            None => Self::at(id, argv, path, listeners),
+        }
+    }
+
     /// Examines the program at `path`.
-    pub(super) fn at(
+    fn at(
         id: CandidateId,
         argv: Vec<String>,
         path: PathBuf,
@@ -131,6 +162,7 @@ impl Candidate {
     pub(super) fn recorded(&self) -> CandidateRecord {
         CandidateRecord {
             id: self.id,
+            file: Some((self.identity.dev, self.identity.ino)),
             argv: self.argv.clone(),
             path: self.path.clone(),
             listeners: self

@@ -115,8 +115,8 @@ pub enum ListenError {
     },
     /// The port is privileged.
     #[error(
-        "listener {name}: binding {address} is not permitted; ports below {first_free} need root, \
-         CAP_NET_BIND_SERVICE, or socket activation"
+        "listener {name}: binding {address} is not permitted; ports below {first_free} need root or \
+         CAP_NET_BIND_SERVICE"
     )]
     NotPermitted {
         /// The listener.

@@ -23,7 +23,7 @@ use super::stderr::Capture;
 
 /// Names the service's runtime directory in an instance's environment: how a new supervisor finds
 /// the instances of a dead one.
-pub(super) const DIRECTORY_VARIABLE: &str = "HANDOVER_DIRECTORY";
+pub(super) const DIRECTORY_VARIABLE: &str = "HANDOVER_SERVICE_DIR";
 /// Names the instance's number in its environment.
 pub(super) const INSTANCE_VARIABLE: &str = "HANDOVER_INSTANCE";
 

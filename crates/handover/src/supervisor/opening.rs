@@ -1,0 +1,288 @@
+//! Everything that has to be there before the loop begins: the one lock, the listeners, the
+//! sockets of the supervisor's own, and what an earlier supervisor left behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use handover_proto::coordinator::Coordinator;
+use handover_proto::event::EventKind;
+use handover_proto::identity::{CandidateId, RequestId};
+use handover_proto::journal::{Observation, Recorded, Recovery, Stance, recover};
+use handover_proto::moment::Moment;
+use handover_proto::phase::Mode;
+use handover_sys::notify::NotifySocket;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+use super::adoption::{self, take_listeners};
+use super::bus::Bus;
+use super::candidate::Candidate;
+use super::config::Config;
+use super::driver::Driver;
+use super::error::StartError;
+use super::history::History;
+use super::record::{Envelope, Journal};
+use super::runtime;
+use super::sockets::{self, Listeners};
+
+/// The supervisor's own sockets, until they are served.
+pub(super) struct OwnSockets {
+    pub(super) control: UnixListener,
+    pub(super) native: UnixListener,
+    pub(super) notify: NotifySocket,
+}
+
+impl Driver {
+    /// See [`super::Supervisor::new`].
+    pub(super) async fn open(config: Config) -> Result<Self, StartError> {
+        let service = check(&config)?;
+        let root = config.runtime_dir.clone().unwrap_or_else(runtime::root);
+        let dir = std::path::absolute(root.join(&service)).unwrap_or_else(|_| root.join(&service));
+        for private in [&root, &dir] {
+            runtime::create_private(private).map_err(|source| StartError::RuntimeDir {
+                dir: private.clone(),
+                source,
+            })?;
+        }
+        let lock = lock(&dir, &service)?;
+        let mut journal = Journal::in_dir(&dir);
+        let found = journal.read();
+        let observed = adoption::observe(&dir);
+        let recorded = found
+            .as_ref()
+            .map(|found| found.listeners.as_slice())
+            .unwrap_or_default();
+        let taken = take_listeners(recorded, &observed)?;
+        let listeners = sockets::open_all(&config.listeners, &taken)?;
+        let sockets = OwnSockets::open(&dir)?;
+        let null = File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
+            dir: "/dev/null".into(),
+            source,
+        })?;
+
+        let bus = Bus::new();
+        bus.publish(EventKind::SupervisorStarted {
+            service: service.clone(),
+            pid: std::process::id(),
+        });
+        for open in &listeners {
+            bus.publish(EventKind::ListenerOpened {
+                listener: open.entry.clone(),
+            });
+        }
+        let start = start(&config, found, &observed, taken, listeners)?;
+        let (to_self, commands) = mpsc::unbounded_channel();
+        let history = History::in_dir(&dir);
+        let now = Instant::now();
+        let settings = config.settings();
+        let incarnation = incarnation();
+        let machine = match start.recovery {
+            Some(recovery) => Coordinator::recovered(Moment::ZERO, settings, incarnation, recovery),
+            None => Coordinator::new(Moment::ZERO, settings, incarnation, start.first),
+        };
+        let mut driver = Self {
+            config,
+            service,
+            dir,
+            bus,
+            machine,
+            processes: HashMap::new(),
+            last_candidate: start.first,
+            candidates: start.candidates,
+            programs: HashMap::new(),
+            journal,
+            history,
+            answers: HashMap::new(),
+            last_request: RequestId(0),
+            to_self,
+            null,
+            exit: None,
+            started: now,
+            commands,
+            origin: now,
+            sockets: Some(sockets),
+            _lock: lock,
+        };
+        driver.watch_survivors(&observed);
+        Ok(driver)
+    }
+
+    /// Instances that outlived an earlier supervisor are watched like those that this one starts.
+    fn watch_survivors(&mut self, observed: &Observation) {
+        let members: Vec<_> = self.machine.known().collect();
+        for member in members {
+            let alive = observed
+                .alive
+                .iter()
+                .find(|(instance, _)| *instance == member.instance);
+            let Some((instance, pid)) = alive.copied() else {
+                continue;
+            };
+            self.watch_survivor(instance, member.candidate, pid.0);
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<String, StartError> {
+    if config.program.first().is_none_or(String::is_empty) {
+        return Err(StartError::NoProgram);
+    }
+    if config.mode == Mode::Exclusive {
+        return Err(StartError::ExclusiveUnavailable);
+    }
+    let service = config.service_name();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if service.is_empty() || service.starts_with('.') || !service.chars().all(allowed) {
+        return Err(StartError::BadServiceName { found: service });
+    }
+    if handover_sys::Signal::from_name(&config.stop_signal).is_none() {
+        return Err(StartError::BadSignal {
+            found: config.stop_signal.clone(),
+        });
+    }
+    for (at, listener) in config.listeners.iter().enumerate() {
+        if config.listeners[..at]
+            .iter()
+            .any(|earlier| earlier.name == listener.name)
+        {
+            return Err(StartError::DuplicateListener {
+                name: listener.name.clone(),
+            });
+        }
+    }
+    Ok(service)
+}
+
+/// One supervisor a service: the lock is the kernel's, so it ends with its holder.
+fn lock(dir: &Path, service: &str) -> Result<File, StartError> {
+    let path = dir.join(runtime::LOCK);
+    let io = |source| StartError::RuntimeDir {
+        dir: path.clone(),
+        source,
+    };
+    let mut options = File::options();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(&path).unwrap_or_default();
+            let pid = if pid.trim().is_empty() {
+                "unknown".into()
+            } else {
+                pid.trim().to_owned()
+            };
+            return Err(StartError::AlreadyRunning {
+                service: service.into(),
+                pid,
+            });
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
+    }
+    file.set_len(0).map_err(io)?;
+    std::io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes())
+        .map_err(io)?;
+    Ok(file)
+}
+
+impl OwnSockets {
+    fn open(dir: &Path) -> Result<Self, StartError> {
+        let listen = |name: &str| {
+            let path = dir.join(name);
+            let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Socket {
+                path: path.clone(),
+                source,
+            };
+            let listener =
+                handover_sys::control::bind_private(&path).map_err(|error| failed(error.into()))?;
+            listener
+                .set_nonblocking(true)
+                .map_err(|error| failed(error.into()))?;
+            UnixListener::from_std(listener).map_err(|error| failed(error.into()))
+        };
+        let path = dir.join(runtime::NOTIFY_SOCKET);
+        let notify = NotifySocket::bind(&path).map_err(|error| StartError::Socket {
+            path,
+            source: error.into(),
+        })?;
+        let control = listen(runtime::CONTROL_SOCKET)?;
+        Ok(Self {
+            control,
+            native: listen(runtime::NATIVE_SOCKET)?,
+            notify,
+        })
+    }
+}
+
+/// What the machine begins with.
+struct Start {
+    recovery: Option<Recovery>,
+    candidates: BTreeMap<CandidateId, Candidate>,
+    /// The configured program; the highest number given out.
+    first: CandidateId,
+}
+
+fn start(
+    config: &Config,
+    found: Option<Envelope>,
+    observed: &Observation,
+    taken: Listeners,
+    listeners: Listeners,
+) -> Result<Start, StartError> {
+    let mut candidates = BTreeMap::new();
+    let mut last = CandidateId(0);
+    for recorded in found.iter().flat_map(|found| &found.candidates) {
+        last = last.max(recorded.id);
+        let theirs = taken
+            .iter()
+            .filter(|open| recorded.listeners.contains(&open.entry.name));
+        let theirs = theirs.cloned().collect();
+        let runs = |member: &&Recorded| member.candidate == recorded.id;
+        let member = found
+            .iter()
+            .find_map(|found| found.record.members().find(runs));
+        let pid = member.and_then(|member| observed.pid(member.instance));
+        // A version whose file is gone can still serve; it just cannot be started again.
+        if let Ok(candidate) = Candidate::found(recorded, pid.map(|pid| pid.0), theirs) {
+            candidates.insert(recorded.id, candidate);
+        }
+    }
+    let first = last.next();
+    let mut recovery = found.map(|found| recover(&found.record, observed));
+    let serves = recovery
+        .as_ref()
+        .is_some_and(|found| found.stance != Stance::Start);
+    let directory = config.directory.as_deref();
+    match Candidate::find(first, config.program.clone(), directory, listeners) {
+        Ok(candidate) => {
+            candidates.insert(first, candidate);
+        }
+        // Somebody serves: a program that is missing now is a matter of the next upgrade.
+        Err(_) if serves => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(recovery) = recovery.as_mut()
+        && (!serves || !candidates.contains_key(&recovery.current))
+    {
+        recovery.current = first;
+        recovery.previous = recovery.previous.filter(|id| candidates.contains_key(id));
+    }
+    Ok(Start {
+        recovery,
+        candidates,
+        first,
+    })
+}
+
+/// A number that distinguishes this supervisor's attempts from an earlier one's.
+fn incarnation() -> u32 {
+    let millis = super::bus::unix_ms();
+    (millis as u32) ^ std::process::id().rotate_left(16)
+}

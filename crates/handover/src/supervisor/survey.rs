@@ -66,7 +66,8 @@ impl Driver {
         let native = self.machine.is_native(member.instance);
         let counted = process.and_then(|process| {
             if native {
-                process.connections
+                // It speaks up once the number is no longer zero.
+                Some(process.connections.unwrap_or(0))
             } else {
                 held(process.pid, established)
             }

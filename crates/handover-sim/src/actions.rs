@@ -101,7 +101,7 @@ pub fn possible(world: &World, scenario: &Scenario) -> Possible {
         coordinate(&mut possible, next, &left);
         return possible;
     }
-    let busy = world.alive().find(|process| sends(process.next()));
+    let busy = world.alive().find(|process| alone(world, process));
     if let Some(process) = busy {
         let instance = process.instance;
         possible.progress.push(Action::Act(instance));
@@ -160,9 +160,13 @@ fn coordinate(possible: &mut Possible, next: &Effect, left: &Left) {
     }
 }
 
-/// Whether the next effect concerns nobody but its role and the far end of its channel.
-fn sends(next: Option<&instance::Effect>) -> bool {
-    matches!(next, Some(instance::Effect::Send(_)))
+/// Whether the next effect of a process concerns nobody but it and the far end of its channel.
+fn alone(world: &World, process: &Process) -> bool {
+    match process.next() {
+        Some(instance::Effect::Send(_)) => true,
+        Some(instance::Effect::Exit { .. }) => world.lease.holder != Some(process.instance),
+        _ => false,
+    }
 }
 
 fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
@@ -174,6 +178,12 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
         }
     } else if process.next().is_some() {
         push(Action::Act(instance));
+        if process.kill {
+            push(Action::Kill(instance));
+        }
+    } else if process.kill {
+        // What else it might do before the signal arrives, it can do before the signal is sent.
+        push(Action::Kill(instance));
     } else {
         let told =
             |link: &crate::process::Link| !link.to_instance.is_empty() || link.coordinator_gone;
@@ -197,9 +207,6 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
             }
         }
     }
-    if process.kill {
-        push(Action::Kill(instance));
-    }
     if world.coordinator().is_none() {
         return;
     }
@@ -209,7 +216,7 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
     if process.link.as_ref().is_some_and(said) {
         push(Action::Hear(instance));
     }
-    if process.reconnects() && process.link.is_none() {
+    if process.reconnects() && process.link.is_none() && !process.kill {
         push(Action::Connect(instance));
     }
     if let Program::Foreign {
@@ -218,6 +225,7 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
         ..
     } = process.program
         && process.alive()
+        && !process.kill
     {
         push(Action::Find(instance));
     }
@@ -226,7 +234,7 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
 /// When a deadline of a process would be said, if saying it could change anything.
 pub(crate) fn due(world: &World, process: &Process) -> Option<Moment> {
     let deadline = process.deadline()?;
-    if process.next().is_some() {
+    if process.next().is_some() || process.kill {
         return None;
     }
     if !process.reclaims() || world.lease.holder.is_none() {
@@ -274,7 +282,7 @@ fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
         actions.extend(victims.map(|process| Action::CrashOf(process.instance)));
     }
     if left.failures {
-        for process in world.alive() {
+        for process in world.alive().filter(|process| !process.kill) {
             let fails = match process.program {
                 Program::Native { .. } => process
                     .hook()

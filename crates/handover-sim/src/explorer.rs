@@ -202,15 +202,12 @@ impl<'a> Search<'a> {
     /// No transition without a way on: from every state, progress alone leads to rest.
     fn every_state_has_a_way_on(&self) -> Result<(), Box<Failure>> {
         let states = self.steps_to.len();
-        let mut before: Vec<Vec<u32>> = vec![Vec::new(); states];
-        for &(from, to) in &self.progress {
-            before[to as usize].push(from);
-        }
+        let before = Before::new(states, &self.progress);
         let mut rests = vec![false; states];
         let mut waiting = self.quiet.clone();
         while let Some(at) = waiting.pop() {
             if !std::mem::replace(&mut rests[at as usize], true) {
-                waiting.extend(&before[at as usize]);
+                waiting.extend(before.of(at));
             }
         }
         match rests.iter().position(|rests| !rests) {
@@ -232,6 +229,37 @@ impl<'a> Search<'a> {
         }
         actions.reverse();
         Box::new(Failure { violation, actions })
+    }
+}
+
+/// For each state, those that lead there by progress; in one array, since there are millions.
+struct Before {
+    /// Where the states that lead to each begin in `from`.
+    begins: Vec<usize>,
+    from: Vec<u32>,
+}
+
+impl Before {
+    fn new(states: usize, steps: &[(u32, u32)]) -> Self {
+        let mut begins = vec![0; states + 1];
+        for &(_, to) in steps {
+            begins[to as usize + 1] += 1;
+        }
+        for at in 0..states {
+            begins[at + 1] += begins[at];
+        }
+        let mut next = begins.clone();
+        let mut from = vec![0; steps.len()];
+        for &(source, to) in steps {
+            from[next[to as usize]] = source;
+            next[to as usize] += 1;
+        }
+        Self { begins, from }
+    }
+
+    fn of(&self, at: u32) -> &[u32] {
+        let at = at as usize;
+        &self.from[self.begins[at]..self.begins[at + 1]]
     }
 }
 

@@ -14,7 +14,7 @@ use handover_proto::journal::Recorded;
 use handover_proto::message::ToInstance;
 use handover_proto::phase::Phase;
 
-use crate::process::Program;
+use crate::process::{Process, Program};
 use crate::world::{Post, World};
 
 pub use late::{Injected, i13_late_frames_change_nothing};
@@ -52,15 +52,12 @@ pub fn safe(world: &World) -> Result<(), Violation> {
 /// I1: at most one instance believes that it may write. (The lease itself has one holder at most
 /// by the type of [`crate::world::Lease`], as the kernel's lock has.)
 fn i1_one_writer(world: &World) -> Result<(), Violation> {
-    let writers: Vec<InstanceId> = world
-        .alive()
-        .filter(|process| process.may_write().is_some())
-        .map(|process| process.instance)
-        .collect();
-    if writers.len() > 1 {
-        return Err(broken("I1", format!("writers: {writers:?}")));
+    let writes = |process: &&Process| process.may_write().is_some();
+    let mut writers = world.alive().filter(writes).map(|process| process.instance);
+    match (writers.next(), writers.next()) {
+        (Some(one), Some(other)) => Err(broken("I1", format!("{one} and {other} both write"))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// I2: whoever believes that it may write holds the lease, with the epoch it believes.

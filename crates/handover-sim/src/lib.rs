@@ -12,6 +12,7 @@ pub mod arms;
 pub mod explorer;
 mod fingerprint;
 pub mod invariants;
+pub mod kept;
 mod parallel;
 pub mod process;
 pub mod scenario;

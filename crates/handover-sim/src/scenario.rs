@@ -78,7 +78,7 @@ pub struct Scenario {
 pub enum Depth {
     /// Any one disturbance: enough to take every arm, cheap enough to repeat for each of them.
     One,
-    /// Any two disturbances, then two crashes with an expiry on top.
+    /// Any two disturbances; and any three of crashes, deadlines and failures.
     Full,
 }
 
@@ -101,10 +101,20 @@ const ANY_TWO: Budget = Budget {
     unrecorded: 1,
     total: 2,
 };
-const TWO_CRASHES_AND_A_DEADLINE: Budget = Budget {
+/// What the dark window's budget has to do with; the rest is the same without it.
+const DEADLINES: Budget = Budget {
+    crashes: 1,
+    expiries: 2,
+    failures: 1,
+    requests: 0,
+    unrecorded: 0,
+    total: 2,
+};
+/// Any three of: two crashes of any roles, two deadlines, a failed hook.
+const CRASHES_AND_DEADLINES: Budget = Budget {
     crashes: 2,
-    expiries: 1,
-    failures: 0,
+    expiries: 2,
+    failures: 1,
     requests: 0,
     unrecorded: 0,
     total: 3,
@@ -190,12 +200,13 @@ pub fn all(depth: Depth) -> Vec<Scenario> {
         for begin in begins.into_iter().take(1 + usize::from(starts)) {
             let (budget, suffix) = match depth {
                 Depth::One => (ANY_ONE, "any one disturbance"),
+                Depth::Full if shape.max_dark => (DEADLINES, "deadlines, a crash, a failure"),
                 Depth::Full => (ANY_TWO, "any two disturbances"),
             };
             scenarios.push(shape.scenario(begin, budget, suffix));
-            if depth == Depth::Full && begin == Begin::Upgrade {
-                let budget = TWO_CRASHES_AND_A_DEADLINE;
-                scenarios.push(shape.scenario(begin, budget, "two crashes and an expiry"));
+            if depth == Depth::Full && begin == Begin::Upgrade && !shape.max_dark {
+                let budget = CRASHES_AND_DEADLINES;
+                scenarios.push(shape.scenario(begin, budget, "crashes and deadlines"));
             }
         }
     }

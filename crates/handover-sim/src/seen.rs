@@ -1,8 +1,11 @@
 //! What an exploration saw: transitions of the machines, and happenings in the world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 
 use handover_proto::outcome::{Cause, Outcome};
+
+use crate::fingerprint::{self, Fingerprints};
 
 /// Whom an input is about, from the coordinator's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +86,7 @@ pub struct Happening {
 }
 
 /// All that explorations saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Ways of each arm.
     pub transitions: BTreeMap<Arm, BTreeSet<Way>>,
@@ -91,12 +94,19 @@ pub struct Seen {
     pub active: BTreeSet<Arm>,
     /// Happenings.
     pub happenings: BTreeSet<Happening>,
+    /// Machines and inputs that were looked at already.
+    looked: HashSet<u128, Fingerprints>,
 }
 
 impl Seen {
     /// Notes a happening.
     pub fn note(&mut self, kind: &'static str, name: &'static str, detail: &'static str) {
         self.happenings.insert(Happening { kind, name, detail });
+    }
+
+    /// Whether this pair of machine and input was not looked at yet.
+    pub(crate) fn is_new(&mut self, pair: &impl Hash) -> bool {
+        self.looked.insert(fingerprint::of(pair))
     }
 
     /// Notes a transition.

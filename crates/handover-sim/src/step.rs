@@ -15,6 +15,7 @@ use handover_proto::settings::WhenBusy;
 
 use crate::actions::{Action, Demand, due};
 use crate::invariants::Violation;
+use crate::kept::Kept;
 use crate::process::Program;
 use crate::scenario::Scenario;
 use crate::seen::Seen;
@@ -177,7 +178,7 @@ impl Stage<'_> {
             None => Coordinator::new(world.now, settings, world.incarnation, FIRST),
         };
         world.post = Post::Held {
-            machine: Box::new(machine),
+            machine: Kept::new(machine),
             next: None,
         };
         self.seen.note("restart", "coordinator", "");

@@ -7,6 +7,7 @@ use handover_proto::journal::{Observation, Record};
 use handover_proto::moment::Moment;
 use handover_proto::outcome::Exit;
 
+use crate::kept::Kept;
 use crate::process::{Process, pid};
 use crate::scenario::{Begin, Budget, Scenario};
 
@@ -23,9 +24,9 @@ pub enum Post {
     /// It runs.
     Held {
         /// The machine.
-        machine: Box<Coordinator>,
+        machine: Kept<Coordinator>,
         /// The effect to execute next.
-        next: Option<Box<Effect>>,
+        next: Option<Kept<Effect>>,
     },
     /// It was killed; a new one can be started.
     Crashed,
@@ -74,9 +75,9 @@ pub struct World {
     /// How many coordinators there were.
     pub incarnation: u32,
     /// The last record on disk.
-    pub journal: Option<Record>,
+    pub journal: Option<Kept<Record>>,
     /// Processes the coordinator has not seen end.
-    pub processes: Vec<Process>,
+    pub processes: Vec<Kept<Process>>,
     /// The lease.
     pub lease: Lease,
     /// Disturbances so far.
@@ -94,7 +95,7 @@ impl World {
         Self {
             now,
             post: Post::Held {
-                machine: Box::new(machine),
+                machine: Kept::new(machine),
                 next: None,
             },
             incarnation: 1,
@@ -135,6 +136,7 @@ impl World {
     pub fn process(&self, instance: InstanceId) -> Option<&Process> {
         self.processes
             .iter()
+            .map(|process| &**process)
             .find(|process| process.instance == instance)
     }
 
@@ -142,11 +144,15 @@ impl World {
         self.processes
             .iter_mut()
             .find(|process| process.instance == instance)
+            .map(|process| &mut **process)
     }
 
     /// Processes that run.
     pub fn alive(&self) -> impl Iterator<Item = &Process> {
-        self.processes.iter().filter(|process| process.alive())
+        self.processes
+            .iter()
+            .map(|process| &**process)
+            .filter(|process| process.alive())
     }
 
     /// What a new coordinator sees.
@@ -184,7 +190,7 @@ impl World {
     /// The coordinator ends, by itself or not: channels close at its end, requests break off.
     pub(crate) fn leave_post(&mut self, post: Post) {
         self.post = post;
-        self.processes.retain(Process::alive);
+        self.processes.retain(|process| process.alive());
         for process in &mut self.processes {
             if let Some(link) = &mut process.link {
                 link.coordinator_gone = true;

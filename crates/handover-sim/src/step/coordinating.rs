@@ -12,6 +12,7 @@ use handover_proto::phase::Phase;
 
 use super::Stage;
 use crate::invariants::{self, Violation};
+use crate::kept::Kept;
 use crate::process::{Link, Process, Program, pid};
 use crate::scenario::Programs;
 use crate::seen::{Arm, Party, Way, cause_name, reason};
@@ -71,8 +72,12 @@ impl Stage<'_> {
             return Ok(());
         };
         let before = machine.clone();
+        let fresh = self.seen.is_new(&(machine.print(), self.world.now, &input));
         machine.handle(self.world.now, input);
-        let mut after = machine.clone();
+        if !fresh {
+            return Ok(());
+        }
+        let mut after = (**machine).clone();
         let effects: Vec<_> = std::iter::from_fn(|| after.poll_effect())
             .map(|effect| effect.name())
             .collect();
@@ -99,7 +104,7 @@ impl Stage<'_> {
                 Some(Effect::Report(kind)) => self.report(&kind),
                 Some(Effect::Finish { request, outcome }) => self.finish(request, &outcome)?,
                 effect => {
-                    *next = effect.map(Box::new);
+                    *next = effect.map(Kept::new);
                     return Ok(());
                 }
             }
@@ -143,7 +148,7 @@ impl Stage<'_> {
 
     fn take_effect(&mut self) -> Option<Effect> {
         match &mut self.world.post {
-            Post::Held { next, .. } => next.take().map(|effect| *effect),
+            Post::Held { next, .. } => next.take().map(|effect| (*effect).clone()),
             Post::Crashed | Post::Left { .. } => None,
         }
     }
@@ -153,7 +158,7 @@ impl Stage<'_> {
             Some(Effect::Record(record)) => {
                 self.remember(&record);
                 self.world.memory.unrecorded = false;
-                self.world.journal = Some(record);
+                self.world.journal = Some(Kept::new(record));
             }
             Some(Effect::Spawn {
                 instance,
@@ -271,13 +276,13 @@ impl Stage<'_> {
             };
             (program, Some(Link::default()))
         };
-        self.world.processes.push(Process {
+        self.world.processes.push(Kept::new(Process {
             instance,
             program,
             link,
             term: false,
             kill: false,
             ended: None,
-        });
+        }));
     }
 }

@@ -8,7 +8,7 @@ use handover_proto::outcome::Exit;
 use super::Stage;
 use crate::invariants::{self, Violation};
 use crate::process::{Hook, Link, Program};
-use crate::seen::{Arm, Party, Way};
+use crate::seen::{Arm, Party, Seen, Way};
 
 impl Stage<'_> {
     /// Feeds a native instance, then fetches its next effect.
@@ -47,24 +47,31 @@ impl Stage<'_> {
             Input::SealFailed { .. } => *sealed = false,
             _ => {}
         }
-        let before = machine.clone();
+        let fresh = self.seen.is_new(&(&**machine, now, &input));
+        let before = fresh.then(|| machine.clone());
         machine.handle(now, input);
+        if let Some(before) = before {
+            Self::see(self.seen, arm, &before, machine);
+        }
+        if next.is_none() {
+            *next = machine.poll_effect().map(Box::new);
+        }
+        self.settle(instance);
+        Ok(())
+    }
+
+    fn see(seen: &mut Seen, arm: Arm, before: &Instance, machine: &Instance) {
         // All of them are in the queue: an instance has none left when it is fed.
         let mut after = machine.clone();
         let effects: Vec<_> = std::iter::from_fn(|| after.poll_effect())
             .map(|effect| effect.name())
             .collect();
-        let active = *machine != before;
+        let active = machine != before;
         let way = Way {
             next: machine.state_name(),
             effects,
         };
-        if next.is_none() {
-            *next = machine.poll_effect().map(Box::new);
-        }
-        self.seen.transition(arm, way, active);
-        self.settle(instance);
-        Ok(())
+        seen.transition(arm, way, active);
     }
 
     /// Effects that concern nobody but the program are executed at once: a kill before them

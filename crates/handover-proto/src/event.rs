@@ -126,6 +126,10 @@ pub enum EventKind {
         took: Duration,
         /// Time in which nobody could serve, as far as the protocol knows. Zero in overlap mode.
         dark: Duration,
+        /// The candidate's last lines on standard error, if it did not commit and still runs
+        /// (one that ended has them in its own event); filled in by the driver.
+        #[serde(default)]
+        last_words: Vec<String>,
     },
     /// A request was refused before it became an attempt.
     RequestRefused {
@@ -211,7 +215,6 @@ pub enum EventKind {
         /// Who serves.
         instance: InstanceId,
         /// Why.
-        #[serde(flatten)]
         cause: Cause,
     },
     /// Nobody serves; a start is due.
@@ -325,13 +328,14 @@ impl fmt::Display for EventKind {
                 outcome,
                 took,
                 dark,
+                last_words,
             } => {
-                write!(f, "handover {id} {outcome} after {took:.1?}")?;
-                if dark.is_zero() {
-                    Ok(())
-                } else {
-                    write!(f, ", dark for {dark:.1?}")
+                write!(f, "handover {id} {outcome} ({took:.1?}")?;
+                if !dark.is_zero() {
+                    write!(f, ", dark for {dark:.1?}")?;
                 }
+                f.write_str(")")?;
+                quote(f, last_words)
             }
             Self::RequestRefused { outcome } => write!(f, "request {outcome}"),
             Self::RequestQueued => f.write_str("request queued behind the running handover"),
@@ -368,10 +372,7 @@ impl fmt::Display for EventKind {
                 if !expected {
                     f.write_str(" unexpectedly")?;
                 }
-                for line in last_words {
-                    write!(f, "\n    {line}")?;
-                }
-                Ok(())
+                quote(f, last_words)
             }
             Self::InstanceReconnected { instance } => write!(f, "instance {instance} reconnected"),
             Self::InstanceAdopted { instance, pid } => {
@@ -424,4 +425,8 @@ impl fmt::Display for EventKind {
             Self::Warning { text } => write!(f, "warning: {text}"),
         }
     }
+}
+
+fn quote(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
+    lines.iter().try_for_each(|line| write!(f, "\n    {line}"))
 }

@@ -245,6 +245,7 @@ fn failing_attempt() -> Vec<EventKind> {
             outcome: crashed_at_start(),
             took: Duration::from_millis(38),
             dark: Duration::ZERO,
+            last_words: Vec::new(),
         },
     ]
 }
@@ -261,6 +262,7 @@ fn good_attempt() -> Vec<EventKind> {
             outcome: committed(),
             took: Duration::from_millis(1_240),
             dark: Duration::from_micros(870),
+            last_words: Vec::new(),
         },
         EventKind::InstanceRetiring {
             instance: InstanceId(4),

@@ -254,6 +254,7 @@ impl Core {
             dark: attempt
                 .dark_since
                 .map_or(Duration::ZERO, |since| now.since(since)),
+            last_words: alloc::vec::Vec::new(),
         });
         self.answer(attempt.request, outcome);
     }

@@ -92,6 +92,12 @@ pub(super) enum Command {
     },
 }
 
+/// What an attempt is about, for people.
+pub(super) struct Attempt {
+    pub(super) program: String,
+    pub(super) instance: InstanceId,
+}
+
 /// Everything the supervisor holds.
 pub(super) struct Driver {
     pub(super) config: Config,
@@ -101,8 +107,8 @@ pub(super) struct Driver {
     pub(super) machine: Coordinator,
     pub(super) processes: HashMap<InstanceId, Process>,
     pub(super) candidates: BTreeMap<CandidateId, Candidate>,
-    /// Programs of the attempts that run, for the history.
-    pub(super) programs: HashMap<HandoverId, String>,
+    /// What the attempts that run are about.
+    pub(super) attempts: HashMap<HandoverId, Attempt>,
     pub(super) journal: Journal,
     pub(super) history: History,
     pub(super) answers: HashMap<RequestId, Answer>,

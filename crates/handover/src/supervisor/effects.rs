@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use super::bus::unix_ms;
 use super::channel;
-use super::driver::Driver;
+use super::driver::{Attempt, Driver};
 use super::process::{self, Process, Surroundings};
 use super::readiness::{self, Target};
 use super::record::RecordedListener;
@@ -149,7 +149,8 @@ impl Driver {
                     .filter(|member| member.instance == *to);
                 let program = wanted.and_then(|member| self.candidates.get(&member.candidate));
                 *candidate = program.map(|program| program.label()).unwrap_or_default();
-                self.programs.insert(*id, candidate.clone());
+                let (program, instance) = (candidate.clone(), *to);
+                self.attempts.insert(*id, Attempt { program, instance });
             }
             EventKind::InstanceReady { instance, .. } => {
                 if let Some(process) = self.processes.get_mut(instance) {
@@ -175,11 +176,20 @@ impl Driver {
                 outcome,
                 took,
                 dark,
+                last_words,
             } => {
+                let attempt = self.attempts.remove(id);
+                let candidate = attempt
+                    .as_ref()
+                    .and_then(|a| self.processes.get(&a.instance));
+                let stderr = candidate.and_then(|process| process.stderr.as_ref());
+                if let (Some(stderr), false) = (stderr, outcome.exit_code() == 0) {
+                    *last_words = stderr.last_words();
+                }
                 self.history.push(HistoryEntry {
                     unix_ms: unix_ms(),
                     id: *id,
-                    program: self.programs.remove(id).unwrap_or_default(),
+                    program: attempt.map(|attempt| attempt.program).unwrap_or_default(),
                     outcome: outcome.clone(),
                     took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     dark_us: u64::try_from(dark.as_micros()).unwrap_or(u64::MAX),

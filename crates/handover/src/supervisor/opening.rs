@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use handover_proto::coordinator::Coordinator;
@@ -38,14 +38,7 @@ impl Driver {
     /// See [`super::Supervisor::new`].
     pub(super) async fn open(config: Config) -> Result<Self, StartError> {
         let service = check(&config)?;
-        let root = config.runtime_dir.clone().unwrap_or_else(runtime::root);
-        let dir = std::path::absolute(root.join(&service)).unwrap_or_else(|_| root.join(&service));
-        for private in [&root, &dir] {
-            runtime::create_private(private).map_err(|source| StartError::RuntimeDir {
-                dir: private.clone(),
-                source,
-            })?;
-        }
+        let dir = directory(&config, &service)?;
         let lock = lock(&dir, &service)?;
         let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
@@ -91,7 +84,7 @@ impl Driver {
             processes: HashMap::new(),
             last_candidate: start.first,
             candidates: start.candidates,
-            programs: HashMap::new(),
+            attempts: HashMap::new(),
             journal,
             history,
             answers: HashMap::new(),
@@ -153,6 +146,20 @@ fn check(config: &Config) -> Result<String, StartError> {
         }
     }
     Ok(service)
+}
+
+/// The service's runtime directory, there and private.
+fn directory(config: &Config, service: &str) -> Result<PathBuf, StartError> {
+    let root = config.runtime_dir.clone().unwrap_or_else(runtime::root);
+    let dir = root.join(service);
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    for private in [&root, &dir] {
+        runtime::create_private(private).map_err(|source| StartError::RuntimeDir {
+            dir: private.clone(),
+            source,
+        })?;
+    }
+    Ok(dir)
 }
 
 /// One supervisor a service: the lock is the kernel's, so it ends with its holder.

@@ -103,8 +103,10 @@ fn reuse_or_bind(
     open: &[Arc<OpenListener>],
     shared: bool,
 ) -> Result<Arc<OpenListener>, ListenError> {
+    // As it was written, or as it was resolved: `:0` has become a port that people can name.
     let same_place = |listener: &&Arc<OpenListener>| {
-        listener.spec.kind == spec.kind && listener.spec.address == spec.address
+        listener.spec.kind == spec.kind
+            && (listener.spec.address == spec.address || listener.entry.address == spec.address)
     };
     if let Some(same) = open
         .iter()

@@ -330,11 +330,11 @@ impl fmt::Display for EventKind {
                 dark,
                 last_words,
             } => {
-                write!(f, "handover {id} {outcome} ({took:.1?}")?;
+                write!(f, "handover {id} {outcome} [{took:.1?}")?;
                 if !dark.is_zero() {
                     write!(f, ", dark for {dark:.1?}")?;
                 }
-                f.write_str(")")?;
+                f.write_str("]")?;
                 quote(f, last_words)
             }
             Self::RequestRefused { outcome } => write!(f, "request {outcome}"),

@@ -13,7 +13,7 @@ use handover_proto::instance;
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::{Stop, WhenBusy};
 
-use crate::process::{Process, Program};
+use crate::process::{End, Link, Process, Program};
 use crate::scenario::{Budget, Scenario};
 use crate::world::{Post, World};
 
@@ -67,6 +67,10 @@ pub enum Action {
     CrashOf(InstanceId),
     /// A hook fails, or a foreign program exits before it is ready.
     Fail(InstanceId),
+    /// A hook never ends, or a foreign program never becomes ready or never goes.
+    Hang(InstanceId),
+    /// A channel breaks although both ends live.
+    Break(InstanceId),
     /// The next effect, a spawn, fails.
     FailSpawn,
     /// The next effect, a record, is not written.
@@ -185,9 +189,7 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
         // What else it might do before the signal arrives, it can do before the signal is sent.
         push(Action::Kill(instance));
     } else {
-        let told =
-            |link: &crate::process::Link| !link.to_instance.is_empty() || link.coordinator_gone;
-        if process.link.as_ref().is_some_and(told) {
+        if process.link.as_ref().is_some_and(Link::instance_hears) {
             push(Action::Tell(instance));
         }
         if process.hook().is_some() {
@@ -197,7 +199,10 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
             push(Action::Terminate(instance));
         }
         if let Program::Foreign {
-            ready, draining, ..
+            ready,
+            draining,
+            hung: false,
+            ..
         } = process.program
         {
             if draining {
@@ -210,10 +215,7 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
     if world.coordinator().is_none() {
         return;
     }
-    let said = |link: &crate::process::Link| {
-        !link.to_coordinator.is_empty() || (link.instance_gone && !link.coordinator_gone)
-    };
-    if process.link.as_ref().is_some_and(said) {
+    if process.link.as_ref().is_some_and(Link::coordinator_hears) {
         push(Action::Hear(instance));
     }
     if process.reconnects() && process.link.is_none() && !process.kill {
@@ -242,7 +244,7 @@ pub(crate) fn due(world: &World, process: &Process) -> Option<Moment> {
     }
     // Every try before the last would find the lease as it is now. Whoever waits for a
     // coordinator's word has no last try.
-    let gives_up = process.link.is_none();
+    let gives_up = process.unlinked();
     gives_up.then(|| deadline.max(world.now + instance::RECLAIM_WITHIN))
 }
 
@@ -273,6 +275,8 @@ fn deadlines(possible: &mut Possible, world: &World, early: bool) {
     }
 }
 
+const OPEN: (End, End) = (End::Open, End::Open);
+
 fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
     if left.crashes {
         if world.coordinator().is_some() {
@@ -287,10 +291,17 @@ fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
                 Program::Native { .. } => process
                     .hook()
                     .is_some_and(|hook| process.next().is_none() && hook.failed().is_some()),
-                Program::Foreign { ready, .. } => !ready,
+                Program::Foreign { ready, hung, .. } => !ready && !hung,
             };
             if fails {
                 actions.push(Action::Fail(process.instance));
+            }
+            if process.next().is_none() && process.can_hang() {
+                actions.push(Action::Hang(process.instance));
+            }
+            let whole = |link: &Link| (link.instance_end, link.coordinator_end) == OPEN;
+            if process.link.as_ref().is_some_and(whole) {
+                actions.push(Action::Break(process.instance));
             }
         }
     }

@@ -9,9 +9,11 @@ mod quiet;
 
 use std::fmt;
 
-use handover_proto::identity::{InstanceId, RequestId};
+use handover_proto::event::EventKind;
+use handover_proto::identity::{HandoverId, InstanceId, RequestId};
 use handover_proto::journal::Recorded;
 use handover_proto::message::ToInstance;
+use handover_proto::outcome::{Cause, Outcome};
 use handover_proto::phase::Phase;
 
 use crate::process::{Process, Program};
@@ -184,6 +186,44 @@ pub(crate) fn every_request_is_answered_once(
         return Ok(());
     }
     Err(broken("answers", format!("a second one to {request}")))
+}
+
+/// Cancelled, superseded or stopped, an attempt does not commit any more.
+pub(crate) fn the_abandoned_does_not_commit(
+    world: &World,
+    id: HandoverId,
+    outcome: &Outcome,
+) -> Result<(), Violation> {
+    if world.memory.abandoned == Some(id) && matches!(outcome, Outcome::Committed { .. }) {
+        return Err(broken("abandoned", format!("{id} committed nevertheless")));
+    }
+    Ok(())
+}
+
+/// Nobody is killed for being slow, and no attempt times out, unless something hangs or a
+/// deadline came early: nothing is forgotten that somebody waits for.
+pub(crate) fn only_the_slow_are_timed_out(
+    world: &World,
+    event: &EventKind,
+) -> Result<(), Violation> {
+    let slow = match event {
+        EventKind::InstanceKilled { .. } => true,
+        EventKind::HandoverFinished { outcome, .. } => matches!(
+            outcome,
+            Outcome::TimedOut { .. }
+                | Outcome::RolledBack {
+                    cause: Cause::TooDark { .. }
+                }
+                | Outcome::NobodyServes {
+                    cause: Cause::TimedOut { .. } | Cause::TooDark { .. }
+                }
+        ),
+        _ => false,
+    };
+    if slow && !world.memory.hung && world.spent.expiries == 0 {
+        return Err(broken("waiting", format!("{event}, and nothing was slow")));
+    }
+    Ok(())
 }
 
 pub(crate) fn left(world: &World) -> Option<u8> {

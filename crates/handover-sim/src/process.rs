@@ -92,17 +92,77 @@ pub enum Program {
         found: bool,
         /// Whether it was told to go and drains.
         draining: bool,
+        /// Whether what it does now never ends.
+        hung: bool,
     },
 }
 
-/// A channel: what is in flight each way, and which ends are open. Like a Unix stream socket, it
-/// delivers what was sent before the other end closed.
+/// One end of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Open, as far as its owner knows.
+    #[default]
+    Open,
+    /// The other end is gone; its owner reads what is left, then that.
+    Closing,
+    /// Its owner is gone, or knows.
+    Closed,
+}
+
+/// A channel: what is in flight each way, and its ends. Like a Unix stream socket, it delivers
+/// what was sent before the other end closed. A new one is opened when both ends of the old one
+/// know that it is gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Link {
     pub(crate) to_instance: VecDeque<ToInstance>,
     pub(crate) to_coordinator: VecDeque<FromInstance>,
-    pub(crate) coordinator_gone: bool,
-    pub(crate) instance_gone: bool,
+    pub(crate) coordinator_end: End,
+    pub(crate) instance_end: End,
+}
+
+impl End {
+    pub(crate) fn close_by_other(&mut self) {
+        if *self == Self::Open {
+            *self = Self::Closing;
+        }
+    }
+}
+
+impl Link {
+    /// Both ends live and the channel is no more; what was in flight is lost.
+    pub(crate) fn snap(&mut self) {
+        self.to_coordinator.clear();
+        self.to_instance.clear();
+        self.coordinator_end.close_by_other();
+        self.instance_end.close_by_other();
+    }
+
+    /// The instance ended; what it had sent can still be read.
+    pub(crate) fn lose_instance(&mut self) {
+        self.to_instance.clear();
+        self.instance_end = End::Closed;
+        self.coordinator_end.close_by_other();
+    }
+
+    /// The coordinator ended; what it had sent can still be read.
+    pub(crate) fn lose_coordinator(&mut self) {
+        self.to_coordinator.clear();
+        self.coordinator_end = End::Closed;
+        self.instance_end.close_by_other();
+    }
+
+    /// Whether both ends know that it is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.instance_end == End::Closed && self.coordinator_end == End::Closed
+    }
+
+    pub(crate) fn coordinator_hears(&self) -> bool {
+        !self.to_coordinator.is_empty() || self.coordinator_end == End::Closing
+    }
+
+    pub(crate) fn instance_hears(&self) -> bool {
+        !self.to_instance.is_empty() || self.instance_end == End::Closing
+    }
 }
 
 /// A process, until its coordinator knows that it ended.
@@ -186,6 +246,19 @@ impl Process {
         }
     }
 
+    /// Whether it is doing something that might never end.
+    pub(crate) fn can_hang(&self) -> bool {
+        match self.program {
+            Program::Native { hook, .. } => hook.is_some(),
+            Program::Foreign {
+                ready,
+                draining,
+                hung,
+                ..
+            } => !hung && (draining || !ready),
+        }
+    }
+
     pub(crate) fn reconnects(&self) -> bool {
         matches!(
             self.program,
@@ -194,6 +267,13 @@ impl Process {
                 ..
             }
         ) && self.alive()
+    }
+
+    /// Whether the instance knows that it has no channel.
+    pub(crate) fn unlinked(&self) -> bool {
+        self.link
+            .as_ref()
+            .is_none_or(|link| link.instance_end == End::Closed)
     }
 
     pub(crate) fn deadline(&self) -> Option<handover_proto::moment::Moment> {

@@ -11,12 +11,13 @@ use handover_proto::journal;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
 use handover_proto::outcome::Exit;
+use handover_proto::phase::Phase;
 use handover_proto::settings::WhenBusy;
 
 use crate::actions::{Action, Demand, due};
 use crate::invariants::Violation;
 use crate::kept::Kept;
-use crate::process::Program;
+use crate::process::{End, Program};
 use crate::scenario::Scenario;
 use crate::seen::Seen;
 use crate::world::{FIRST, Post, World};
@@ -77,6 +78,8 @@ impl Stage<'_> {
             Action::Crash
             | Action::CrashOf(_)
             | Action::Fail(_)
+            | Action::Hang(_)
+            | Action::Break(_)
             | Action::FailSpawn
             | Action::FailRecord
             | Action::Ask(_) => self.disturb(action),
@@ -118,6 +121,16 @@ impl Stage<'_> {
                 spent.failures += 1;
                 self.fail(instance)
             }
+            Action::Hang(instance) => {
+                spent.failures += 1;
+                self.hang(instance);
+                Ok(())
+            }
+            Action::Break(instance) => {
+                spent.failures += 1;
+                self.break_link(instance);
+                Ok(())
+            }
             Action::FailSpawn => {
                 spent.failures += 1;
                 self.fail_spawn()
@@ -137,9 +150,24 @@ impl Stage<'_> {
     fn crash(&mut self) {
         self.world.leave_post(Post::Crashed);
         self.world.memory.waiting.clear();
-        // Whoever was recorded may have been replaced without a record; the next one tells.
-        self.world.memory.committed = None;
+        let told = self.world.journal.as_ref().is_some_and(|record| {
+            // In the other phases the successor may have become ready, or be all there is.
+            matches!(
+                record.phase,
+                Phase::Serving
+                    | Phase::Warm
+                    | Phase::Drain
+                    | Phase::Seal
+                    | Phase::Resume
+                    | Phase::Probation
+            ) && record.incumbent.map(|recorded| recorded.instance) == self.world.memory.committed
+        });
+        if !told || self.world.memory.unrecorded {
+            self.world.memory.committed = None;
+        }
         self.world.memory.stop = false;
+        self.world.memory.unsaid = false;
+        self.world.memory.abandoned = None;
         self.seen.note("crash", "coordinator", "");
     }
 
@@ -208,6 +236,7 @@ impl Stage<'_> {
     /// # Errors
     /// The invariant that it breaks.
     pub fn ask(&mut self, demand: Demand) -> Result<(), Violation> {
+        self.abandon(demand);
         let input = match demand {
             Demand::Upgrade(when_busy) => {
                 // The scenario's own is the first; a service that starts has none.
@@ -222,6 +251,28 @@ impl Stage<'_> {
         };
         self.feed(input)?;
         self.fetch()
+    }
+
+    /// Some requests end the attempt that runs; it must not commit any more.
+    fn abandon(&mut self, demand: Demand) {
+        let ends = match demand {
+            Demand::Upgrade(when_busy) => when_busy == WhenBusy::Supersede,
+            Demand::Cancel | Demand::Stop(_) => true,
+        };
+        if let Some(coordinator) = self.world.coordinator()
+            && ends
+        {
+            let attempt = coordinator.attempt().map(|(id, _)| id);
+            self.world.memory.abandoned = attempt.or(self.world.memory.abandoned);
+        }
+    }
+
+    fn break_link(&mut self, instance: InstanceId) {
+        if let Some(process) = self.world.process_mut(instance)
+            && let Some(link) = &mut process.link
+        {
+            link.snap();
+        }
     }
 
     /// Asks for an upgrade.
@@ -254,7 +305,10 @@ impl Stage<'_> {
         let input = match said {
             Some(message) => coordinator::Input::Said { instance, message },
             None => {
-                process.link = None;
+                if let Some(link) = &mut process.link {
+                    link.coordinator_end = End::Closed;
+                }
+                process.link.take_if(|link| link.is_over());
                 coordinator::Input::Closed { instance }
             }
         };
@@ -291,6 +345,7 @@ impl Stage<'_> {
                 ready,
                 found,
                 draining,
+                ..
             } = &mut process.program
         {
             change(ready, found, draining);
@@ -301,8 +356,7 @@ impl Stage<'_> {
         self.seen.note("told", message.name(), "");
         if let Some(process) = self.world.process_mut(to)
             && let Some(link) = &mut process.link
-            && !link.instance_gone
-            && !link.coordinator_gone
+            && link.instance_end == End::Open
         {
             link.to_instance.push_back(message);
         }
@@ -312,7 +366,7 @@ impl Stage<'_> {
         self.seen.note("said", message.name(), "");
         if let Some(process) = self.world.process_mut(from)
             && let Some(link) = &mut process.link
-            && !link.coordinator_gone
+            && link.coordinator_end == End::Open
         {
             link.to_coordinator.push_back(message);
         }

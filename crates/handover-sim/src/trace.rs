@@ -103,6 +103,14 @@ fn describe(action: Action, world: &World) -> String {
                 hook.map_or("start", |hook| hook.name())
             )
         }
+        Action::Hang(instance) => {
+            let hook = world.process(instance).and_then(|process| process.hook());
+            format!(
+                "{instance}: {} hangs",
+                hook.map_or("program", |hook| hook.name())
+            )
+        }
+        Action::Break(instance) => format!("the channel of {instance} breaks"),
         Action::Terminate(instance) => format!("{instance} takes SIGTERM"),
         Action::Kill(instance) => format!("{instance} is gone by SIGKILL"),
         Action::Observe(instance) => format!("coordinator sees {instance} gone"),

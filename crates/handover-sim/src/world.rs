@@ -2,7 +2,7 @@
 //! allowance for disturbances. A value; two worlds that are equal have equal futures.
 
 use handover_proto::coordinator::{Coordinator, Effect};
-use handover_proto::identity::{CandidateId, Epoch, InstanceId, RequestId};
+use handover_proto::identity::{CandidateId, Epoch, HandoverId, InstanceId, RequestId};
 use handover_proto::journal::{Observation, Record};
 use handover_proto::moment::Moment;
 use handover_proto::outcome::Exit;
@@ -61,6 +61,12 @@ pub struct Memory {
     pub stop: bool,
     /// The incumbent was killed when it was sealed.
     pub died_sealed: bool,
+    /// The attempt that was to be abandoned.
+    pub abandoned: Option<HandoverId>,
+    /// A record failed, and nobody was told so yet.
+    pub unsaid: bool,
+    /// Something never ends, so that a deadline is the way on.
+    pub hung: bool,
     /// The coordinator gave up as its settings allow.
     pub gave_up: bool,
 }
@@ -177,10 +183,9 @@ impl World {
         process.term = false;
         process.kill = false;
         if let Some(link) = &mut process.link {
-            link.instance_gone = true;
-            link.to_instance.clear();
+            link.lose_instance();
         }
-        process.link.take_if(|link| link.coordinator_gone);
+        process.link.take_if(|link| link.is_over());
         if !observed {
             self.processes
                 .retain(|process| process.instance != instance);
@@ -193,10 +198,9 @@ impl World {
         self.processes.retain(|process| process.alive());
         for process in &mut self.processes {
             if let Some(link) = &mut process.link {
-                link.coordinator_gone = true;
-                link.to_coordinator.clear();
+                link.lose_coordinator();
             }
-            process.link.take_if(|link| link.instance_gone);
+            process.link.take_if(|link| link.is_over());
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What must hold when nothing happens any more by itself.
 
-use handover_proto::coordinator::Coordinator;
+use handover_proto::coordinator::{Coordinator, Link};
 use handover_proto::identity::{CandidateId, InstanceId, RequestId};
 use handover_proto::settings::WhenBusy;
 
 use super::{Violation, broken, left, safe};
 use crate::actions::possible;
+use crate::process::Program;
 use crate::scenario::{Budget, Scenario};
 use crate::seen::Seen;
 use crate::step::Stage;
@@ -25,7 +26,10 @@ const STEPS: usize = 2_000;
 /// The invariant that does not hold.
 pub fn quiescent(world: &World, scenario: &Scenario) -> Result<(), Violation> {
     every_request_is_answered(world)?;
+    a_failed_record_is_told(world)?;
+    a_stop_stops(world)?;
     nobody_leaks(world)?;
+    the_incumbent_is_linked(world)?;
     i12_somebody_serves(world)?;
     i10_an_undisturbed_handover_commits(world, scenario)?;
     i11_the_successor_of_the_sealed_serves(world)?;
@@ -46,6 +50,37 @@ fn every_request_is_answered(world: &World) -> Result<(), Violation> {
         Some(request) => Err(broken("answers", format!("none to {request}"))),
         None => Ok(()),
     }
+}
+
+/// Whoever reads what the supervisor says knows that the journal is not to be trusted.
+fn a_failed_record_is_told(world: &World) -> Result<(), Violation> {
+    if world.memory.unsaid {
+        return Err(broken("journal", "a record failed and nobody was told"));
+    }
+    Ok(())
+}
+
+fn a_stop_stops(world: &World) -> Result<(), Violation> {
+    if world.memory.stop && left(world).is_none() {
+        return Err(broken("stop", "it was asked for, and the service runs"));
+    }
+    Ok(())
+}
+
+/// A native incumbent has a channel to its coordinator, and the coordinator knows.
+fn the_incumbent_is_linked(world: &World) -> Result<(), Violation> {
+    let Some(incumbent) = world.coordinator().and_then(Coordinator::incumbent) else {
+        return Ok(());
+    };
+    let Some(process) = world.process(incumbent.instance) else {
+        return Ok(());
+    };
+    let native = matches!(process.program, Program::Native { .. });
+    if native && (process.link.is_none() || incumbent.link != Link::Open) {
+        let found = format!("{} serves without a channel", incumbent.instance);
+        return Err(broken("channel", found));
+    }
+    Ok(())
 }
 
 /// Every process serves or has ended, and the coordinator knows which.

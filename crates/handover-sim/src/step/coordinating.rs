@@ -101,7 +101,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             match machine.poll_effect() {
-                Some(Effect::Report(kind)) => self.report(&kind),
+                Some(Effect::Report(kind)) => self.report(&kind)?,
                 Some(Effect::Finish { request, outcome }) => self.finish(request, &outcome)?,
                 effect => {
                     *next = effect.map(Kept::new);
@@ -111,7 +111,8 @@ impl Stage<'_> {
         }
     }
 
-    fn report(&mut self, kind: &EventKind) {
+    fn report(&mut self, kind: &EventKind) -> Result<(), Violation> {
+        invariants::only_the_slow_are_timed_out(self.world, kind)?;
         let detail = match kind {
             EventKind::HandoverFinished { outcome, .. } => reason(outcome),
             EventKind::TakenBack { cause, .. } | EventKind::GaveUp { cause, .. } => {
@@ -133,6 +134,16 @@ impl Stage<'_> {
             let limit = self.scenario.settings.backoff.limit;
             self.world.memory.gave_up |= never || *crashes > limit;
         }
+        let told = match kind {
+            EventKind::Warning { .. } => true,
+            EventKind::HandoverFinished { id, outcome, .. } => {
+                invariants::the_abandoned_does_not_commit(self.world, *id, outcome)?;
+                reason(outcome) == "journal failed"
+            }
+            _ => false,
+        };
+        self.world.memory.unsaid &= !told;
+        Ok(())
     }
 
     fn finish(&mut self, request: RequestId, outcome: &Outcome) -> Result<(), Violation> {
@@ -235,6 +246,7 @@ impl Stage<'_> {
             self.remember(&record);
         }
         self.world.memory.unrecorded = true;
+        self.world.memory.unsaid = true;
         let reason = String::from("disk");
         self.feed(Input::RecordFailed { reason })?;
         self.fetch()
@@ -259,6 +271,7 @@ impl Stage<'_> {
                 ready: false,
                 found: false,
                 draining: false,
+                hung: false,
             };
             (program, None)
         } else {

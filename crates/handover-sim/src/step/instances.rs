@@ -7,7 +7,7 @@ use handover_proto::outcome::Exit;
 
 use super::Stage;
 use crate::invariants::{self, Violation};
-use crate::process::{Hook, Link, Program};
+use crate::process::{End, Hook, Link, Program};
 use crate::seen::{Arm, Party, Seen, Way};
 
 impl Stage<'_> {
@@ -102,7 +102,7 @@ impl Stage<'_> {
                 }
                 Effect::Resume { .. } => *hook = Some(Hook::Resume),
                 Effect::Retire { .. } => *hook = Some(Hook::Retire),
-                Effect::Committed => self.seen.note("hook", "committed", ""),
+                Effect::Committed => self.seen.note("hook", "committed", machine.state_name()),
                 Effect::Send(_) | Effect::Acquire | Effect::Release | Effect::Exit { .. } => {
                     return;
                 }
@@ -129,6 +129,7 @@ impl Stage<'_> {
                 self.seen.note("lease", "released", "");
             }
             Some(Effect::Exit { code }) => {
+                self.seen.note("exit", exit_name(code), "");
                 self.world.end(instance, Exit::Code(code.into()));
                 return Ok(());
             }
@@ -180,7 +181,10 @@ impl Stage<'_> {
         let input = match told {
             Some(message) => Input::Said(message),
             None => {
-                process.link = None;
+                if let Some(link) = &mut process.link {
+                    link.instance_end = End::Closed;
+                }
+                process.link.take_if(|link| link.is_over());
                 Input::Closed
             }
         };
@@ -223,17 +227,38 @@ impl Stage<'_> {
         }
     }
 
+    /// What runs in a process never ends.
+    pub(super) fn hang(&mut self, instance: InstanceId) {
+        self.world.memory.hung = true;
+        let hook = self.take_hook(instance);
+        self.seen
+            .note("hook", hook.map_or("program", Hook::name), "hangs");
+        // Half a seal cannot be taken back, and a resume is what taking back is.
+        if matches!(hook, Some(Hook::Seal | Hook::Resume)) {
+            self.hurt(instance);
+        }
+        if let Some(process) = self.world.process_mut(instance)
+            && let Program::Foreign { hung, .. } = &mut process.program
+        {
+            *hung = true;
+        }
+    }
+
     pub(super) fn terminated(&mut self, instance: InstanceId) -> Result<(), Violation> {
         let Some(process) = self.world.process_mut(instance) else {
             return Ok(());
         };
         process.term = false;
         if let Program::Foreign {
-            draining, ready, ..
+            draining,
+            ready,
+            hung,
+            ..
         } = &mut process.program
         {
             if *ready {
                 *draining = true;
+                *hung = false;
             } else {
                 self.world.end(instance, Exit::Signal(super::SIGTERM));
             }
@@ -250,5 +275,12 @@ impl Stage<'_> {
             }
         }
         self.feed_instance(instance, Input::Connected)
+    }
+}
+
+const fn exit_name(code: u8) -> &'static str {
+    match code {
+        0 => "as told",
+        _ => "given up",
     }
 }

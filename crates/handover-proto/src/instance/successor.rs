@@ -170,7 +170,7 @@ impl Successor {
                 }
             }
             Input::Closed => self.exit(1),
-            Input::Terminate => self.exit(0),
+            Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Failed { reason } => self.fail(true, reason),
             Input::Tick if now >= deadline => self.exit(1),
             Input::Tick
@@ -200,7 +200,7 @@ impl Successor {
                     ..terms
                 },
             },
-            Input::Terminate => self.exit(0),
+            Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
             | Input::LeaseAcquired { .. }
@@ -239,7 +239,7 @@ impl Successor {
                 }
             }
             Input::Failed { reason } => self.fail(terms.linked, reason),
-            Input::Terminate => self.exit(0),
+            Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }
@@ -290,7 +290,7 @@ impl Successor {
                     claimed,
                 }
             }
-            Input::Terminate => self.exit(0),
+            Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }
@@ -329,7 +329,7 @@ impl Successor {
                     claimed,
                 }
             }
-            Input::Terminate => self.exit(0),
+            Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }

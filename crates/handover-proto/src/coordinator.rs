@@ -241,7 +241,8 @@ impl Coordinator {
         matches!(self.state, State::Stopped)
     }
 
-    fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+    /// Those whose channel decides something.
+    fn linked_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         let of_state: Vec<&mut Member> = match &mut self.state {
             State::Recovering(state) => state.candidates.iter_mut().collect(),
             State::Serving(state) => Vec::from([&mut state.incumbent]),
@@ -254,20 +255,16 @@ impl Coordinator {
                 successor,
                 incumbent,
                 ..
-            })
-            | State::Aborting(Aborting {
-                successor,
-                incumbent,
-                ..
             }) => incumbent.iter_mut().chain([successor]).collect(),
+            State::Aborting(Aborting { incumbent, .. }) => incumbent.iter_mut().collect(),
             State::Resuming(state) => Vec::from([&mut state.incumbent]),
             State::Probation(state) => Vec::from([&mut state.incumbent, &mut state.parked]),
             State::Vacant(_) | State::Stopping | State::Stopped => Vec::new(),
         };
-        of_state.into_iter().chain(self.core.leaving.members_mut())
+        of_state.into_iter()
     }
 
-    /// Keeps the channel's state; the same in every state of the machine.
+    /// Keeps the channel's state; the same in every state of the machine. Leavers were told.
     fn note_link(&mut self, input: &Input) {
         let (instance, link) = match input {
             Input::Said {
@@ -277,10 +274,7 @@ impl Coordinator {
             Input::Closed { instance } => (*instance, Link::Broken),
             _ => return,
         };
-        if let Some(member) = self
-            .members_mut()
-            .find(|member| member.instance == instance)
-        {
+        if let Some(member) = self.linked_mut().find(|member| member.instance == instance) {
             member.link = link;
         }
     }

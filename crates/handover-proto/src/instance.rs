@@ -26,8 +26,8 @@ pub const VERSIONS: core::ops::RangeInclusive<u16> = 1..=1;
 /// its event loop, so this is generous.
 pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a sealed incumbent without a coordinator tries to take its lease back before it
-/// concludes that the successor has it (beyond-handoff 0.1.4 waits as long).
+/// How long an instance without a coordinator tries for a lease that is held, before it concludes
+/// that another one serves (beyond-handoff 0.1.4 waits as long).
 pub const RECLAIM_WITHIN: Duration = Duration::from_secs(2);
 
 /// Pause between two tries at a lease that is held.

@@ -258,6 +258,9 @@ impl Handing {
             (Step::Sealing, FromInstance::SealFailed { id, reason }) if id == current => {
                 self.abort(core, now, Cause::SealFailed { reason })
             }
+            (Step::Activating, FromInstance::Hello { lease: Some(_), .. }) => {
+                self.taken_back(core, now)
+            }
             (Step::Sealing, FromInstance::SealProgress { id, done, total }) if id == current => {
                 if let Some(Member { instance, .. }) = self.incumbent {
                     core.report(EventKind::SealProgress {
@@ -356,6 +359,21 @@ impl Handing {
             // The lease decides between the two; the loser goes.
             _ => State::Handing(self),
         }
+    }
+
+    /// Without a channel the incumbent took its lease back before the successor took it, and now
+    /// it is here again.
+    fn taken_back(self, core: &mut Core, now: Moment) -> State {
+        let Some(incumbent) = self.incumbent else {
+            return State::Handing(self);
+        };
+        let cause = Cause::ChannelClosed {
+            instance: incumbent.instance,
+            phase: Phase::Activate,
+        };
+        core.reconnected(incumbent);
+        core.leaving.dismiss(self.successor, Stop::Now);
+        core.rolled_back(now, &self.attempt, incumbent, cause)
     }
 
     fn tick(self, core: &mut Core, now: Moment) -> State {

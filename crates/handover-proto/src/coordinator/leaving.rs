@@ -38,10 +38,6 @@ impl Leaving {
         self.0.iter().map(|leaver| leaver.member)
     }
 
-    pub(super) fn members_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.0.iter_mut().map(|leaver| &mut leaver.member)
-    }
-
     pub(super) fn owns(&self, input: &Input) -> bool {
         input
             .instance()

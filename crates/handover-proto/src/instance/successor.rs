@@ -5,7 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::{Effect, Identity, Incumbent, Input, Promotion, WELCOME_WITHIN};
+use super::{
+    Effect, Identity, Incumbent, Input, Promotion, RECLAIM_EVERY, RECLAIM_WITHIN, WELCOME_WITHIN,
+};
 use crate::identity::Epoch;
 use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::{Machine, Moment};
@@ -20,6 +22,15 @@ struct Terms {
     linked: bool,
 }
 
+/// How long to try for a lease that is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Patience {
+    /// The next try; absent while one runs.
+    retry: Option<Moment>,
+    /// Gives up then; absent while a coordinator waits and decides.
+    until: Option<Moment>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// Said hello; waits for the welcome.
@@ -28,11 +39,12 @@ enum State {
     Warming { terms: Terms },
     /// Exclusive: warm, waits for its turn.
     Warm { terms: Terms, claimed: Vec<String> },
-    /// Exclusive: takes the lease.
+    /// Exclusive: takes the lease. Somebody on its way out may hold it a little longer.
     Acquiring {
         terms: Terms,
         sealed: bool,
         claimed: Vec<String>,
+        patience: Patience,
     },
     /// Exclusive: the activate hook runs under the lease.
     Activating {
@@ -123,7 +135,7 @@ impl Successor {
     }
 
     /// Overlap: warm is ready. Exclusive: says so and waits for its turn.
-    fn warmed(&mut self, terms: Terms, claimed: Vec<String>) -> State {
+    fn warmed(&mut self, terms: Terms, claimed: Vec<String>, now: Moment) -> State {
         match terms.mode {
             Mode::Overlap => self.ready(terms, None, claimed),
             Mode::Exclusive if terms.linked => {
@@ -131,14 +143,23 @@ impl Successor {
                 State::Warm { terms, claimed }
             }
             // Nobody can tell it to activate and nobody else serves: the lease decides.
-            Mode::Exclusive => {
-                self.effects.push_back(Effect::Acquire);
-                State::Acquiring {
-                    terms,
-                    sealed: false,
-                    claimed,
-                }
-            }
+            Mode::Exclusive => self.acquire(terms, false, claimed, Some(now + RECLAIM_WITHIN)),
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        terms: Terms,
+        sealed: bool,
+        claimed: Vec<String>,
+        until: Option<Moment>,
+    ) -> State {
+        self.effects.push_back(Effect::Acquire);
+        State::Acquiring {
+            terms,
+            sealed,
+            claimed,
+            patience: Patience { retry: None, until },
         }
     }
 
@@ -188,9 +209,9 @@ impl Successor {
         }
     }
 
-    fn warming(&mut self, terms: Terms, input: Input) -> State {
+    fn warming(&mut self, terms: Terms, now: Moment, input: Input) -> State {
         match input {
-            Input::Warmed { claimed } => self.warmed(terms, claimed),
+            Input::Warmed { claimed } => self.warmed(terms, claimed, now),
             Input::Failed { reason } => self.fail(terms.linked, reason),
             // Somebody serves: nobody asked us to, so do not (I5).
             Input::Closed if terms.incumbent => self.exit(1),
@@ -215,28 +236,18 @@ impl Successor {
         }
     }
 
-    fn warm(&mut self, terms: Terms, claimed: Vec<String>, input: Input) -> State {
+    fn warm(&mut self, terms: Terms, claimed: Vec<String>, now: Moment, input: Input) -> State {
         match input {
             Input::Said(ToInstance::Activate { sealed, .. }) => {
-                self.effects.push_back(Effect::Acquire);
-                State::Acquiring {
-                    terms,
-                    sealed,
-                    claimed,
-                }
+                self.acquire(terms, sealed, claimed, None)
             }
             Input::Closed if terms.incumbent => self.exit(1),
             Input::Closed => {
-                self.effects.push_back(Effect::Acquire);
                 let terms = Terms {
                     linked: false,
                     ..terms
                 };
-                State::Acquiring {
-                    terms,
-                    sealed: false,
-                    claimed,
-                }
+                self.acquire(terms, false, claimed, Some(now + RECLAIM_WITHIN))
             }
             Input::Failed { reason } => self.fail(terms.linked, reason),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
@@ -260,8 +271,11 @@ impl Successor {
         terms: Terms,
         sealed: bool,
         claimed: Vec<String>,
+        patience: Patience,
+        now: Moment,
         input: Input,
     ) -> State {
+        let Patience { retry, until } = patience;
         match input {
             Input::LeaseAcquired { epoch } => {
                 self.effects.push_back(Effect::Activate {
@@ -274,8 +288,20 @@ impl Successor {
                     claimed,
                 }
             }
+            // Without a coordinator: whoever holds it serves, or will.
+            Input::LeaseBusy if until.is_some_and(|until| now >= until) => self.exit(1),
             Input::LeaseBusy => {
-                self.fail(terms.linked, "the lease is held by another instance".into())
+                let at = now + RECLAIM_EVERY;
+                let retry = Some(until.map_or(at, |until| at.min(until)));
+                State::Acquiring {
+                    terms,
+                    sealed,
+                    claimed,
+                    patience: Patience { retry, until },
+                }
+            }
+            Input::Tick if retry.is_some_and(|at| now >= at) => {
+                self.acquire(terms, sealed, claimed, until)
             }
             Input::Failed { reason } => self.fail(terms.linked, reason),
             // It was told to activate: from here the lease decides, not the coordinator (I11).
@@ -284,10 +310,12 @@ impl Successor {
                     linked: false,
                     ..terms
                 };
+                let until = until.or(Some(now + RECLAIM_WITHIN));
                 State::Acquiring {
                     terms,
                     sealed,
                     claimed,
+                    patience: Patience { retry, until },
                 }
             }
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
@@ -304,6 +332,7 @@ impl Successor {
                 terms,
                 sealed,
                 claimed,
+                patience,
             },
         }
     }
@@ -356,13 +385,14 @@ impl Machine for Successor {
     fn handle(&mut self, now: Moment, input: Input) {
         self.state = match mem::replace(&mut self.state, State::Exited) {
             State::Greeting { deadline } => self.greeting(deadline, now, input),
-            State::Warming { terms } => self.warming(terms, input),
-            State::Warm { terms, claimed } => self.warm(terms, claimed, input),
+            State::Warming { terms } => self.warming(terms, now, input),
+            State::Warm { terms, claimed } => self.warm(terms, claimed, now, input),
             State::Acquiring {
                 terms,
                 sealed,
                 claimed,
-            } => self.acquiring(terms, sealed, claimed, input),
+                patience,
+            } => self.acquiring(terms, sealed, claimed, patience, now, input),
             State::Activating {
                 terms,
                 lease,
@@ -380,9 +410,9 @@ impl Machine for Successor {
     fn next_deadline(&self) -> Option<Moment> {
         match self.state {
             State::Greeting { deadline } => Some(deadline),
+            State::Acquiring { patience, .. } => patience.retry,
             State::Warming { .. }
             | State::Warm { .. }
-            | State::Acquiring { .. }
             | State::Activating { .. }
             | State::Ready(_)
             | State::Exited => None,

@@ -56,17 +56,17 @@ pub struct Builder {
     program: Vec<String>,
     wrapper: Vec<String>,
     broken_output: bool,
+    drain_notify: String,
 }
 
 impl Builder {
     /// A service that runs this program on one TCP listener named `http`, with short drains.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        let builder = Self::bare(program);
-        builder.flags(["--listen", "http=127.0.0.1:0", "--drain-notify", "2s"])
+        Self::bare(program).flags(["--listen", "http=127.0.0.1:0"])
     }
 
-    /// A service without listeners.
+    /// A service without listeners, with short drains.
     #[must_use]
     pub fn bare(program: &Path) -> Self {
         Self {
@@ -74,6 +74,7 @@ impl Builder {
             program: vec![program.display().to_string()],
             wrapper: Vec::new(),
             broken_output: false,
+            drain_notify: "2s".into(),
         }
     }
 
@@ -81,6 +82,13 @@ impl Builder {
     #[must_use]
     pub fn flags<'a>(mut self, flags: impl IntoIterator<Item = &'a str>) -> Self {
         self.flags.extend(flags.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// How long an instance that goes tells clients to reconnect.
+    #[must_use]
+    pub fn drain_notify(mut self, time: &str) -> Self {
+        self.drain_notify = time.into();
         self
     }
 
@@ -182,6 +190,7 @@ impl Service {
         command.args(&words[1..]);
         command
             .args(["run", "--name", NAME, "--format", "json"])
+            .args(["--drain-notify", &self.builder.drain_notify])
             .args(&self.builder.flags)
             .arg("--")
             .args(&self.builder.program)
@@ -245,16 +254,15 @@ impl Service {
     /// Waits until the status is as wanted.
     ///
     /// # Panics
-    /// When it does not become so; with what the supervisor said.
+    /// When it does not become so, or the supervisor has ended.
     pub fn until(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
-        let mut last = None;
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually(what, || {
-                last = self.control.try_status();
-                last.clone().filter(&holds)
-            })
-        }));
-        found.unwrap_or_else(|_| panic!("{what}: {last:#?}\n{}", self.stderr()))
+        eventually(what, || {
+            let supervisor = self.supervisor();
+            let found = self.control.try_status().filter(&holds);
+            let ended = found.is_none() && !process::is_alive(supervisor);
+            assert!(!ended, "{what}: the supervisor has ended");
+            found
+        })
     }
 
     /// The control socket, for another thread.

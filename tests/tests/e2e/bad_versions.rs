@@ -5,6 +5,7 @@ use std::process::Output;
 
 use handover_proto::event::EventKind;
 use handover_proto::outcome::{Cause, Exit, Outcome, Refusal};
+use handover_tests::patience::until;
 use handover_tests::{Builder, Program, Service, http};
 
 use crate::FIXTURE;
@@ -28,7 +29,9 @@ fn i9_the_next_commits(service: &Service) {
     let good = Program::new(FIXTURE, "--version next");
     let outcome = service.upgrade_to(good.path());
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
-    assert_eq!(http::version(service.address()), "next");
+    let address = service.address();
+    // At once, but for a probation, in which both answer.
+    until("the next one answers", || http::version(address) == "next");
 }
 
 /// Refused with exit code 11 and these words; nothing was started.

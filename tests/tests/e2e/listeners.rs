@@ -155,6 +155,11 @@ fn i8_listeners_come_and_go_with_the_versions() {
     // The first socket of that address goes by a new name; the other one is closed.
     assert_eq!(address_of(&service, "web"), Some(address));
     assert_eq!(http::version(address), "three");
+    // For as long as a rollback would need it, a listener is kept; the next version ends that.
+    let four = Program::new(FIXTURE, "--version four --listeners web");
+    let outcome = service.upgrade_to(four.path());
+    assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
+    assert_eq!(http::version(address), "four");
     service.event("the listener is closed", |event| match event {
         EventKind::ListenerClosed { name } if name == "admin" => Some(()),
         _ => None,

@@ -1,6 +1,7 @@
 //! What makes an upgrade happen, what happens when triggers pile up, and how it all stops.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::thread::JoinHandle;
 
 use handover_proto::event::EventKind;
@@ -9,7 +10,7 @@ use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::UpgradeRequest;
 use handover_tests::control::{to, to_when_busy};
 use handover_tests::patience::until;
-use handover_tests::{Builder, Program, Service, http};
+use handover_tests::{Builder, Program, Service, http, process};
 use rustix::process::Signal;
 
 use crate::FIXTURE;
@@ -186,24 +187,39 @@ fn i9_a_storm_of_triggers_leaves_one_instance() {
     ));
 }
 
-/// A slow request is under way, and a stop that drains waits for its answer.
+/// A connection with half a request on it, accepted by the instance that serves.
+fn half_asked(service: &Service) -> TcpStream {
+    let incumbent = service.incumbent();
+    let sockets = process::sockets(incumbent);
+    let mut stream = http::connect(service.address()).expect("connects");
+    stream.write_all(b"GET /slow HTTP/1.1\r\n").expect("sent");
+    until("the connection is accepted", || {
+        let now = process::sockets(incumbent);
+        now.difference(&sockets).next().is_some()
+    });
+    stream
+}
+
+/// A request is under way, and a stop that drains waits for its answer.
 #[test]
 fn a_stop_that_drains_answers_what_it_has_begun() {
     for how in ["control", "TERM", "QUIT", "command"] {
-        let (_program, mut service) = service("", &[]);
-        let address = service.address();
-        let slow = std::thread::spawn(move || http::get(address, "/slow"));
-        service.until("the request is under way", |status| {
-            let connections = status.incumbent.as_ref().and_then(|i| i.connections);
-            connections.is_some_and(|open| open > 0)
-        });
+        let program = Program::new(FIXTURE, "");
+        let mut service = Builder::new(program.path()).drain_notify("10s").start();
+        let mut asked = half_asked(&service);
         match how {
             "control" => service.stop(Stop::Drain),
             "TERM" => service.signal(Signal::TERM),
             "QUIT" => service.signal(Signal::QUIT),
             _ => assert!(service.cli(&["stop"]).status.success()),
         }
-        let (status, body) = slow.join().expect("no panic").expect("an answer");
+        service.event("it drains", |event| match event {
+            EventKind::Stopping { how: Stop::Drain } => Some(()),
+            _ => None,
+        });
+        let rest = b"Host: test\r\nConnection: close\r\n\r\n";
+        asked.write_all(rest).expect("sent");
+        let (status, body) = http::finish(asked).expect("an answer");
         assert_eq!((status, body.as_str()), (200, "slow\n"), "{how}");
         assert_eq!(service.ended().code(), Some(0), "{how}");
         service.until_empty();
@@ -231,14 +247,10 @@ fn a_fast_stop_kills_who_does_not_hear() {
 #[test]
 fn a_stop_now_kills_at_once() {
     for how in ["control", "TERM TERM", "command"] {
-        let long = ["--drain-notify", "1000s", "--kill-after", "1000s"];
-        let (_program, mut service) = service("", &long);
-        let mut held = http::connect(service.address()).expect("connects");
-        held.write_all(b"GET / HTTP/1.1\r\n").expect("sent");
-        service.until("the connection is accepted", |status| {
-            let connections = status.incumbent.as_ref().and_then(|i| i.connections);
-            connections.is_some_and(|open| open > 0)
-        });
+        let program = Program::new(FIXTURE, "");
+        let builder = Builder::new(program.path()).flags(["--kill-after", "1000s"]);
+        let mut service = builder.drain_notify("1000s").start();
+        let _held = half_asked(&service);
         match how {
             "control" => service.stop(Stop::Now),
             "command" => assert!(service.cli(&["stop", "--now"]).status.success()),

@@ -75,13 +75,11 @@ fn i4_a_program_that_notifies_is_upgraded_without_loss() {
 /// Half a request is sent, the service upgraded, and the other half sent.
 fn half_sent(behaviour: &str) {
     let program = Program::new(FIXTURE, &format!("--version old {behaviour}"));
-    let service = Builder::new(program.path())
-        .flags(["--drain-notify", "10s"])
-        .start();
+    let service = Builder::new(program.path()).drain_notify("10s").start();
     let address = service.address();
-    let mut stream = http::connect(address).expect("connects");
     let old = service.incumbent();
     let sockets = process::sockets(old);
+    let mut stream = http::connect(address).expect("connects");
     stream
         .write_all(b"POST /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Le")
         .expect("sent");

@@ -63,7 +63,7 @@ enum State {
     Aborting(Aborting),
     Resuming(Resuming),
     Probation(Probation),
-    Stopping,
+    Stopping { code: u8 },
     Stopped,
 }
 
@@ -105,7 +105,7 @@ impl Coordinator {
             State::Aborting(_) => "Aborting",
             State::Resuming(_) => "Resuming",
             State::Probation(_) => "Probation",
-            State::Stopping => "Stopping",
+            State::Stopping { .. } => "Stopping",
             State::Stopped => "Stopped",
         }
     }
@@ -121,7 +121,7 @@ impl Coordinator {
             State::Handing(handing) => handing.phase(),
             State::Aborting(_) => Phase::Abort,
             State::Probation(_) => Phase::Probation,
-            State::Stopping | State::Stopped => Phase::Stop,
+            State::Stopping { .. } | State::Stopped => Phase::Stop,
         }
     }
 
@@ -135,7 +135,9 @@ impl Coordinator {
             State::Aborting(state) => state.incumbent,
             State::Resuming(state) => Some(state.incumbent),
             State::Probation(state) => Some(state.incumbent),
-            State::Recovering(_) | State::Vacant(_) | State::Stopping | State::Stopped => None,
+            State::Recovering(_) | State::Vacant(_) | State::Stopping { .. } | State::Stopped => {
+                None
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Coordinator {
             | State::Serving(_)
             | State::Resuming(_)
             | State::Probation(_)
-            | State::Stopping
+            | State::Stopping { .. }
             | State::Stopped => None,
         }
     }
@@ -205,7 +207,7 @@ impl Coordinator {
             | State::Vacant(_)
             | State::Serving(_)
             | State::Probation(_)
-            | State::Stopping
+            | State::Stopping { .. }
             | State::Stopped => None,
         };
         attempt.map(|attempt| (attempt.id, attempt.started))
@@ -259,7 +261,7 @@ impl Coordinator {
             State::Aborting(Aborting { incumbent, .. }) => incumbent.iter_mut().collect(),
             State::Resuming(state) => Vec::from([&mut state.incumbent]),
             State::Probation(state) => Vec::from([&mut state.incumbent, &mut state.parked]),
-            State::Vacant(_) | State::Stopping | State::Stopped => Vec::new(),
+            State::Vacant(_) | State::Stopping { .. } | State::Stopped => Vec::new(),
         };
         of_state.into_iter()
     }
@@ -289,8 +291,10 @@ impl Machine for Coordinator {
         let Self { core, state } = self;
         if core.leaving.owns(&input) {
             core.leaver(&input);
-            if matches!(state, State::Stopping) && core.leaving.is_empty() {
-                *state = stopping::stopped(core);
+            if let State::Stopping { code } = *state
+                && core.leaving.is_empty()
+            {
+                *state = stopping::stopped(core, code);
             }
             return;
         }
@@ -307,7 +311,7 @@ impl Machine for Coordinator {
             State::Aborting(state) => state.handle(core, now, input),
             State::Resuming(state) => state.handle(core, now, input),
             State::Probation(state) => state.handle(core, now, input),
-            State::Stopping => stopping::stopping(core, now, input),
+            State::Stopping { code } => stopping::stopping(core, now, code, input),
             State::Stopped => State::Stopped,
         };
     }
@@ -324,7 +328,9 @@ impl Machine for Coordinator {
             State::Handing(state) => Some(state.deadline(&self.core.settings)),
             State::Resuming(state) => state.deadline,
             State::Probation(state) => Some(state.deadline),
-            State::Serving(_) | State::Aborting(_) | State::Stopping | State::Stopped => None,
+            State::Serving(_) | State::Aborting(_) | State::Stopping { .. } | State::Stopped => {
+                None
+            }
         };
         of_state
             .into_iter()

@@ -92,6 +92,8 @@ pub enum Stance {
     Serve(Recorded),
     /// One of these; the lease decides, and the one that has it will say so.
     Await(Vec<Recorded>),
+    /// This one may serve, but nobody saw it ready: a fresh one takes its place.
+    Replace(Recorded),
     /// Nobody: start one.
     Start,
 }
@@ -120,8 +122,12 @@ pub struct Recovery {
 pub fn recover(record: &Record, observed: &Observation) -> Recovery {
     let incumbent = observed.find(record.incumbent);
     let successor = observed.find(record.successor);
-    let leaving = record
-        .leaving
+    let (parked, leaving) = match record.leaving.split_last() {
+        Some((parked, leaving)) if record.phase == Phase::Probation => (Some(*parked), leaving),
+        _ => (None, record.leaving.as_slice()),
+    };
+    let parked = observed.find(parked);
+    let leaving = leaving
         .iter()
         .filter_map(|recorded| observed.find(Some(*recorded)));
     let mut recovery = Recovery {
@@ -134,8 +140,10 @@ pub fn recover(record: &Record, observed: &Observation) -> Recovery {
         previous: record.previous,
     };
     match record.mode {
-        Mode::Overlap => recover_overlap(&mut recovery, record.phase, incumbent, successor),
-        Mode::Exclusive => recover_exclusive(&mut recovery, record.phase, incumbent, successor),
+        Mode::Overlap => recover_overlap(&mut recovery, record.phase, incumbent, successor, parked),
+        Mode::Exclusive => {
+            recover_exclusive(&mut recovery, record.phase, incumbent, successor, parked)
+        }
     }
     // An instance no record names was spawned between the record and its process id.
     for &(instance, pid) in &observed.alive {
@@ -165,6 +173,7 @@ fn recover_overlap(
     phase: Phase,
     incumbent: Option<Recorded>,
     successor: Option<Recorded>,
+    parked: Option<Recorded>,
 ) {
     if phase == Phase::Stop {
         recovery
@@ -172,18 +181,16 @@ fn recover_overlap(
             .extend(incumbent.into_iter().chain(successor));
         return;
     }
-    // In probation the parked instance still serves and can stand in.
-    let stand_in = || (phase == Phase::Probation).then(|| recovery.retire.last().copied());
     match (incumbent, successor) {
         // The successor may have taken work before it was ready to; it drains.
         (Some(incumbent), successor) => {
             recovery.stance = Stance::Serve(incumbent);
-            recovery.retire.extend(successor);
+            recovery.retire.extend(parked.into_iter().chain(successor));
         }
-        (None, Some(successor)) => recovery.stance = Stance::Serve(successor),
+        (None, Some(successor)) => recovery.stance = Stance::Replace(successor),
+        // In probation the parked instance still serves and can stand in.
         (None, None) => {
-            if let Some(parked) = stand_in().flatten() {
-                recovery.retire.pop();
+            if let Some(parked) = parked {
                 recovery.stance = Stance::Serve(parked);
             }
         }
@@ -195,6 +202,7 @@ fn recover_exclusive(
     phase: Phase,
     incumbent: Option<Recorded>,
     successor: Option<Recorded>,
+    parked: Option<Recorded>,
 ) {
     let mut candidates = Vec::new();
     match phase {
@@ -215,7 +223,7 @@ fn recover_exclusive(
         Phase::Activate => candidates.extend(incumbent.into_iter().chain(successor)),
         Phase::Probation => {
             candidates.extend(incumbent);
-            candidates.extend(recovery.retire.pop());
+            candidates.extend(parked);
         }
     }
     if !candidates.is_empty() {

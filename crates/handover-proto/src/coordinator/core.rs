@@ -7,7 +7,7 @@ use super::leaving::Leaving;
 use super::serving::Serving;
 use super::vacant::Vacant;
 use super::warming::Warming;
-use super::{Attempt, Effect, Link, Member, Signal, State};
+use super::{Attempt, Effect, Link, Member, Signal, State, stopping};
 use crate::event::EventKind;
 use crate::identity::{CandidateId, Generation, HandoverId, InstanceId, RequestId};
 use crate::journal::{Record, Recorded, Recovery};
@@ -43,6 +43,8 @@ pub(super) struct Core {
     pub(super) generation: Generation,
     pub(super) current: CandidateId,
     pub(super) previous: Option<CandidateId>,
+    /// An incumbent nobody saw ready, until it or its successor is.
+    pub(super) unproven: Option<InstanceId>,
     last_instance: InstanceId,
     last_handover: HandoverId,
     /// When the current version was committed.
@@ -62,6 +64,7 @@ impl Core {
             generation: Generation(0),
             current,
             previous: None,
+            unproven: None,
             last_instance: InstanceId(0),
             last_handover: HandoverId::new(incarnation, 0),
             committed_at: None,
@@ -114,6 +117,8 @@ impl Core {
 
     /// A native incumbent found its way back after its coordinator was replaced.
     pub(super) fn reconnected(&mut self, member: Member) {
+        self.unproven
+            .take_if(|unproven| *unproven == member.instance);
         self.welcome(member, true);
         self.report(EventKind::InstanceReconnected {
             instance: member.instance,
@@ -300,6 +305,14 @@ impl Core {
         incumbent: Member,
         cause: Cause,
     ) -> State {
+        if self
+            .unproven
+            .take_if(|unproven| *unproven == incumbent.instance)
+            .is_some()
+        {
+            self.leaving.dismiss(incumbent, Stop::Drain);
+            return self.lost(now, cause, Some(attempt));
+        }
         self.record(now, Phase::Serving, None, Some(incumbent), None, None);
         let outcome = match cause {
             Cause::TimedOut { .. } => Outcome::TimedOut { cause },
@@ -319,6 +332,7 @@ impl Core {
         incumbent: Option<Member>,
     ) -> State {
         self.generation = self.generation.next();
+        self.unproven = None;
         if successor.candidate != self.current {
             self.previous = Some(self.current);
             self.current = successor.candidate;
@@ -396,7 +410,7 @@ impl Core {
                 crashes: self.crashes,
                 cause,
             });
-            return self.give_up(now);
+            return stopping::give_up(self, now);
         }
         let previous = self.fall_back(now);
         let after = self.pause();
@@ -435,13 +449,5 @@ impl Core {
                 doubled.min(backoff.most)
             }
         }
-    }
-
-    fn give_up(&mut self, now: Moment) -> State {
-        self.leaving.press(Stop::Fast);
-        self.record(now, Phase::Stop, None, None, None, None);
-        self.report(EventKind::Stopped);
-        self.push(Effect::Exit { code: 13 });
-        State::Stopped
     }
 }

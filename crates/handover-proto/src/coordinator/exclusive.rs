@@ -354,7 +354,7 @@ impl Handing {
                     phase: self.phase(),
                 };
                 core.leaving.dismiss(self.successor, Stop::Now);
-                core.rolled_back(now, &self.attempt, incumbent, cause)
+                rollback::resume(core, now, self.attempt, incumbent, cause)
             }
             // The lease decides between the two; the loser goes.
             _ => State::Handing(self),

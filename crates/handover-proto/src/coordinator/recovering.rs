@@ -47,6 +47,12 @@ pub(super) fn settle(core: &mut Core, now: Moment, found: Recovery) -> State {
                 deadline,
             })
         }
+        Stance::Replace(recorded) => {
+            let incumbent = Member::found(recorded);
+            core.unproven = Some(incumbent.instance);
+            let candidate = core.current;
+            core.begin(now, candidate, None, Some(incumbent))
+        }
         Stance::Start => {
             let candidate = core.current;
             core.begin(now, candidate, None, None)

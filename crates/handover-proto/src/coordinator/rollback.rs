@@ -3,7 +3,8 @@
 use super::core::Core;
 use super::{Attempt, Input, Link, Member, Signal, State, stopping};
 use crate::event::EventKind;
-use crate::message::{FromInstance, ToInstance};
+use crate::instance::RECLAIM_WITHIN;
+use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::Moment;
 use crate::outcome::Cause;
 use crate::phase::Phase;
@@ -61,19 +62,24 @@ pub(super) fn resume(
         id: attempt.id,
         phase: Phase::Resume,
     });
-    if incumbent.link != Link::Open {
-        // Without a channel it resumes by itself.
-        return core.rolled_back(now, &attempt, incumbent, cause);
-    }
-    core.send(incumbent, ToInstance::Resume { id: attempt.id });
-    let deadline = Some(now + core.settings.resume);
+    let deadline = if incumbent.link == Link::Open {
+        core.send(incumbent, ToInstance::Resume { id: attempt.id });
+        now + core.settings.resume
+    } else {
+        by_itself(core, now)
+    };
     State::Resuming(Resuming {
         attempt: Some(attempt),
         id: attempt.id,
         incumbent,
         cause,
-        deadline,
+        deadline: Some(deadline),
     })
+}
+
+/// Without a channel an incumbent resumes by itself, and then looks for the coordinator.
+fn by_itself(core: &Core, now: Moment) -> Moment {
+    now + RECLAIM_WITHIN + core.settings.resume
 }
 
 /// A parked instance takes back after the new one failed in probation.
@@ -151,8 +157,21 @@ impl Resuming {
                 instance,
                 message: FromInstance::Resumed { id },
             } if instance == resuming && id == self.id => self.resumed(core, now),
-            // It resumes by itself when its channel is gone.
-            Input::Closed { instance } if instance == resuming => self.resumed(core, now),
+            Input::Said {
+                instance,
+                message:
+                    FromInstance::Hello {
+                        role: Role::Incumbent,
+                        ..
+                    },
+            } if instance == resuming => {
+                core.reconnected(self.incumbent);
+                self.resumed(core, now)
+            }
+            Input::Closed { instance } if instance == resuming => {
+                let deadline = self.deadline.map(|_| by_itself(core, now));
+                State::Resuming(Self { deadline, ..self })
+            }
             Input::Extend { instance, by } if instance == resuming => {
                 let deadline = self.deadline.map(|deadline| deadline.max(now + by));
                 State::Resuming(Self { deadline, ..self })

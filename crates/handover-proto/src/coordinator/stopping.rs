@@ -8,6 +8,26 @@ use crate::outcome::{Cause, Outcome, Refusal};
 use crate::phase::Phase;
 use crate::settings::Stop;
 
+/// Exit code of a coordinator that was told to stop.
+const STOPPED: u8 = 0;
+/// Exit code of a coordinator that gave up: nobody serves. See [`Outcome::exit_code`].
+const NOBODY_SERVES: u8 = 13;
+
+/// Nobody serves and no start is due: whoever is left goes, and then so does the coordinator.
+pub(super) fn give_up(core: &mut Core, now: Moment) -> State {
+    core.leaving.press(Stop::Fast);
+    core.record(now, Phase::Stop, None, None, None, None);
+    settled(core, NOBODY_SERVES)
+}
+
+fn settled(core: &mut Core, code: u8) -> State {
+    if core.leaving.is_empty() {
+        stopped(core, code)
+    } else {
+        State::Stopping { code }
+    }
+}
+
 /// Tells every member, and everyone already leaving, to go.
 pub(super) fn begin(
     core: &mut Core,
@@ -22,11 +42,7 @@ pub(super) fn begin(
     core.drop_queue();
     core.report(EventKind::Stopping { how });
     core.record(now, Phase::Stop, None, None, None, None);
-    if core.leaving.is_empty() {
-        stopped(core)
-    } else {
-        State::Stopping
-    }
+    settled(core, STOPPED)
 }
 
 /// The same, while an attempt runs.
@@ -47,7 +63,7 @@ pub(super) fn interrupt(
     begin(core, now, how, members)
 }
 
-pub(super) fn stopping(core: &mut Core, now: Moment, input: Input) -> State {
+pub(super) fn stopping(core: &mut Core, now: Moment, code: u8, input: Input) -> State {
     match input {
         Input::Stop { how } => {
             core.report(EventKind::Stopping { how });
@@ -66,13 +82,13 @@ pub(super) fn stopping(core: &mut Core, now: Moment, input: Input) -> State {
         | Input::Exited { .. }
         | Input::Tick => {}
     }
-    State::Stopping
+    State::Stopping { code }
 }
 
 /// Everybody is gone.
-pub(super) fn stopped(core: &mut Core) -> State {
+pub(super) fn stopped(core: &mut Core, code: u8) -> State {
     core.report(EventKind::Stopped);
-    core.push(Effect::Exit { code: 0 });
+    core.push(Effect::Exit { code });
     State::Stopped
 }
 

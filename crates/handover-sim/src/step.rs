@@ -218,6 +218,11 @@ impl Stage<'_> {
         if let Some(at) = deadline {
             self.world.now = self.world.now.max(at);
         }
+        let state = self.world.coordinator().map(Coordinator::state_name);
+        if state == Some("Recovering") {
+            // Whoever did not report in all that time is replaced, since nobody else can serve.
+            self.world.memory.committed = None;
+        }
         self.feed(coordinator::Input::Tick)?;
         self.fetch()
     }

@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
     if behaviour.orphan {
         // The shell ends at once; its child outlives it and belongs to process 1.
         let shell = std::process::Command::new("sh")
-            .args(["-c", "sleep 1 & exit 0"])
+            .args(["-c", "sleep 1000 & exit 0"])
             .status();
         drop(shell);
     }

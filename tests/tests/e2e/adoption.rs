@@ -164,6 +164,69 @@ fn i7_killed_while_a_plain_candidate_warms_the_incumbent_serves_on() {
     killed_while_warming("--plain");
 }
 
+/// What a supervisor says in the course of an upgrade, in order; it is killed after each.
+const MOMENTS: [&str; 7] = [
+    "audit",
+    "handover_started",
+    "instance_spawned",
+    "instance_ready",
+    "instance_retiring",
+    "handover_finished",
+    "instance_exited",
+];
+
+/// Kills the supervisor as soon as its event stream names the moment, and lets another one go on.
+fn killed_at(moment: &str, behaviour: &str) {
+    let program = Program::new(FIXTURE, &format!("--version old {behaviour}"));
+    let mut service = Builder::new(program.path()).start();
+    let address = service.address();
+    let client = Client::start(address);
+    let before = service.count(moment);
+    let new = Program::new(FIXTURE, &format!("--version new {behaviour}"));
+    let body = serde_json::to_string(&control::to(new.path())).expect("JSON");
+    let control = service.control();
+    let asking = std::thread::spawn(move || control.request("POST", "/v1/upgrade", &body));
+    until(moment, || service.count(moment) > before);
+    service.kill_supervisor();
+    // Answered or not: the kill may have come before or after the end of the attempt.
+    drop(asking.join().expect("no panic"));
+    client.go_on();
+
+    service.supervise();
+    service.until_alone();
+    client.go_on();
+    let serving = http::version(address);
+    assert!(["old", "new"].contains(&serving.as_str()), "{serving}");
+    until("one instance is left", || {
+        service.processes() == [service.incumbent()]
+    });
+    let last = Program::new(FIXTURE, &format!("--version last {behaviour}"));
+    let outcome = service.upgrade_to(last.path());
+    assert!(
+        matches!(outcome, Outcome::Committed { .. }),
+        "{moment}: {outcome}"
+    );
+    client.go_on();
+    client.finish();
+    assert_eq!(http::version(address), "last", "{moment}");
+}
+
+/// I7, I12: killed at every moment of an upgrade, with the library; no request is lost.
+#[test]
+fn i12_killed_at_any_moment_a_native_service_goes_on() {
+    for moment in MOMENTS {
+        killed_at(moment, "");
+    }
+}
+
+/// I7, I12: the same without it.
+#[test]
+fn i12_killed_at_any_moment_a_plain_service_goes_on() {
+    for moment in MOMENTS {
+        killed_at(moment, "--plain");
+    }
+}
+
 /// I12: the instance dies while nobody supervises; the next supervisor starts another.
 #[test]
 fn i12_both_killed_the_next_supervisor_starts_anew() {

@@ -161,7 +161,8 @@ impl Core {
 
     /// A record could not be written, so nothing it would have named begins: it stays with what
     /// ends something, and with answers.
-    pub(super) fn withhold(&mut self) {
+    pub(super) fn withhold(&mut self, reason: &str) {
+        self.unrecorded(reason);
         self.effects.retain(|effect| match effect {
             Effect::Spawn { .. } => false,
             Effect::Send { message, .. } => !matches!(

@@ -186,7 +186,7 @@ impl Handing {
                 stopping::interrupt(core, now, how, &self.attempt, members)
             }
             Input::RecordFailed { reason } => {
-                core.withhold();
+                core.withhold(&reason);
                 self.abort(core, now, Cause::JournalFailed { reason })
             }
             Input::Spawned { .. }

@@ -35,7 +35,7 @@ impl Warming {
                 self.failed(core, now, Cause::SpawnFailed { reason })
             }
             Input::RecordFailed { reason } => {
-                core.withhold();
+                core.withhold(&reason);
                 self.abort(core, now, Cause::JournalFailed { reason })
             }
             Input::Said { instance, message } if instance == successor => {

@@ -82,11 +82,7 @@ pub(crate) fn beginning(scenario: &Scenario, seen: &mut Seen) -> Result<World, V
         budget: Budget::NONE,
         ..scenario.clone()
     };
-    let mut stage = Stage {
-        world: &mut world,
-        scenario: &undisturbed,
-        seen,
-    };
+    let mut stage = Stage::new(&mut world, &undisturbed, seen);
     stage.begin()?;
     if World::begins_with_request(scenario) {
         while let Some(&action) = possible(stage.world, &undisturbed).progress.first() {
@@ -161,11 +157,7 @@ impl<'a> Search<'a> {
         let disturbances = disturbances.into_iter().map(|action| (action, true));
         for (action, disturbance) in progress.chain(disturbances) {
             let mut next = world.clone();
-            let mut stage = Stage {
-                world: &mut next,
-                scenario: self.scenario,
-                seen: &mut self.seen,
-            };
+            let mut stage = Stage::new(&mut next, self.scenario, &mut self.seen);
             stage
                 .take(action, disturbance)
                 .map_err(|violation| (violation, Some((action, disturbance))))?;

@@ -34,9 +34,20 @@ pub struct Stage<'a> {
     pub scenario: &'a Scenario,
     /// What is seen on the way.
     pub seen: &'a mut Seen,
+    /// The coordinator's state when it was fed last.
+    pub(crate) during: &'static str,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// A stage for one world.
+    pub fn new(world: &'a mut World, scenario: &'a Scenario, seen: &'a mut Seen) -> Self {
+        Self {
+            world,
+            scenario,
+            seen,
+            during: "",
+        }
+    }
     /// Fetches the first coordinator's first effect.
     ///
     /// # Errors

@@ -20,11 +20,7 @@ pub fn tell(scenario: &Scenario, failure: &Failure) -> String {
     line(&mut words, 0, "begin", &world);
     for (at, &(action, disturbance)) in failure.actions.iter().enumerate() {
         let what = describe(action, &world);
-        let mut stage = Stage {
-            world: &mut world,
-            scenario,
-            seen: &mut seen,
-        };
+        let mut stage = Stage::new(&mut world, scenario, &mut seen);
         let result = stage.take(action, disturbance);
         let mark = if disturbance { "! " } else { "" };
         line(&mut words, at + 1, &format!("{mark}{what}"), &world);

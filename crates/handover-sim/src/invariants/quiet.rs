@@ -199,11 +199,7 @@ pub fn hands_over_again(world: &World, scenario: &Scenario) -> Result<(), Violat
     };
     world.spent = Budget::NONE;
     let mut seen = Seen::default();
-    let mut stage = Stage {
-        world: &mut world,
-        scenario: &scenario,
-        seen: &mut seen,
-    };
+    let mut stage = Stage::new(&mut world, &scenario, &mut seen);
     stage.request(AGAIN, FRESH, WhenBusy::Queue)?;
     for _ in 0..STEPS {
         let Some(&action) = possible(stage.world, &scenario).progress.first() else {

@@ -72,6 +72,7 @@ impl Stage<'_> {
             return Ok(());
         };
         let before = machine.clone();
+        self.during = before.state_name();
         let fresh = self.seen.is_new(&(machine.print(), self.world.now, &input));
         machine.handle(self.world.now, input);
         if !fresh {
@@ -119,6 +120,7 @@ impl Stage<'_> {
                 cause_name(cause)
             }
             EventKind::InstanceExited { expected: true, .. } => "expected",
+            EventKind::InstanceDrained { .. } => self.during,
             EventKind::RestartScheduled {
                 previous_version: true,
                 ..
@@ -138,7 +140,8 @@ impl Stage<'_> {
             EventKind::Warning { .. } => true,
             EventKind::HandoverFinished { id, outcome, .. } => {
                 invariants::the_abandoned_does_not_commit(self.world, *id, outcome)?;
-                reason(outcome) == "journal failed"
+                self.seen.note("finished", reason(outcome), self.during);
+                false
             }
             _ => false,
         };

@@ -127,7 +127,7 @@ impl Builder {
     /// When the supervisor cannot be started.
     #[must_use]
     pub fn launch(self) -> Service {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = runtime_root();
         let control = Control::new(directory.path().join(NAME).join("control.sock"));
         let mut service = Service {
             builder: self,
@@ -139,6 +139,15 @@ impl Builder {
         service.supervise();
         service
     }
+}
+
+/// In memory where that is possible, as `/run` is: a disk that others keep busy holds up whoever
+/// creates a file.
+fn runtime_root() -> TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory")
 }
 
 /// A running service. Dereferences to its [`Control`].

@@ -162,6 +162,40 @@ fn directory(config: &Config, service: &str) -> Result<PathBuf, StartError> {
     Ok(dir)
 }
 
+/// How long the lock of a dead supervisor may last: a process that it was starting holds a copy of
+/// its descriptors until it has become its own program.
+const LOCK_OF_THE_DEAD: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Takes the lock, and waits for that of a holder that is dead.
+fn lock_of_the_living(file: &File, path: &Path) -> Result<(), std::fs::TryLockError> {
+    let patience = std::time::Instant::now() + LOCK_OF_THE_DEAD;
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock)
+                if holder_is_dead(path) && std::time::Instant::now() < patience =>
+            {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            verdict => return verdict,
+        }
+    }
+}
+
+/// Whether the process that wrote its number into the lock file is gone, or a zombie.
+fn holder_is_dead(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let Ok(pid) = text.trim().parse::<u32>() else {
+        return false;
+    };
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z")),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 /// One supervisor a service: the lock is the kernel's, so it ends with its holder.
 fn lock(dir: &Path, service: &str) -> Result<File, StartError> {
     let path = dir.join(runtime::LOCK);
@@ -177,7 +211,7 @@ fn lock(dir: &Path, service: &str) -> Result<File, StartError> {
         .truncate(false)
         .open(&path)
         .map_err(io)?;
-    match file.try_lock() {
+    match lock_of_the_living(&file, &path) {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
             let pid = std::fs::read_to_string(&path).unwrap_or_default();

@@ -21,11 +21,21 @@ pub(crate) fn version(address: SocketAddr) -> io::Result<String> {
 
 /// One `GET`, the whole answer.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+    finish(begin(address, path)?)
+}
+
+/// Sends a `GET`.
+pub(crate) fn begin(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
+    Ok(stream)
+}
+
+/// Reads the whole answer.
+pub(crate) fn finish(mut stream: TcpStream) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

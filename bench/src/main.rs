@@ -13,22 +13,37 @@ use std::process::ExitCode;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match args[..] {
-        ["server", ref options @ ..] => server::run(options).await,
-        ["supervise", ref program @ ..] => rig::supervise(program).await,
-        [] | ["upgrade"] => upgrade::run(false).await,
-        ["upgrade", "--write"] => upgrade::run(true).await,
-        _ => Err(format!("unknown benchmark {args:?}; there is: upgrade [--write]").into()),
+    // As `handover run` does it.
+    let single = matches!(args[..], ["supervise", ..]);
+    let mut builder = if single {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
     };
+    let done = builder
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(dispatch(&args)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn dispatch(args: &[&str]) -> Result<(), Failure> {
+    match args {
+        ["server", options @ ..] => server::run(options).await,
+        ["supervise", program @ ..] => rig::supervise(program).await,
+        [] | ["upgrade"] => upgrade::run(false).await,
+        ["upgrade", "--write"] => upgrade::run(true).await,
+        ["starts"] => upgrade::starts_only().await,
+        _ => Err(format!("unknown benchmark {args:?}; there is: upgrade [--write], starts").into()),
     }
 }

@@ -26,13 +26,27 @@ const UPGRADES: u32 = 100;
 const START_UP: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(write: bool) -> Result<(), Failure> {
-    let (spawn, held, rest) = tokio::task::spawn_blocking(starts).await??;
+    let (spawns, rest) = tokio::task::spawn_blocking(starts).await??;
     let steady = under_load(Duration::ZERO, UPGRADES).await?;
     let slow_start = under_load(START_UP, 25).await?;
-    let table = rows(&spawn, &held, &steady, &slow_start, rest);
+    let table = rows(&spawns, &steady, &slow_start, rest);
     println!("{table}");
     if write {
         table::write(&table)?;
+    }
+    Ok(())
+}
+
+/// The first two rows alone.
+pub(crate) async fn starts_only() -> Result<(), Failure> {
+    let (starts, _) = tokio::task::spawn_blocking(starts).await??;
+    for starts in starts {
+        println!(
+            "{:.2} = {:?} / {:?}",
+            starts.ratio(),
+            starts.upgrade,
+            starts.bare
+        );
     }
     Ok(())
 }
@@ -50,26 +64,41 @@ impl Starts {
     }
 }
 
-fn starts() -> Result<(Starts, Starts, u64), Failure> {
+/// What the old process is doing when the new one takes over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Old {
+    /// A slow request, as any busy server; it exits when that is answered.
+    Busy,
+    /// Nothing: it exits at once, and the kernel frees its memory while the new one starts to serve.
+    Idle,
+}
+
+fn starts() -> Result<([Starts; 3], u64), Failure> {
     eprintln!("{RUNS} starts of each kind …");
     let rig = Rig::start(Duration::ZERO)?;
     let rest = rig.settle()?["supervisor_rss_bytes"]
         .as_u64()
         .ok_or("no memory in the status")?;
-    let spawn = compare(&rig, RUNS, 0)?;
-    eprintln!("{HELD_RUNS} more with {HELD} MiB in the old process …");
-    let held = compare(&rig, HELD_RUNS, HELD)?;
-    Ok((spawn, held, rest))
+    let spawn = compare(&rig, RUNS, 0, Old::Busy)?;
+    eprintln!("{HELD_RUNS} more with {HELD} MiB in the old process, twice …");
+    let held = compare(&rig, HELD_RUNS, HELD, Old::Busy)?;
+    let idle = compare(&rig, HELD_RUNS, HELD, Old::Idle)?;
+    Ok(([spawn, held, idle], rest))
 }
 
-fn compare(rig: &Rig, runs: usize, hold: usize) -> Result<Starts, Failure> {
+fn compare(rig: &Rig, runs: usize, hold: usize, old: Old) -> Result<Starts, Failure> {
     let (mut bare, mut upgrade) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        bare.push(bare_start()?);
+        // Before both, since it leaves the caches cold.
         if hold > 0 {
             client::get(rig.address, &format!("/hold?mib={hold}"))?;
         }
+        bare.push(bare_start()?);
+        let slow = (old == Old::Busy)
+            .then(|| client::begin(rig.address, "/slow"))
+            .transpose()?;
         upgrade.push(upgrade_start(rig)?);
+        slow.map(client::finish).transpose()?;
         rig.settle()?;
     }
     Ok(Starts {
@@ -183,7 +212,12 @@ fn longest_gap(report: &Report) -> f64 {
         .fold(0.0, f64::max)
 }
 
-fn rows(spawn: &Starts, held: &Starts, steady: &Report, slow_start: &Report, rest: u64) -> Table {
+fn rows(
+    [spawn, held, idle]: &[Starts; 3],
+    steady: &Report,
+    slow_start: &Report,
+    rest: u64,
+) -> Table {
     let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
     let starts = |what: &str, starts: &Starts| Row {
         figure: format!("trigger → first answer ÷ bare posix_spawn → first answer{what}"),
@@ -203,6 +237,17 @@ fn rows(spawn: &Starts, held: &Starts, steady: &Report, slow_start: &Report, res
         &format!(", old process holding {} GiB", HELD >> 10),
         held,
     ));
+    table.push(Row {
+        wanted: "–".into(),
+        met: true,
+        ..starts(
+            &format!(
+                ", old process holding {} GiB and exiting at once",
+                HELD >> 10
+            ),
+            idle,
+        )
+    });
     load_rows(&mut table, steady, slow_start);
     table.push(Row {
         figure: "supervisor memory at rest".into(),

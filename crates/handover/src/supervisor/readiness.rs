@@ -23,9 +23,10 @@ use super::config::ReadinessSpec;
 use super::driver::Command;
 use super::shell;
 
-/// Pause between two rounds of probing; doubles from the first to the most. A start takes
-/// milliseconds for a native program and a second for an interpreted one.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// Pause before a round of probing; doubles from the first to the most. A start takes milliseconds
+/// for a native program and a second for an interpreted one, and one that greets in time is not
+/// probed at all.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const MOST_PAUSE: Duration = Duration::from_millis(100);
 /// How long one probe waits to be accepted and, over HTTP, answered.
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
@@ -110,20 +111,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 async fn named(target: Target, address: String, question: Question, to: UnboundedSender<Command>) {
     let mut pause = FIRST_PAUSE;
     loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
         if let Ok(Some(found)) = tokio::net::lookup_host(&address)
             .await
             .map(|mut found| found.next())
         {
             return by_connection(target, found, question, to).await;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(MOST_PAUSE);
     }
 }
 
 async fn by_command(target: Target, command: String, to: UnboundedSender<Command>) {
     let mut pause = FIRST_PAUSE;
     loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
         let env = [("HANDOVER_PROBE_PID".into(), target.pid.to_string().into())];
         let done = shell::run(&command, env, COMMAND_WITHIN).await;
         if done.is_ok_and(|done| done.exit.is_some_and(handover_sys::Exit::is_success)) {
@@ -134,8 +137,6 @@ async fn by_command(target: Target, command: String, to: UnboundedSender<Command
             });
             return;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(MOST_PAUSE);
     }
 }
 
@@ -148,6 +149,8 @@ async fn by_connection(
     let mut pause = FIRST_PAUSE;
     let mut at_once = 1;
     loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(MOST_PAUSE);
         let mut round = tokio::task::JoinSet::new();
         for _ in 0..at_once {
             let question = question.clone();
@@ -167,8 +170,6 @@ async fn by_connection(
                 return;
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(MOST_PAUSE);
         at_once = (at_once * 2).min(MOST_AT_ONCE);
     }
 }

@@ -3,16 +3,56 @@
 //!
 //! A transition nobody would miss is untested, or of no use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explorer::{self, Report, explore};
 use crate::parallel;
 use crate::scenario::{self, Depth, Scenario};
-use crate::seen::{Arm, Happening, Seen};
+use crate::seen::{Arm, Happening, Party, Seen};
 use crate::trace;
 
 /// Arms that may go unnoticed, each with the reason.
-pub const EXCUSED: [(Arm, &str); 0] = [];
+pub const EXCUSED: [(Arm, &str); 8] = [
+    (closed("Aborting", Party::Incumbent), NOTED),
+    (closed("Activating", Party::Incumbent), NOTED),
+    (closed("Probation", Party::Parked), NOTED),
+    (closed("Recovering", Party::Candidate), NOTED),
+    (closed("Resuming", Party::Incumbent), NOTED),
+    (
+        of_instance("Incumbent", "Retiring", "(closed)"),
+        "what it would still say is lost on the broken channel",
+    ),
+    (
+        of_instance("Incumbent", "Reclaiming", "(terminate)"),
+        "without a coordinator it goes by itself a little later",
+    ),
+    (
+        of_instance("Successor", "Greeting", "(deadline)"),
+        "a coordinator that lives and says nothing is not part of these worlds",
+    ),
+];
+
+/// Whether a channel is open is kept the same way in every state; in these nothing hangs on it,
+/// since whoever lost its channel comes back by itself and says so.
+const NOTED: &str = "the state of the channel is kept everywhere, and decides nothing here";
+
+const fn closed(state: &'static str, party: Party) -> Arm {
+    Arm {
+        machine: "Coordinator",
+        state,
+        party,
+        input: "(closed)",
+    }
+}
+
+const fn of_instance(machine: &'static str, state: &'static str, input: &'static str) -> Arm {
+    Arm {
+        machine,
+        state,
+        party: Party::Nobody,
+        input,
+    }
+}
 
 const THREADS: usize = 2;
 
@@ -25,52 +65,74 @@ pub struct Found {
     pub unnoticed: Vec<Arm>,
 }
 
-/// Takes every arm away that the machines have when any one thing goes wrong.
+/// Takes every arm away that the machines have, first where any one thing goes wrong, then, for
+/// what nobody noticed there, where any two do.
 ///
 /// # Errors
 /// The trace of a violation that needs no arm to be taken away.
 pub fn deprive() -> Result<Found, String> {
-    let scenarios = scenario::all(Depth::One);
-    let results = explorer::explore_all(&scenarios);
-    let mut whole: Vec<(&Scenario, Report)> = Vec::new();
-    for (scenario, result) in scenarios.iter().zip(results) {
-        let report = result.map_err(|failure| trace::tell(scenario, &failure))?;
-        whole.push((scenario, report));
-    }
-    // The smallest world that takes the arm is asked first.
-    whole.sort_by_key(|(_, report)| report.steps);
-    let mut worlds: BTreeMap<Arm, Vec<usize>> = BTreeMap::new();
-    for (at, (_, report)) in whole.iter().enumerate() {
-        for arm in &report.seen.active {
-            worlds.entry(*arm).or_default().push(at);
-        }
-    }
-    let arms: Vec<(Arm, Vec<usize>)> = worlds.into_iter().collect();
-    let notices = parallel::map(&arms, THREADS, |(arm, worlds)| {
-        worlds.iter().find_map(|at| {
-            let (scenario, report) = &whole[*at];
-            notice(scenario, report, *arm)
-        })
-    });
     let mut found = Found::default();
-    for ((arm, _), notice) in arms.into_iter().zip(notices) {
-        match notice {
-            Some(notice) => found.noticed.push((arm, notice)),
-            None => found.unnoticed.push(arm),
+    for depth in [Depth::One, Depth::Two] {
+        let known: BTreeSet<Arm> = found.noticed.iter().map(|(arm, _)| *arm).collect();
+        found.unnoticed.clear();
+        let wholes = Whole::explore(&scenario::all(depth))?;
+        let arms = by_arm(&wholes, &known);
+        let notices = parallel::map(&arms, THREADS, |(arm, wholes)| {
+            wholes.iter().find_map(|whole| notice(whole, *arm))
+        });
+        for ((arm, _), notice) in arms.iter().zip(notices) {
+            match notice {
+                Some(notice) => found.noticed.push((*arm, notice)),
+                None => found.unnoticed.push(*arm),
+            }
         }
     }
+    found.noticed.sort();
     Ok(found)
 }
 
+/// A world with all its arms.
+struct Whole {
+    scenario: Scenario,
+    report: Report,
+}
+
+impl Whole {
+    /// The smallest first, so that an arm is missed where that is cheapest.
+    fn explore(scenarios: &[Scenario]) -> Result<Vec<Self>, String> {
+        let results = explorer::explore_all(scenarios);
+        let mut wholes = Vec::new();
+        for (scenario, result) in scenarios.iter().zip(results) {
+            let report = result.map_err(|failure| trace::tell(scenario, &failure))?;
+            let scenario = scenario.clone();
+            wholes.push(Self { scenario, report });
+        }
+        wholes.sort_by_key(|whole| whole.report.steps);
+        Ok(wholes)
+    }
+}
+
+fn by_arm<'a>(wholes: &'a [Whole], but: &BTreeSet<Arm>) -> Vec<(Arm, Vec<&'a Whole>)> {
+    let mut worlds: BTreeMap<Arm, Vec<&Whole>> = BTreeMap::new();
+    for whole in wholes {
+        let excused = |arm: &Arm| EXCUSED.iter().any(|(excused, _)| excused == arm);
+        let arms = whole.report.seen.active.iter();
+        for arm in arms.filter(|arm| !but.contains(arm) && !excused(arm)) {
+            worlds.entry(*arm).or_default().push(whole);
+        }
+    }
+    worlds.into_iter().collect()
+}
+
 /// What somebody notices when the arm is missing from this world.
-fn notice(scenario: &Scenario, whole: &Report, arm: Arm) -> Option<String> {
+fn notice(whole: &Whole, arm: Arm) -> Option<String> {
     let deprived = Scenario {
         without: Some(arm),
-        ..scenario.clone()
+        ..whole.scenario.clone()
     };
     match explore(&deprived) {
         Err(failure) => Some(failure.violation.to_string()),
-        Ok(report) => missed(&whole.seen, &report.seen),
+        Ok(report) => missed(&whole.report.seen, &report.seen),
     }
 }
 

@@ -9,6 +9,7 @@ mod quiet;
 
 use std::fmt;
 
+use handover_proto::coordinator::Coordinator;
 use handover_proto::event::EventKind;
 use handover_proto::identity::{HandoverId, InstanceId, RequestId};
 use handover_proto::journal::Recorded;
@@ -16,6 +17,7 @@ use handover_proto::message::ToInstance;
 use handover_proto::outcome::{Cause, Outcome};
 use handover_proto::phase::Phase;
 
+use crate::actions::Action;
 use crate::process::{Process, Program};
 use crate::world::{Post, World};
 
@@ -48,7 +50,22 @@ pub(crate) fn broken(invariant: &'static str, found: impl Into<String>) -> Viola
 /// The invariant that does not.
 pub fn safe(world: &World) -> Result<(), Violation> {
     i1_one_writer(world)?;
-    i2_writers_hold_the_lease(world)
+    i2_writers_hold_the_lease(world)?;
+    a_stop_now_kills(world)
+}
+
+/// A stop that is to be now leaves nobody the time to drain.
+fn a_stop_now_kills(world: &World) -> Result<(), Violation> {
+    if !world.memory.stop_now || world.next().is_some() {
+        return Ok(());
+    }
+    match world.alive().find(|process| !process.kill) {
+        Some(process) if world.coordinator().is_some() => {
+            let found = format!("{} was not killed", process.instance);
+            Err(broken("stop", found))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// I1: at most one instance believes that it may write. (The lease itself has one holder at most
@@ -200,8 +217,26 @@ pub(crate) fn the_abandoned_does_not_commit(
     Ok(())
 }
 
-/// Nobody is killed for being slow, and no attempt times out, unless something hangs or a
-/// deadline came early: nothing is forgotten that somebody waits for.
+/// A deadline is the only way on where time is the point, or where something hangs; anywhere
+/// else somebody forgot what another one waits for.
+pub(crate) fn nobody_waits_in_vain(world: &World, action: Action) -> Result<(), Violation> {
+    let fine = match action {
+        Action::Expire => world.coordinator().is_some_and(|coordinator| {
+            let state = coordinator.state_name();
+            matches!(state, "Probation" | "Vacant") && coordinator.leaving().len() < 2
+        }),
+        Action::ExpireOf(instance) => world.process(instance).is_some_and(Process::reclaims),
+        _ => true,
+    };
+    if fine || world.memory.hung || world.spent.expiries > 0 {
+        return Ok(());
+    }
+    let state = world.coordinator().map(Coordinator::state_name);
+    let found = format!("nothing but a deadline leads on from {state:?}");
+    Err(broken("waiting", found))
+}
+
+/// Nobody is killed for being slow, and no attempt times out, unless something is.
 pub(crate) fn only_the_slow_are_timed_out(
     world: &World,
     event: &EventKind,

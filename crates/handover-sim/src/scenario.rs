@@ -73,11 +73,13 @@ pub struct Scenario {
     pub without: Option<Arm>,
 }
 
-/// The two depths a scenario is explored to.
+/// The depths a scenario is explored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Any one disturbance: enough to take every arm, cheap enough to repeat for each of them.
     One,
+    /// Any two disturbances.
+    Two,
     /// Any two disturbances; and any three of crashes, deadlines and failures.
     Full,
 }
@@ -200,8 +202,10 @@ pub fn all(depth: Depth) -> Vec<Scenario> {
         for begin in begins.into_iter().take(1 + usize::from(starts)) {
             let (budget, suffix) = match depth {
                 Depth::One => (ANY_ONE, "any one disturbance"),
-                Depth::Full if shape.max_dark => (DEADLINES, "deadlines, a crash, a failure"),
-                Depth::Full => (ANY_TWO, "any two disturbances"),
+                Depth::Two | Depth::Full if shape.max_dark => {
+                    (DEADLINES, "deadlines, a crash, a failure")
+                }
+                Depth::Two | Depth::Full => (ANY_TWO, "any two disturbances"),
             };
             scenarios.push(shape.scenario(begin, budget, suffix));
             if depth == Depth::Full && begin == Begin::Upgrade && !shape.max_dark {

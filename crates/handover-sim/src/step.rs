@@ -12,10 +12,10 @@ use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
 use handover_proto::outcome::Exit;
 use handover_proto::phase::Phase;
-use handover_proto::settings::WhenBusy;
+use handover_proto::settings::{Stop, WhenBusy};
 
 use crate::actions::{Action, Demand, due};
-use crate::invariants::Violation;
+use crate::invariants::{self, Violation};
 use crate::kept::Kept;
 use crate::process::{End, Program};
 use crate::scenario::Scenario;
@@ -104,6 +104,8 @@ impl<'a> Stage<'a> {
     pub fn take(&mut self, action: Action, disturbance: bool) -> Result<(), Violation> {
         if disturbance && matches!(action, Action::Expire | Action::ExpireOf(_)) {
             self.expired_early();
+        } else {
+            invariants::nobody_waits_in_vain(self.world, action)?;
         }
         self.apply(action)
     }
@@ -177,6 +179,7 @@ impl<'a> Stage<'a> {
             self.world.memory.committed = None;
         }
         self.world.memory.stop = false;
+        self.world.memory.stop_now = false;
         self.world.memory.unsaid = false;
         self.world.memory.abandoned = None;
         self.seen.note("crash", "coordinator", "");
@@ -262,6 +265,7 @@ impl<'a> Stage<'a> {
             Demand::Cancel => coordinator::Input::Cancel,
             Demand::Stop(how) => {
                 self.world.memory.stop = true;
+                self.world.memory.stop_now |= how == Stop::Now;
                 coordinator::Input::Stop { how }
             }
         };

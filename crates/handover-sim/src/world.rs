@@ -61,6 +61,8 @@ pub struct Memory {
     pub stop: bool,
     /// The incumbent was killed when it was sealed.
     pub died_sealed: bool,
+    /// Somebody asked for a stop now.
+    pub stop_now: bool,
     /// The attempt that was to be abandoned.
     pub abandoned: Option<HandoverId>,
     /// A record failed, and nobody was told so yet.

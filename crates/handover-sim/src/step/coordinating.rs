@@ -1,13 +1,13 @@
 //! The coordinator is fed, and executes its effects.
 
-use handover_proto::coordinator::{Effect, Input, Signal};
+use handover_proto::coordinator::{Coordinator, Effect, Input, Signal};
 use handover_proto::event::EventKind;
 use handover_proto::identity::{CandidateId, Generation, InstanceId, RequestId};
 use handover_proto::instance::{Identity, Instance, Successor};
 use handover_proto::journal::Record;
 use handover_proto::message::ToInstance;
 use handover_proto::moment::Machine;
-use handover_proto::outcome::Outcome;
+use handover_proto::outcome::{Cause, Outcome};
 use handover_proto::phase::Phase;
 
 use super::Stage;
@@ -120,7 +120,11 @@ impl Stage<'_> {
                 cause_name(cause)
             }
             EventKind::InstanceExited { expected: true, .. } => "expected",
-            EventKind::InstanceDrained { .. } => self.during,
+            EventKind::InstanceDrained { .. }
+            | EventKind::Stopping { .. }
+            | EventKind::Warning { .. } => {
+                self.world.coordinator().map_or("", Coordinator::state_name)
+            }
             EventKind::RestartScheduled {
                 previous_version: true,
                 ..
@@ -140,13 +144,34 @@ impl Stage<'_> {
             EventKind::Warning { .. } => true,
             EventKind::HandoverFinished { id, outcome, .. } => {
                 invariants::the_abandoned_does_not_commit(self.world, *id, outcome)?;
-                self.seen.note("finished", reason(outcome), self.during);
+                self.seen.note("finished", self.cause(outcome), self.during);
                 false
             }
             _ => false,
         };
         self.world.memory.unsaid &= !told;
         Ok(())
+    }
+
+    /// The outcome's cause, and whose channel if one closed: the youngest is the successor.
+    fn cause(&self, outcome: &Outcome) -> &'static str {
+        if let Outcome::RolledBack {
+            cause: Cause::ChannelClosed { instance, phase },
+        } = outcome
+        {
+            let older = self
+                .world
+                .coordinator()
+                .and_then(Coordinator::incumbent)
+                .is_some_and(|incumbent| incumbent.instance == *instance);
+            return match (older, phase) {
+                (true, _) => "channel of the incumbent closed",
+                (false, Phase::Drain) => "channel of the successor closed in drain",
+                (false, Phase::Seal) => "channel of the successor closed in seal",
+                (false, _) => "channel of the successor closed",
+            };
+        }
+        reason(outcome)
     }
 
     fn finish(&mut self, request: RequestId, outcome: &Outcome) -> Result<(), Violation> {

@@ -1,0 +1,142 @@
+//! Recovery is total (I7, I12): every phase, every record a coordinator can write, every
+//! observation has an answer, and the answer accounts for every process exactly once.
+
+use handover_proto::identity::{CandidateId, Generation, InstanceId, InstancePid};
+use handover_proto::journal::{Observation, Record, Recorded, Recovery, Stance, recover};
+use handover_proto::phase::{Mode, Phase};
+
+const PHASES: [Phase; 10] = [
+    Phase::Serving,
+    Phase::Warm,
+    Phase::Drain,
+    Phase::Seal,
+    Phase::Activate,
+    Phase::Probation,
+    Phase::Abort,
+    Phase::Resume,
+    Phase::Vacant,
+    Phase::Stop,
+];
+
+/// Incumbent, successor, two leavers, and one that no record names.
+const EVERYBODY: [u64; 5] = [1, 2, 3, 4, 5];
+
+fn recorded(instance: u64) -> Recorded {
+    Recorded {
+        instance: InstanceId(instance),
+        candidate: CandidateId(1),
+        pid: Some(InstancePid(100)),
+    }
+}
+
+fn record(mode: Mode, phase: Phase, named: u32) -> Record {
+    let names = |instance: u64| (named & (1 << instance) != 0).then(|| recorded(instance));
+    Record {
+        mode,
+        phase,
+        handover: None,
+        incumbent: names(1),
+        successor: names(2),
+        leaving: [3, 4].into_iter().filter_map(names).collect(),
+        generation: Generation(1),
+        last_instance: InstanceId(4),
+        current: CandidateId(1),
+        previous: None,
+    }
+}
+
+fn observation(alive: u32) -> Observation {
+    let alive = EVERYBODY
+        .into_iter()
+        .filter(|instance| alive & (1 << instance) != 0);
+    Observation {
+        alive: alive
+            .map(|instance| (InstanceId(instance), InstancePid(100)))
+            .collect(),
+    }
+}
+
+fn serves(stance: &Stance) -> Vec<InstanceId> {
+    match stance {
+        Stance::Serve(recorded) | Stance::Replace(recorded) => vec![recorded.instance],
+        Stance::Await(several) => several.iter().map(|recorded| recorded.instance).collect(),
+        Stance::Start => Vec::new(),
+    }
+}
+
+fn each(mut judge: impl FnMut(&Record, &Observation, &Recovery)) {
+    let sets = 0..1 << (EVERYBODY.len() + 1);
+    for mode in [Mode::Overlap, Mode::Exclusive] {
+        for phase in PHASES {
+            for named in sets
+                .clone()
+                .filter(|set| set & 1 == 0 && set & (1 << 5) == 0)
+            {
+                for alive in sets.clone().filter(|set| set & 1 == 0) {
+                    let record = record(mode, phase, named);
+                    let observed = observation(alive);
+                    judge(&record, &observed, &recover(&record, &observed));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn i7_recovery_accounts_for_every_process_once() {
+    let mut cases = 0;
+    each(|record, observed, found| {
+        cases += 1;
+        let mut told = serves(&found.stance);
+        told.extend(found.retire.iter().map(|recorded| recorded.instance));
+        told.extend(found.kill.iter().map(|recorded| recorded.instance));
+        told.sort();
+        let alive: Vec<InstanceId> = observed
+            .alive
+            .iter()
+            .map(|(instance, _)| *instance)
+            .collect();
+        assert_eq!(told, alive, "{record:?} {observed:?} {found:?}");
+        let last = alive.last().copied().unwrap_or_default();
+        assert!(found.last_instance >= last.max(record.last_instance));
+    });
+    assert_eq!(cases, 2 * 10 * 16 * 32);
+}
+
+#[test]
+fn i12_recovery_keeps_the_incumbent_that_lives() {
+    each(|record, observed, found| {
+        let lives = |named: Option<Recorded>| {
+            named.is_some_and(|named| {
+                let mut alive = observed.alive.iter();
+                alive.any(|(instance, _)| *instance == named.instance)
+            })
+        };
+        let incumbent = record.incumbent.map(|incumbent| incumbent.instance);
+        if record.phase != Phase::Stop && lives(record.incumbent) {
+            let kept = serves(&found.stance);
+            assert!(
+                incumbent.is_some_and(|incumbent| kept.contains(&incumbent)),
+                "{record:?} {observed:?} {found:?}"
+            );
+        }
+        if record.phase == Phase::Stop {
+            assert_eq!(found.stance, Stance::Start);
+        }
+    });
+}
+
+/// In exclusive mode nobody that has drained and gave nothing up is killed: only a successor that
+/// was never told to activate is.
+#[test]
+fn i6_recovery_kills_only_who_never_served() {
+    each(|record, observed, found| {
+        for killed in &found.kill {
+            let successor = record.successor.map(|successor| successor.instance);
+            let (mode, phase) = (record.mode, record.phase);
+            assert_eq!(Some(killed.instance), successor, "{record:?} {observed:?}");
+            assert_eq!(mode, Mode::Exclusive);
+            assert!(phase != Phase::Activate && phase != Phase::Probation);
+        }
+    });
+}

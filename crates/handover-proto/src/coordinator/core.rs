@@ -169,9 +169,9 @@ impl Core {
                 message,
                 ToInstance::Drain { .. } | ToInstance::Seal { .. } | ToInstance::Activate { .. }
             ),
+            Effect::Report(kind) => !matches!(kind, EventKind::PhaseEntered { .. }),
             Effect::Record(_)
             | Effect::Signal { .. }
-            | Effect::Report(_)
             | Effect::Finish { .. }
             | Effect::Exit { .. } => true,
         });

@@ -75,7 +75,8 @@ impl CliError {
                 | StartError::BadServiceName { .. }
                 | StartError::BadSignal { .. }
                 | StartError::DuplicateListener { .. } => ExitCode::Usage,
-                StartError::AlreadyRunning { .. }
+                StartError::ExclusiveUnavailable
+                | StartError::AlreadyRunning { .. }
                 | StartError::Listener(_)
                 | StartError::Program(_)
                 | StartError::CannotAdopt { .. } => ExitCode::Refused,

@@ -181,19 +181,19 @@ fn recover_overlap(
             .extend(incumbent.into_iter().chain(successor));
         return;
     }
-    match (incumbent, successor) {
+    match (incumbent, parked, successor) {
         // The successor may have taken work before it was ready to; it drains.
-        (Some(incumbent), successor) => {
+        (Some(incumbent), parked, successor) => {
             recovery.stance = Stance::Serve(incumbent);
             recovery.retire.extend(parked.into_iter().chain(successor));
         }
-        (None, Some(successor)) => recovery.stance = Stance::Replace(successor),
         // In probation the parked instance still serves and can stand in.
-        (None, None) => {
-            if let Some(parked) = parked {
-                recovery.stance = Stance::Serve(parked);
-            }
+        (None, Some(parked), successor) => {
+            recovery.stance = Stance::Serve(parked);
+            recovery.retire.extend(successor);
         }
+        (None, None, Some(successor)) => recovery.stance = Stance::Replace(successor),
+        (None, None, None) => {}
     }
 }
 
@@ -209,7 +209,8 @@ fn recover_exclusive(
         Phase::Stop => recovery
             .retire
             .extend(incumbent.into_iter().chain(successor)),
-        // It was never told to activate, so it holds nothing and can take nothing.
+        // It was never told to activate, so it holds nothing and can take nothing; or it was
+        // being killed already.
         Phase::Serving
         | Phase::Vacant
         | Phase::Warm
@@ -224,6 +225,7 @@ fn recover_exclusive(
         Phase::Probation => {
             candidates.extend(incumbent);
             candidates.extend(parked);
+            recovery.kill.extend(successor);
         }
     }
     if !candidates.is_empty() {

@@ -278,7 +278,9 @@ fn a_stop_now_kills_at_once() {
 /// A stop in the middle of an attempt ends both processes.
 #[test]
 fn a_stop_in_the_middle_of_an_upgrade_leaves_nobody() {
-    let (_program, mut service) = service("--version old", &[]);
+    // A candidate that warms is drained as one that serves: by the whole ladder.
+    let short = ["--drain-grace", "500ms", "--kill-after", "500ms"];
+    let (_program, mut service) = service("--version old", &short);
     let (_never, asked) = endless(&service);
     service.stop(Stop::Drain);
     let outcome = joined(asked);

@@ -1,6 +1,7 @@
 //! A native channel: frames of an instance become commands to the driver, messages become frames.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use handover_proto::frame::{self, Decoded, Reader};
 use handover_proto::identity::InstanceId;
@@ -15,14 +16,24 @@ use super::driver::Command;
 /// Read at a time; a frame rarely has more than a hundred bytes.
 const CHUNK: usize = 4096;
 
+/// Tells one channel of an instance from the next: the end of an old one may be heard of after a
+/// new one is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChannelId(u64);
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+
 /// The coordinator's end. Dropping it closes the channel.
 #[derive(Clone, Debug)]
-pub(super) struct Sender(UnboundedSender<ToInstance>);
+pub(super) struct Sender {
+    pub(super) id: ChannelId,
+    messages: UnboundedSender<ToInstance>,
+}
 
 impl Sender {
     pub(super) fn send(&self, message: ToInstance) {
         // A broken channel is reported by its reader.
-        let _ = self.0.send(message);
+        let _ = self.messages.send(message);
     }
 }
 
@@ -33,15 +44,19 @@ pub(super) fn open(
     to: UnboundedSender<Command>,
 ) -> Sender {
     let (reader, writer) = stream.into_split();
+    let id = ChannelId(LAST.fetch_add(1, Ordering::Relaxed));
     let (sender, messages) = mpsc::unbounded_channel();
     tokio::spawn(write(writer, messages));
     tokio::spawn(async move {
         if let Err(error) = read(instance, reader, &to).await {
             tracing::warn!(%instance, %error, "native channel");
         }
-        let _ = to.send(Command::Closed { instance });
+        let _ = to.send(Command::Closed { instance, id });
     });
-    Sender(sender)
+    Sender {
+        id,
+        messages: sender,
+    }
 }
 
 /// Serves a channel whose instance is known only by the process id in its greeting's credentials.

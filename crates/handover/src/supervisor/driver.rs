@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::bus::Bus;
 use super::candidate::Candidate;
-use super::channel;
+use super::channel::{self, ChannelId};
 use super::config::{Config, ReadinessSpec};
 use super::control;
 use super::error::SuperviseError;
@@ -48,7 +48,7 @@ pub(super) enum Command {
         message: FromInstance,
     },
     /// A native channel broke.
-    Closed { instance: InstanceId },
+    Closed { instance: InstanceId, id: ChannelId },
     /// Somebody connected to the native socket.
     Attached { pid: u32, stream: UnixStream },
     /// Somebody sent a notify message.
@@ -181,16 +181,7 @@ impl Driver {
         match command {
             Command::Exited { instance, exit } => self.tell(Input::Exited { instance, exit }),
             Command::Said { instance, message } => self.said(instance, message),
-            Command::Closed { instance } => {
-                if let Some(process) = self.processes.get_mut(&instance)
-                    && process
-                        .link
-                        .take()
-                        .is_some_and(|_| self.machine.is_native(instance))
-                {
-                    self.tell(Input::Closed { instance });
-                }
-            }
+            Command::Closed { instance, id } => self.closed(instance, id),
             Command::Attached { pid, stream } => self.attached(pid, stream),
             Command::Noticed { pid, notice } => self.noticed(pid, notice),
             Command::BecameReady { instance, how } => {
@@ -217,6 +208,17 @@ impl Driver {
             Command::History { answer } => {
                 let _ = answer.send(self.history.entries());
             }
+        }
+    }
+
+    fn closed(&mut self, instance: InstanceId, id: ChannelId) {
+        let Some(process) = self.processes.get_mut(&instance) else {
+            return;
+        };
+        let open = process.link.take_if(|link| link.id == id).is_some();
+        // A program that never greeted has no channel to lose.
+        if open && self.machine.is_native(instance) {
+            self.tell(Input::Closed { instance });
         }
     }
 

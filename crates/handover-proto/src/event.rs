@@ -394,6 +394,9 @@ impl fmt::Display for EventKind {
                 } else {
                     "it"
                 };
+                if after.is_zero() {
+                    return write!(f, "starting {what} again (crash {crashes})");
+                }
                 write!(f, "starting {what} again in {after:.1?} (crash {crashes})")
             }
             Self::GaveUp { crashes, cause } => {

@@ -12,7 +12,7 @@ use crate::seen::{Arm, Happening, Party, Seen};
 use crate::trace;
 
 /// Arms that may go unnoticed, each with the reason.
-pub const EXCUSED: [(Arm, &str); 8] = [
+pub const EXCUSED: [(Arm, &str); 9] = [
     (closed("Aborting", Party::Incumbent), NOTED),
     (closed("Activating", Party::Incumbent), NOTED),
     (closed("Probation", Party::Parked), NOTED),
@@ -25,6 +25,10 @@ pub const EXCUSED: [(Arm, &str); 8] = [
     (
         of_instance("Incumbent", "Reclaiming", "(terminate)"),
         "without a coordinator it goes by itself a little later",
+    ),
+    (
+        of_instance("Successor", "Warming", "Retire"),
+        "whoever leaves before it has served is sent a signal besides, which says the same",
     ),
     (
         of_instance("Successor", "Greeting", "(deadline)"),

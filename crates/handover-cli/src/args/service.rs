@@ -57,7 +57,7 @@ pub(crate) struct ServiceArgs {
     /// Only one version at a time may own the data: drain and seal the old before the new begins
     #[arg(long)]
     pub(crate) exclusive: bool,
-    /// Crashes within a minute after which no further start is tried
+    /// Restarts within a minute after which no further one is tried
     #[arg(long, value_name = "N")]
     pub(crate) restart_limit: Option<u32>,
     /// Pause before the second restart in a row; doubles from there

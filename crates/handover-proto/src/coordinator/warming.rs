@@ -101,10 +101,7 @@ impl Warming {
                 State::Warming(self)
             }
             Input::Cancel => self.abort(core, now, Cause::Cancelled),
-            Input::Stop { how } => {
-                let members = self.incumbent.into_iter().chain([self.successor]);
-                stopping::interrupt(core, now, how, &self.attempt, members)
-            }
+            Input::Stop { how } => self.stop(core, now, how),
             Input::Tick
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
@@ -277,6 +274,12 @@ impl Warming {
                 false,
             ),
         }
+    }
+
+    fn stop(self, core: &mut Core, now: Moment, how: Stop) -> State {
+        // It never served, so there is nothing to drain.
+        core.leaving.dismiss(self.successor, how.max(Stop::Fast));
+        stopping::interrupt(core, now, how, &self.attempt, self.incumbent)
     }
 
     /// The successor runs and must go; it holds nothing.

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use super::bus::Bus;
 use super::driver::Command;
+use super::survey;
 
 /// How long answers under way may take once the supervisor ends.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
@@ -185,7 +186,17 @@ fn answer(outcome: &Outcome) -> Response {
 }
 
 async fn ask_status(shared: &Shared) -> Result<Status, Failure> {
-    ask(shared, |answer| Command::Status { answer }).await
+    let mut status = ask(shared, |answer| Command::Status { answer }).await?;
+    let counted = tokio::task::spawn_blocking(move || {
+        survey::count_connections(&mut status);
+        status
+    });
+    counted.await.map_err(|error| {
+        failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("connections cannot be counted: {error}"),
+        )
+    })
 }
 
 async fn status(State(shared): State<Shared>) -> Result<Json<Status>, Failure> {

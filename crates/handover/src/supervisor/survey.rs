@@ -26,14 +26,7 @@ impl Driver {
             .iter()
             .map(|open| open.entry.clone())
             .collect();
-        let ports = open
-            .iter()
-            .filter(|entry| entry.kind == ListenerKind::Tcp)
-            .filter_map(|entry| entry.address.parse::<SocketAddr>().ok())
-            .map(|address| address.port())
-            .collect();
-        let established = established(&ports);
-        let of = |member: Member| self.instance(member, &established);
+        let of = |member: Member| self.instance(member);
         let own = handover_sys::usage(std::process::id()).ok();
         let now = self.now();
         let previous = machine.previous().and_then(|id| self.candidates.get(&id));
@@ -60,18 +53,14 @@ impl Driver {
         }
     }
 
-    fn instance(&self, member: Member, established: &HashSet<u64>) -> InstanceStatus {
+    fn instance(&self, member: Member) -> InstanceStatus {
         let process = self.processes.get(&member.instance);
         let usage = process.and_then(|process| handover_sys::usage(process.pid).ok());
         let native = self.machine.is_native(member.instance);
-        let counted = process.and_then(|process| {
-            if native {
-                // It speaks up once the number is no longer zero.
-                Some(process.connections.unwrap_or(0))
-            } else {
-                held(process.pid, established)
-            }
-        });
+        // It speaks up once the number is no longer zero. The others are counted outside the loop.
+        let counted = process
+            .filter(|_| native)
+            .map(|process| process.connections.unwrap_or(0));
         let candidate = self.candidates.get(&member.candidate);
         InstanceStatus {
             instance: member.instance,
@@ -86,6 +75,27 @@ impl Driver {
             rss_bytes: usage.map(|usage| usage.rss_bytes),
             descriptors: usage.map(|usage| usage.descriptors),
         }
+    }
+}
+
+/// Counts the connections of the instances that do not count them themselves. Reads the kernel's
+/// whole table, which may take long on a busy host: not for the driver's loop.
+pub(super) fn count_connections(status: &mut Status) {
+    let ports: HashSet<u16> = status
+        .listeners
+        .iter()
+        .filter(|entry| entry.kind == ListenerKind::Tcp)
+        .filter_map(|entry| entry.address.parse::<SocketAddr>().ok())
+        .map(|address| address.port())
+        .collect();
+    let instances = status.incumbent.iter_mut().chain(&mut status.successor);
+    let foreign = instances
+        .chain(&mut status.leaving)
+        .filter(|instance| !instance.native);
+    let mut table = None;
+    for instance in foreign {
+        let inodes = table.get_or_insert_with(|| established(&ports));
+        instance.connections = instance.pid.and_then(|pid| held(pid.0, inodes));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::patience::LONG;
+use crate::patience::{LONG, until};
 
 /// Status and body of an answer that was read to its end; chunks are joined.
 #[must_use]
@@ -73,6 +73,17 @@ pub fn version(address: SocketAddr) -> String {
     let (status, body) = get(address, "/version").expect("an answer");
     assert_eq!(status, 200, "{body}");
     body
+}
+
+/// Waits until this version answers at `address`. After a commit old and new share the listener
+/// until the old one has been scheduled and heard that it is over.
+///
+/// # Panics
+/// When another version goes on answering.
+pub fn until_version(address: SocketAddr, expected: &str) {
+    until(&format!("version {expected} answers"), || {
+        version(address) == expected
+    });
 }
 
 /// The process that answers at `address`.

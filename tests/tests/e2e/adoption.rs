@@ -103,7 +103,7 @@ fn killed_at_rest(behaviour: &str) {
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
     client.go_on();
     client.finish();
-    assert_eq!(http::version(address), "new");
+    http::until_version(address, "new");
     service.until_alone();
     assert!(!process::is_alive(incumbent));
 }
@@ -152,7 +152,7 @@ fn killed_while_warming(behaviour: &str) {
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
     client.go_on();
     client.finish();
-    assert_eq!(http::version(address), "new");
+    http::until_version(address, "new");
     let status = service.until_alone();
     assert!(status.successor.is_none());
     assert_eq!(service.processes(), [service.incumbent()]);
@@ -214,7 +214,7 @@ fn killed_at(moment: &str, behaviour: &str) {
     );
     client.go_on();
     client.finish();
-    assert_eq!(http::version(address), "last", "{moment}");
+    http::until_version(address, "last");
 }
 
 /// I7, I12: killed at every moment of an upgrade, with the library; no request is lost.

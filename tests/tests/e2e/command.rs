@@ -150,7 +150,7 @@ fn a_service_runs_from_its_file() {
     let service = Builder::bare(program.path())
         .flags(["--config", &file.display().to_string()])
         .start();
-    assert_eq!(http::version(service.address()), "filed");
+    http::until_version(service.address(), "filed");
     let environment = std::fs::read(format!("/proc/{}/environ", service.incumbent()));
     let environment = environment.expect("read");
     assert!(

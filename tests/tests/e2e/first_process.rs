@@ -46,7 +46,7 @@ fn as_process_1_it_reaps_orphans_and_stops() {
         service.upgrade_in_place(),
         Outcome::Committed { .. }
     ));
-    assert_eq!(http::version(service.address()), "0");
+    http::until_version(service.address(), "0");
     service.until_alone();
     until("nobody waits to be buried", || {
         let zombie = |pid: &u32| process::state(*pid) == Some('Z');

@@ -56,7 +56,7 @@ fn i5_an_address_in_use_is_refused() {
     assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome}");
     assert!(outcome.to_string().contains("in use"), "{outcome}");
     assert_eq!(service.count("instance_spawned"), spawned);
-    assert_eq!(http::version(service.address()), "0");
+    http::until_version(service.address(), "0");
     assert!(matches!(
         service.upgrade_in_place(),
         Outcome::Committed { .. }
@@ -154,12 +154,12 @@ fn i8_listeners_come_and_go_with_the_versions() {
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
     // The first socket of that address goes by a new name; the other one is closed.
     assert_eq!(address_of(&service, "web"), Some(address));
-    assert_eq!(http::version(address), "three");
+    http::until_version(address, "three");
     // For as long as a rollback would need it, a listener is kept; the next version ends that.
     let four = Program::new(FIXTURE, "--version four --listeners web");
     let outcome = service.upgrade_to(four.path());
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
-    assert_eq!(http::version(address), "four");
+    http::until_version(address, "four");
     service.event("the listener is closed", |event| match event {
         EventKind::ListenerClosed { name } if name == "admin" => Some(()),
         _ => None,

@@ -37,7 +37,7 @@ fn unhealthy_at_first(service: &Service, healthy: &Path, asked: &Path, arguments
     std::fs::write(healthy, "").expect("written");
     let outcome = upgrade.join().expect("no panic");
     assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome}");
-    assert_eq!(http::version(service.address()), "new");
+    http::until_version(service.address(), "new");
 }
 
 fn shared_port(behaviour: &str) {

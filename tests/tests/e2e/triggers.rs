@@ -48,7 +48,7 @@ fn signals_upgrade_to_what_stands_at_the_path() {
         program.replace(FIXTURE, &format!("--version {n}"));
         service.signal(signal);
         service.until("the upgrade commits", |status| status.generation.0 == n);
-        assert_eq!(http::version(service.address()), n.to_string());
+        http::until_version(service.address(), &n.to_string());
     }
     // It has no logs of its own to open again, says so, and serves on.
     service.signal(Signal::USR1);
@@ -56,7 +56,7 @@ fn signals_upgrade_to_what_stands_at_the_path() {
         EventKind::Warning { text } if text.contains("SIGUSR1") => Some(()),
         _ => None,
     });
-    assert_eq!(http::version(service.address()), "4");
+    http::until_version(service.address(), "4");
 }
 
 /// `upgrade --binary` and `rollback`, there and back.
@@ -70,12 +70,12 @@ fn the_command_upgrades_and_rolls_back() {
     let path = new.path().display().to_string();
     let upgrade = service.cli(&["upgrade", "--binary", &path]);
     assert_eq!(upgrade.status.code(), Some(0), "{upgrade:?}");
-    assert_eq!(http::version(service.address()), "new");
+    http::until_version(service.address(), "new");
 
     for expected in ["old", "new"] {
         let rollback = service.cli(&["rollback"]);
         assert_eq!(rollback.status.code(), Some(0), "{rollback:?}");
-        assert_eq!(http::version(service.address()), expected);
+        http::until_version(service.address(), expected);
     }
     assert_eq!(service.history().len(), 4);
 }
@@ -89,10 +89,10 @@ fn a_rollback_runs_the_file_that_ran() {
         service.upgrade_in_place(),
         Outcome::Committed { .. }
     ));
-    assert_eq!(http::version(service.address()), "second");
+    http::until_version(service.address(), "second");
     std::fs::remove_file(program.path()).expect("removed");
     assert!(matches!(service.rollback(), Outcome::Committed { .. }));
-    assert_eq!(http::version(service.address()), "first");
+    http::until_version(service.address(), "first");
 }
 
 /// `--fail`: whoever comes second is refused, and the attempt goes on.
@@ -129,7 +129,7 @@ fn i9_a_second_trigger_can_take_its_place() {
         cause: Cause::Superseded,
     };
     assert_eq!(joined(asked), superseded);
-    assert_eq!(http::version(service.address()), "good");
+    http::until_version(service.address(), "good");
 }
 
 /// `--queue`, the default: only the newest waits, and it runs when the attempt is over.
@@ -148,7 +148,7 @@ fn i9_of_waiting_triggers_the_newest_runs() {
     assert_eq!(abort.status.code(), Some(0), "{abort:?}");
     assert!(matches!(joined(asked), Outcome::RolledBack { .. }));
     assert!(matches!(joined(second), Outcome::Committed { .. }));
-    assert_eq!(http::version(service.address()), "newer");
+    http::until_version(service.address(), "newer");
 }
 
 /// Requests from all sides at once: one attempt at a time, and the service is whole afterwards.

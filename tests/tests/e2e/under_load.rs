@@ -42,7 +42,7 @@ fn require_seamless(service: &Service, report: &Report) {
     }
     let status = service.until_alone();
     assert_eq!(status.generation.0, u64::from(UPGRADES) + 1);
-    assert_eq!(http::version(service.address()), UPGRADES.to_string());
+    http::until_version(service.address(), &UPGRADES.to_string());
     // Whoever was replaced has gone: the incumbent is the only process of the service.
     assert_eq!(service.processes(), [service.incumbent()]);
 }
@@ -90,11 +90,11 @@ fn half_sent(behaviour: &str) {
     program.replace(FIXTURE, &format!("--version new {behaviour}"));
     let outcome = service.upgrade_in_place();
     assert!(load::committed(&outcome), "{outcome}");
-    assert_eq!(http::version(address), "new");
+    http::until_version(address, "new");
 
     stream.write_all(b"ngth: 10\r\n\r\nhello").expect("sent");
     // The new one answers others meanwhile.
-    assert_eq!(http::version(address), "new");
+    http::until_version(address, "new");
     stream.write_all(b"world").expect("sent");
     let (status, body) = http::finish(stream).expect("an answer");
     assert_eq!((status, body.as_str()), (200, "helloworld"));
@@ -147,5 +147,5 @@ fn i6_a_slow_start_and_a_failed_one_are_not_noticed_either() {
         ),
         "{outcomes:?}"
     );
-    assert_eq!(http::version(service.address()), "big");
+    http::until_version(service.address(), "big");
 }

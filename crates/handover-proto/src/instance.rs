@@ -20,7 +20,8 @@ pub use incumbent::Incumbent;
 pub use successor::Successor;
 
 /// Oldest and newest protocol version these machines speak.
-pub const VERSIONS: core::ops::RangeInclusive<u16> = 1..=1;
+pub const VERSIONS: core::ops::RangeInclusive<u16> =
+    crate::frame::VERSION_OLDEST..=crate::frame::VERSION_NEWEST;
 
 /// How long a coordinator may take to answer a greeting: it is on the same host and answers from
 /// its event loop, so this is generous.

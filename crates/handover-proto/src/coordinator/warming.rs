@@ -1,12 +1,13 @@
 //! The successor starts. In overlap mode it also becomes ready here, beside the incumbent.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::core::Core;
 use super::exclusive::{self, Handing};
 use super::{Attempt, Input, Link, Member, State, stopping};
 use crate::event::{EventKind, Readiness};
+use crate::frame::negotiate;
 use crate::identity::InstancePid;
 use crate::instance::VERSIONS;
 use crate::message::FromInstance;
@@ -169,15 +170,7 @@ impl Warming {
             | FromInstance::Retired { .. } => {
                 let expected = "Hello, Warmed or Ready".to_string();
                 let found = message.name().to_string();
-                self.abort(
-                    core,
-                    now,
-                    Cause::Violation {
-                        instance,
-                        expected,
-                        found,
-                    },
-                )
+                self.violated(core, now, expected, found)
             }
         }
     }
@@ -190,38 +183,34 @@ impl Warming {
         oldest: u16,
         newest: u16,
     ) -> State {
-        let instance = self.successor.instance;
         if self.successor.pid != Some(pid) {
             let expected = self.successor.pid.map_or_else(
                 || "a spawned process".to_string(),
                 |pid| format!("process id {pid}"),
             );
             let found = format!("process id {pid}");
-            return self.abort(
-                core,
-                now,
-                Cause::Violation {
-                    instance,
-                    expected,
-                    found,
-                },
-            );
+            return self.violated(core, now, expected, found);
         }
-        if oldest > *VERSIONS.end() || newest < *VERSIONS.start() {
+        if negotiate(VERSIONS, oldest..=newest).is_err() {
             let expected = format!("protocol {} to {}", VERSIONS.start(), VERSIONS.end());
             let found = format!("protocol {oldest} to {newest}");
-            return self.abort(
-                core,
-                now,
-                Cause::Violation {
-                    instance,
-                    expected,
-                    found,
-                },
-            );
+            return self.violated(core, now, expected, found);
         }
         core.welcome(self.successor, self.incumbent.is_some());
         State::Warming(self)
+    }
+
+    fn violated(self, core: &mut Core, now: Moment, expected: String, found: String) -> State {
+        let instance = self.successor.instance;
+        self.abort(
+            core,
+            now,
+            Cause::Violation {
+                instance,
+                expected,
+                found,
+            },
+        )
     }
 
     fn became_ready(self, core: &mut Core, now: Moment, how: Readiness) -> State {
@@ -231,15 +220,7 @@ impl Warming {
                             which it has to speak the native protocol for"
                 .to_string();
             let found = format!("Ready ({how})");
-            return self.abort(
-                core,
-                now,
-                Cause::Violation {
-                    instance,
-                    expected,
-                    found,
-                },
-            );
+            return self.violated(core, now, expected, found);
         }
         core.report(EventKind::InstanceReady { instance, how });
         core.commit(now, &self.attempt, self.successor, self.incumbent)

@@ -117,9 +117,8 @@ pub(super) struct Driver {
     pub(super) to_self: UnboundedSender<Command>,
     pub(super) null: File,
     pub(super) exit: Option<u8>,
-    pub(super) started: Instant,
     pub(super) commands: UnboundedReceiver<Command>,
-    /// Inputs with the moment of the machine begin here.
+    /// When the supervisor began; the machine's moments count from here.
     pub(super) origin: Instant,
     pub(super) sockets: Option<OwnSockets>,
     /// Held for as long as the supervisor lives; says so to the next one.

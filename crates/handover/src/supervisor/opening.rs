@@ -92,7 +92,6 @@ impl Driver {
             to_self,
             null,
             exit: None,
-            started: now,
             commands,
             origin: now,
             sockets: Some(sockets),

@@ -34,7 +34,7 @@ impl Driver {
             service: self.service.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             supervisor_pid: std::process::id(),
-            uptime_ms: millis(self.started.elapsed()),
+            uptime_ms: millis(self.origin.elapsed()),
             mode: self.config.mode,
             phase: machine.phase(),
             generation: machine.generation(),

@@ -22,7 +22,7 @@ use crate::inheritance::Native;
 use crate::ledger::lock;
 use crate::link::{Link, LinkEvent};
 use crate::notice::Notice;
-use crate::signals::Signals;
+use crate::signals::{Signals, Streams};
 
 /// How often a changed count of connections is told to the coordinator: people watch it, nothing
 /// is decided by it.
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Drain(Option<Ladder>),
     Status(String),
     Extend(Duration),
-    WatchSignals,
+    WatchSignals(Streams),
 }
 
 enum Event {
@@ -220,11 +220,7 @@ impl Driver {
             Command::Extend(by) => self
                 .notice
                 .mention(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros())),
-            Command::WatchSignals => {
-                if let Err(error) = self.signals.install() {
-                    tracing::warn!(%error, "SIGTERM and SIGINT cannot be handled; they will not drain");
-                }
-            }
+            Command::WatchSignals(streams) => self.signals.watch(streams),
         }
     }
 

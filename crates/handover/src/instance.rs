@@ -19,6 +19,7 @@ use crate::inheritance::Inheritance;
 use crate::ledger::lock;
 use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
+use crate::signals;
 use crate::stage::{Stage, Standing, wait};
 
 /// One process of a service: opens its listeners, says when it is ready, and learns when to go.
@@ -46,6 +47,7 @@ pub struct Instance {
     notice: Notice,
     id: Option<InstanceId>,
     signals: bool,
+    runtime: tokio::runtime::Handle,
 }
 
 /// How an [`Instance`] is to be started. From [`Instance::builder`].
@@ -112,6 +114,7 @@ impl Builder {
             notice,
             id,
             signals: self.signals,
+            runtime,
         })
     }
 }
@@ -274,8 +277,16 @@ impl Instance {
     }
 
     fn watch_signals(&self) {
-        if self.signals {
-            self.order(Command::WatchSignals);
+        if !self.signals {
+            return;
+        }
+        // Here, not in the driver's turn: whoever is told to drain may be signalled at once.
+        let _context = self.runtime.enter();
+        match signals::install() {
+            Ok(streams) => self.order(Command::WatchSignals(streams)),
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM and SIGINT cannot be handled; they will not drain");
+            }
         }
     }
 

@@ -80,6 +80,23 @@ pub enum Effect {
     Over(DrainReport),
 }
 
+impl Effect {
+    /// The effect's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Announce => "announce",
+            Self::Stop => "accept no more",
+            Self::Pause => "pause",
+            Self::Reopen => "reopen",
+            Self::Shutdown => "shut down",
+            Self::Cut => "cut",
+            Self::Paused(_) => "paused",
+            Self::Over(_) => "drained",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Serving,

@@ -42,6 +42,7 @@ mod address;
 mod axum;
 mod connection;
 mod core;
+mod crash;
 mod datagram;
 pub mod drain;
 mod driver;

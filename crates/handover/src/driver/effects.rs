@@ -65,6 +65,7 @@ impl Driver {
     }
 
     fn execute(&mut self, effect: Effect) {
+        crate::crash::before(effect.name());
         match effect {
             Effect::Send(message) => self.link.send(&message),
             Effect::Reconnect => self.link.seek(),
@@ -113,6 +114,7 @@ impl Driver {
     }
 
     fn act(&mut self, effect: drain::Effect) {
+        crate::crash::before(effect.name());
         let core = &self.core;
         let stage = |stage| core.stand(|standing| standing.stage = stage);
         match effect {

@@ -21,6 +21,7 @@ impl Driver {
     /// Does everything the machine wants done now.
     pub(super) fn execute(&mut self) {
         while let Some(effect) = self.machine.poll_effect() {
+            crate::crash::before(effect.name());
             match effect {
                 Effect::Record(record) => self.record(record),
                 Effect::Spawn {

@@ -12,7 +12,7 @@
 //!   [`kind::MUST_UNDERSTAND`]. That bit is a demand of the writer and no part of the kind.
 //! - A field that is missing is an error, except the **defaulted** ones, which read as their
 //!   type's default: `Hello.lease` (none), `Ready.claimed` (none), `Drained.report` and
-//!   `Retired.report` (all zero). Every field added later must be defaulted too.
+//!   `Retired.report` (all zero), `Welcome.introduced` (false). Every field added later must be defaulted too.
 //! - A value is never extended: one byte more than its type needs is an error. What is new gets a
 //!   new tag.
 //! - `Hello` and `Welcome` are readable whatever version their header names: they are how a

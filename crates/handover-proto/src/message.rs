@@ -115,6 +115,8 @@ pub enum ToInstance {
         mode: Mode,
         /// Whether somebody serves now, so that giving up is safe.
         incumbent: bool,
+        /// An [`Introduce`](Self::Introduce) follows; do not warm before it.
+        introduced: bool,
     },
     /// Take the lease and serve.
     Activate {
@@ -149,6 +151,12 @@ pub enum ToInstance {
     Retire {
         /// The ladder.
         ladder: Ladder,
+    },
+    /// Exclusive: one end of a channel to the other instance of the attempt comes with this
+    /// frame, attached to its first byte; [`crate::state`] has what is said on it.
+    Introduce {
+        /// The attempt.
+        id: HandoverId,
     },
 }
 
@@ -186,6 +194,7 @@ impl ToInstance {
             Self::Seal { .. } => "Seal",
             Self::Resume { .. } => "Resume",
             Self::Retire { .. } => "Retire",
+            Self::Introduce { .. } => "Introduce",
         }
     }
 }

@@ -153,6 +153,9 @@ pub(crate) fn i7_message_is_recorded(
         let leaving = record.leaving.iter().any(|leaver| leaver.instance == to);
         match message {
             ToInstance::Welcome { .. } => true,
+            ToInstance::Introduce { .. } => {
+                record.phase == Phase::Warm && (incumbent || names(record.successor, to))
+            }
             ToInstance::Drain { .. } => record.phase == Phase::Drain && incumbent && !unrecorded,
             ToInstance::Seal { .. } => record.phase == Phase::Seal && incumbent && !unrecorded,
             ToInstance::Activate { .. } => {

@@ -92,6 +92,7 @@ impl Coordinator {
             version,
             mode,
             incumbent,
+            introduced: false,
         })
         .await;
     }

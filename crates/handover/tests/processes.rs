@@ -325,6 +325,7 @@ fn the_native_channel_is_inherited() {
         version: VERSION_OLDEST,
         mode: Mode::Overlap,
         incumbent: false,
+        introduced: false,
     });
     while !matches!(coordinator.hear(), Some(FromInstance::Ready { claimed }) if claimed == ["http"])
     {

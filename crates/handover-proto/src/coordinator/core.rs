@@ -101,8 +101,8 @@ impl Core {
         });
     }
 
-    /// Answers a greeting that arrives from an instance already known.
-    pub(super) fn welcome(&mut self, to: Member, incumbent: bool) {
+    /// Answers a greeting.
+    pub(super) fn welcome(&mut self, to: Member, incumbent: bool, introduced: bool) {
         let version = *crate::instance::VERSIONS.end();
         let mode = self.settings.mode;
         self.send(
@@ -111,6 +111,7 @@ impl Core {
                 version,
                 mode,
                 incumbent,
+                introduced,
             },
         );
     }
@@ -119,7 +120,7 @@ impl Core {
     pub(super) fn reconnected(&mut self, member: Member) {
         self.unproven
             .take_if(|unproven| *unproven == member.instance);
-        self.welcome(member, true);
+        self.welcome(member, true, false);
         self.report(EventKind::InstanceReconnected {
             instance: member.instance,
         });

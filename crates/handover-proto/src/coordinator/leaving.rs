@@ -170,7 +170,7 @@ impl Core {
             Input::Said { message, .. } => match message {
                 // It was told before its channel broke, or by signal; tell it again.
                 FromInstance::Hello { .. } => {
-                    self.welcome(member, true);
+                    self.welcome(member, true, false);
                     let ladder = self.settings.ladder;
                     self.send(member, ToInstance::Retire { ladder });
                 }

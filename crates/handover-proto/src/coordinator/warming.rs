@@ -10,7 +10,7 @@ use crate::event::{EventKind, Readiness};
 use crate::frame::negotiate;
 use crate::identity::InstancePid;
 use crate::instance::VERSIONS;
-use crate::message::FromInstance;
+use crate::message::{FromInstance, ToInstance};
 use crate::moment::Moment;
 use crate::outcome::Cause;
 use crate::phase::{Mode, Phase};
@@ -196,8 +196,23 @@ impl Warming {
             let found = format!("protocol {oldest} to {newest}");
             return self.violated(core, now, expected, found);
         }
-        core.welcome(self.successor, self.incumbent.is_some());
+        self.introduce(core);
         State::Warming(self)
+    }
+
+    /// Welcomes the successor, and opens the channel over which state crosses. An incumbent that
+    /// cannot be told is not introduced: by the time the successor is warm it is either refused
+    /// ([`Self::warmed`]) or gone.
+    fn introduce(&self, core: &mut Core) {
+        let exclusive = core.settings.mode == Mode::Exclusive;
+        let linked = |incumbent: &Member| exclusive && incumbent.link == Link::Open;
+        let other = self.incumbent.filter(linked);
+        core.welcome(self.successor, self.incumbent.is_some(), other.is_some());
+        if let Some(incumbent) = other {
+            let id = self.attempt.id;
+            core.send(incumbent, ToInstance::Introduce { id });
+            core.send(self.successor, ToInstance::Introduce { id });
+        }
     }
 
     fn violated(self, core: &mut Core, now: Moment, expected: String, found: String) -> State {

@@ -46,3 +46,5 @@ pub const SEAL: u16 = 0x0105;
 pub const RESUME: u16 = 0x0106;
 /// [`ToInstance::Retire`](crate::message::ToInstance::Retire)
 pub const RETIRE: u16 = 0x0107;
+/// [`ToInstance::Introduce`](crate::message::ToInstance::Introduce)
+pub const INTRODUCE: u16 = 0x0108;

@@ -115,6 +115,7 @@ table! {
         1 required version: u16,
         2 required mode: Mode,
         3 required incumbent: bool,
+        4 defaulted introduced: bool,
     }
     ACTIVATE Activate { 1 required id: HandoverId, 2 required sealed: bool, }
     COMMIT Commit { 1 required id: HandoverId, }
@@ -122,6 +123,7 @@ table! {
     SEAL Seal { 1 required id: HandoverId, }
     RESUME Resume { 1 required id: HandoverId, }
     RETIRE Retire { 1 required ladder: Ladder, }
+    INTRODUCE Introduce { 1 required id: HandoverId, }
 }
 
 /// Every message is listed, so that one with new words is not forgotten.
@@ -161,6 +163,7 @@ fn bounded(message: &ToInstance, _room: usize) -> ToInstance {
         | ToInstance::Drain { .. }
         | ToInstance::Seal { .. }
         | ToInstance::Resume { .. }
-        | ToInstance::Retire { .. } => message.clone(),
+        | ToInstance::Retire { .. }
+        | ToInstance::Introduce { .. } => message.clone(),
     }
 }

@@ -181,8 +181,12 @@ impl Incumbent {
                 State::Serving { lease }
             }
             Input::Terminate => self.retire(Ladder::default(), lease),
+            // The channel that comes with an introduction is the driver's.
             Input::Said(
-                ToInstance::Welcome { .. } | ToInstance::Activate { .. } | ToInstance::Seal { .. },
+                ToInstance::Welcome { .. }
+                | ToInstance::Activate { .. }
+                | ToInstance::Seal { .. }
+                | ToInstance::Introduce { .. },
             )
             | Input::Closed
             | Input::Connected

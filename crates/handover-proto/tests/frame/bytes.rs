@@ -60,13 +60,15 @@ fn welcome_has_its_bytes() {
         version: 1,
         mode: Mode::Exclusive,
         incumbent: true,
+        introduced: true,
     };
     let golden: &[u8] = &[
-        0x19, 0, 0, 0, // 25 bytes follow
+        0x20, 0, 0, 0, // 32 bytes follow
         1, 0, 1, 1, // version 1, Welcome
         1, 0, 1, 0, 0, 0, 1, // version
         2, 0, 1, 0, 0, 0, 1, // Exclusive
         3, 0, 1, 0, 0, 0, 1, // there is an incumbent
+        4, 0, 1, 0, 0, 0, 1, // an introduction follows
     ];
     assert_eq!(encode_to(&welcome, 1), golden);
     assert_eq!(read_to(golden), Ok(Some(Decoded::Message(welcome))));
@@ -166,6 +168,7 @@ fn every_message_of_a_coordinator_has_its_bytes() {
             ToInstance::Retire { ladder },
             "0701 010006000000 0000 0500 0001",
         ),
+        (ToInstance::Introduce { id: ID }, "0801 010001000000 05"),
     ];
     for (message, golden) in table {
         let bytes = encode_to(&message, 1);

@@ -70,11 +70,12 @@ pub(crate) fn to_instance() -> impl Strategy<Value = ToInstance> {
         grace,
     });
     prop_oneof![
-        (any::<(u16, bool)>(), mode).prop_map(|((version, incumbent), mode)| {
+        (any::<(u16, bool, bool)>(), mode).prop_map(|((version, incumbent, introduced), mode)| {
             ToInstance::Welcome {
                 version,
                 mode,
                 incumbent,
+                introduced,
             }
         }),
         (id(), any::<bool>()).prop_map(|(id, sealed)| ToInstance::Activate { id, sealed }),
@@ -83,5 +84,6 @@ pub(crate) fn to_instance() -> impl Strategy<Value = ToInstance> {
         id().prop_map(|id| ToInstance::Seal { id }),
         id().prop_map(|id| ToInstance::Resume { id }),
         ladder.prop_map(|ladder| ToInstance::Retire { ladder }),
+        id().prop_map(|id| ToInstance::Introduce { id }),
     ]
 }

@@ -109,13 +109,15 @@ fn a_later_peer_greets_and_agrees_on_our_version() {
     };
     let agreed = negotiate(VERSION_OLDEST..=VERSION_NEWEST, oldest..=newest);
     assert_eq!(agreed, Ok(VERSION_NEWEST));
-    let fields: &[(u16, &[u8])] = &[(1, &[1]), (2, &[0]), (3, &[0]), (4, b"later")];
+    // Tag 4 is missing: its writer knew a version without it.
+    let fields: &[(u16, &[u8])] = &[(1, &[1]), (2, &[0]), (3, &[0]), (5, b"later")];
     assert_eq!(
         read_to(&frame(7, kind::WELCOME, fields)),
         Ok(Some(Decoded::Message(ToInstance::Welcome {
             version: 1,
             mode: Mode::Overlap,
             incumbent: false,
+            introduced: false,
         })))
     );
 }
@@ -144,6 +146,7 @@ fn only_greetings_may_name_another_version() {
             version,
             mode: Mode::Overlap,
             incumbent: true,
+            introduced: false,
         };
         assert_eq!(
             read_to(&encode_to(&welcome, version)),
@@ -183,6 +186,30 @@ fn defaulted_fields_may_be_missing() {
     ] {
         assert_eq!(read_from(&bytes), Ok(Some(Decoded::Message(message))));
     }
+}
+
+/// New reader, old data: a coordinator that introduces nobody does not say so.
+/// Old reader, new data: an instance that knows no introduction takes the welcome and skips the
+/// rest. What it knows is what it was built with, so it is spelled out here.
+#[test]
+fn a_welcome_without_an_introduction_is_one_that_has_none() {
+    let old: &[(u16, &[u8])] = &[(1, &[1]), (2, &[1]), (3, &[1])];
+    let welcome = |introduced| ToInstance::Welcome {
+        version: 1,
+        mode: Mode::Exclusive,
+        incumbent: true,
+        introduced,
+    };
+    let bytes = frame(1, kind::WELCOME, old);
+    assert_eq!(read_to(&bytes), Ok(Some(Decoded::Message(welcome(false)))));
+    // The new field is one more at the end, and changes none of the old ones.
+    let bytes = extended(bytes, 4, &[1]);
+    assert_eq!(encode_to(&welcome(true), 1), bytes);
+    // Nothing demands that an introduction is understood.
+    let id = HandoverId(5);
+    let introduce = encode_to(&ToInstance::Introduce { id }, 1);
+    let kind = u16::from_le_bytes([introduce[6], introduce[7]]);
+    assert_eq!((kind, kind & kind::MUST_UNDERSTAND), (kind::INTRODUCE, 0));
 }
 
 #[test]

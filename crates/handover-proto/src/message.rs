@@ -43,6 +43,8 @@ pub enum FromInstance {
     Ready {
         /// Listeners it claimed by name.
         claimed: Vec<String>,
+        /// Exclusive: the lease it took.
+        lease: Option<Epoch>,
     },
     /// Drained; it can be sealed.
     Drained {
@@ -76,6 +78,8 @@ pub enum FromInstance {
     Resumed {
         /// The attempt.
         id: HandoverId,
+        /// Exclusive: the lease it holds, of a higher number if it had been released.
+        lease: Option<Epoch>,
     },
     /// It cannot go on.
     Failed {

@@ -129,7 +129,10 @@ async fn a_successor_greets_waits_for_its_welcome_and_names_what_it_claimed() {
     let claimed = vec!["http".to_owned()];
     assert_eq!(
         coordinator.hear().await,
-        Some(FromInstance::Ready { claimed })
+        Some(FromInstance::Ready {
+            claimed,
+            lease: None
+        })
     );
     let again = within("refused", instance.ready()).await.unwrap_err();
     assert!(matches!(again, ReadyError::Twice), "{again}");
@@ -268,7 +271,10 @@ async fn a_drain_that_is_aborted_is_resumed() {
     assert_eq!(instance.connections(), 0);
 
     coordinator.say(ToInstance::Resume { id }).await;
-    assert_eq!(coordinator.hear().await, Some(FromInstance::Resumed { id }));
+    assert_eq!(
+        coordinator.hear().await,
+        Some(FromInstance::Resumed { id, lease: None })
+    );
     within("accepted", accepting).await.unwrap();
     let mut text = [0; 7];
     client.read_exact(&mut text).await.unwrap();

@@ -327,7 +327,7 @@ fn the_native_channel_is_inherited() {
         incumbent: false,
         introduced: false,
     });
-    while !matches!(coordinator.hear(), Some(FromInstance::Ready { claimed }) if claimed == ["http"])
+    while !matches!(coordinator.hear(), Some(FromInstance::Ready { claimed, .. }) if claimed == ["http"])
     {
     }
     let held = greeted(&http.local_addr().unwrap().to_string());

@@ -155,7 +155,7 @@ impl Resuming {
         match input {
             Input::Said {
                 instance,
-                message: FromInstance::Resumed { id },
+                message: FromInstance::Resumed { id, .. },
             } if instance == resuming && id == self.id => self.resumed(core, now),
             Input::Said {
                 instance,

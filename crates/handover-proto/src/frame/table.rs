@@ -92,7 +92,7 @@ table! {
         6 defaulted lease: Option<Epoch>,
     }
     WARMED Warmed {}
-    READY Ready { 1 defaulted claimed: Vec<String>, }
+    READY Ready { 1 defaulted claimed: Vec<String>, 2 defaulted lease: Option<Epoch>, }
     DRAINED Drained { 1 required id: HandoverId, 2 defaulted report: DrainReport, }
     SEAL_PROGRESS SealProgress {
         1 required id: HandoverId,
@@ -101,7 +101,7 @@ table! {
     }
     SEALED Sealed { 1 required id: HandoverId, }
     SEAL_FAILED SealFailed { 1 required id: HandoverId, 2 required reason: String, }
-    RESUMED Resumed { 1 required id: HandoverId, }
+    RESUMED Resumed { 1 required id: HandoverId, 2 defaulted lease: Option<Epoch>, }
     FAILED Failed { 1 required reason: String, }
     STATUS Status { 1 required text: String, }
     EXTEND Extend { 1 required millis: u64, }
@@ -129,8 +129,9 @@ table! {
 /// Every message is listed, so that one with new words is not forgotten.
 fn shortened(message: &FromInstance, room: usize) -> FromInstance {
     match message {
-        FromInstance::Ready { claimed } => FromInstance::Ready {
+        FromInstance::Ready { claimed, lease } => FromInstance::Ready {
             claimed: fitting(claimed, room),
+            lease: *lease,
         },
         FromInstance::SealFailed { id, reason } => FromInstance::SealFailed {
             id: *id,

@@ -173,7 +173,7 @@ impl Incumbent {
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
             // A coordinator that aborts tells us to resume whatever we had begun; nothing was.
             Input::Said(ToInstance::Resume { id }) => {
-                self.send(FromInstance::Resumed { id });
+                self.send(FromInstance::Resumed { id, lease });
                 State::Serving { lease }
             }
             Input::Said(ToInstance::Commit { .. }) => {
@@ -372,7 +372,7 @@ impl Incumbent {
     fn resuming(&mut self, id: HandoverId, lease: Option<Epoch>, input: Input) -> State {
         match input {
             Input::Resumed => {
-                self.send(FromInstance::Resumed { id });
+                self.send(FromInstance::Resumed { id, lease });
                 if !self.linked {
                     self.push(Effect::Reconnect);
                 }

@@ -166,7 +166,7 @@ impl Successor {
     fn ready(&mut self, terms: Terms, lease: Option<Epoch>, claimed: Vec<String>) -> State {
         if terms.linked {
             self.effects
-                .push_back(Effect::Send(FromInstance::Ready { claimed }));
+                .push_back(Effect::Send(FromInstance::Ready { claimed, lease }));
         } else {
             self.effects.push_back(Effect::Reconnect);
         }

@@ -83,8 +83,9 @@ fn every_message_of_an_instance_has_its_bytes() {
         (
             FromInstance::Ready {
                 claimed: vec!["a".into(), "bc".into()],
+                lease: Some(Epoch(7)),
             },
-            "0300 010006000000 020161026263",
+            "0300 010006000000 020161026263 020002000000 0107",
         ),
         (
             FromInstance::Drained {
@@ -109,7 +110,13 @@ fn every_message_of_an_instance_has_its_bytes() {
             },
             "0700 010001000000 05 020003000000 026e6f",
         ),
-        (FromInstance::Resumed { id: ID }, "0800 010001000000 05"),
+        (
+            FromInstance::Resumed {
+                id: ID,
+                lease: None,
+            },
+            "0800 010001000000 05 020001000000 00",
+        ),
         (
             FromInstance::Failed { reason: reason() },
             "0900 010003000000 026e6f",
@@ -313,6 +320,7 @@ fn as_many_listeners_as_promised_fit() {
     let names = |count| (0..count).map(|n| format!("{n:0MAX_NAME$}")).collect();
     let all = FromInstance::Ready {
         claimed: names(250),
+        lease: None,
     };
     let bytes = encode_from(&all, 1);
     assert_eq!(read_from(&bytes), Ok(Some(Decoded::Message(all))));
@@ -320,10 +328,11 @@ fn as_many_listeners_as_promised_fit() {
     let bytes = encode_from(
         &FromInstance::Ready {
             claimed: names(1000),
+            lease: None,
         },
         1,
     );
-    let Ok(Some(Decoded::Message(FromInstance::Ready { claimed }))) = read_from(&bytes) else {
+    let Ok(Some(Decoded::Message(FromInstance::Ready { claimed, .. }))) = read_from(&bytes) else {
         panic!("a cut list is a list");
     };
     let expected: Vec<String> = names(claimed.len());

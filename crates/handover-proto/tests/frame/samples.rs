@@ -44,7 +44,8 @@ pub(crate) fn from_instance() -> impl Strategy<Value = FromInstance> {
     prop_oneof![
         hello(),
         Just(FromInstance::Warmed),
-        vec(words(), 0..5).prop_map(|claimed| FromInstance::Ready { claimed }),
+        (vec(words(), 0..5), option::of(any::<u64>().prop_map(Epoch)))
+            .prop_map(|(claimed, lease)| FromInstance::Ready { claimed, lease }),
         (id(), report()).prop_map(|(id, report)| FromInstance::Drained { id, report }),
         (id(), any::<(u64, u64)>()).prop_map(|(id, (done, total))| FromInstance::SealProgress {
             id,
@@ -53,7 +54,8 @@ pub(crate) fn from_instance() -> impl Strategy<Value = FromInstance> {
         }),
         id().prop_map(|id| FromInstance::Sealed { id }),
         (id(), words()).prop_map(|(id, reason)| FromInstance::SealFailed { id, reason }),
-        id().prop_map(|id| FromInstance::Resumed { id }),
+        (id(), option::of(any::<u64>().prop_map(Epoch)))
+            .prop_map(|(id, lease)| FromInstance::Resumed { id, lease }),
         words().prop_map(|reason| FromInstance::Failed { reason }),
         words().prop_map(|text| FromInstance::Status { text }),
         any::<u64>().prop_map(|millis| FromInstance::Extend { millis }),

@@ -174,7 +174,17 @@ fn defaulted_fields_may_be_missing() {
                 lease: None,
             },
         ),
-        (frame(1, kind::READY, &[]), FromInstance::Ready { claimed }),
+        (
+            frame(1, kind::READY, &[]),
+            FromInstance::Ready {
+                claimed,
+                lease: None,
+            },
+        ),
+        (
+            frame(1, kind::RESUMED, &[(1, &[5])]),
+            FromInstance::Resumed { id, lease: None },
+        ),
         (
             frame(1, kind::DRAINED, &[(1, &[5])]),
             FromInstance::Drained { id, report },

@@ -76,7 +76,7 @@ fn to_coordinator(
         },
         FromInstance::Sealed { id },
         FromInstance::SealFailed { id, reason },
-        FromInstance::Resumed { id },
+        FromInstance::Resumed { id, lease: None },
     ];
     for message in frames {
         let name = message.name();
@@ -107,7 +107,7 @@ fn to_incumbent(machine: &Instance, now: Moment) -> Result<(), Violation> {
         // Whoever serves says so under the same late number, and may be told again that it does.
         let harmless = answers.iter().all(|effect| {
             *effect == instance::Effect::Committed
-                || *effect == instance::Effect::Send(FromInstance::Resumed { id })
+                || matches!(effect, instance::Effect::Send(FromInstance::Resumed { id: theirs, .. }) if *theirs == id)
         });
         if after != *machine || !harmless {
             let (from, to) = (machine.state_name(), after.state_name());

@@ -235,7 +235,7 @@ impl Driver {
                 let by = std::time::Duration::from_millis(*millis);
                 return self.tell(Input::Extend { instance, by });
             }
-            FromInstance::Ready { claimed } => {
+            FromInstance::Ready { claimed, .. } => {
                 let claimed = claimed.clone();
                 self.report_unclaimed(instance, &claimed);
                 if !counts(&spec, Readiness::Native) {

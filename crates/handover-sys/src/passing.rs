@@ -118,10 +118,33 @@ pub fn send(
     }
 }
 
+/// Sends a whole frame: all of `bytes`, and `descriptors` with the first of them. For blocking
+/// sockets; the caller keeps its descriptors.
+///
+/// # Errors
+/// As [`send`]. If the socket has a time-out (`SO_SNDTIMEO`) or does not block, `WouldBlock` can
+/// come after a part was sent: the stream is then of no use any more.
+pub fn send_all(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), PassError> {
+    let mut sent = send(socket, bytes, descriptors)?;
+    while sent < bytes.len() {
+        match send(socket, &bytes[sent..], &[])? {
+            0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            more => sent += more,
+        }
+    }
+    Ok(())
+}
+
 /// Receives one message into `buffer`, with at most `max_descriptors` descriptors.
 ///
 /// Blocks only if the socket does. On a stream socket one call never joins two messages that both
-/// carry descriptors.
+/// carry descriptors. But it may join bytes of earlier messages without descriptors with the first
+/// of one that has some: keep what arrives in order, and let each frame that announces a
+/// descriptor take the next one.
 ///
 /// # Errors
 /// [`PassError::TooMany`], [`PassError::Truncated`], [`PassError::MessageTruncated`]: the message

@@ -6,6 +6,7 @@ use std::io;
 /// The part of `/proc/<pid>/stat` that handover needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
+    pub(crate) state: u8,
     pub(crate) parent: u32,
     pub(crate) group: u32,
     pub(crate) start_time: u64,
@@ -17,10 +18,12 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     // `rest` begins with field 3 (state), so field n is at position n - 3.
-    let parent = fields.nth(1)?.parse().ok()?;
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let start_time = fields.nth(22 - 6)?.parse().ok()?;
     Some(Stat {
+        state,
         parent,
         group,
         start_time,
@@ -65,6 +68,41 @@ pub fn start_time(pid: u32) -> io::Result<u64> {
 /// is; a process that cannot be read is not.
 pub fn is_same_process(pid: u32, start: u64) -> bool {
     start_time(pid).is_ok_and(|found| found == start)
+}
+
+/// What has become of a process that was named by its pid and [`start_time`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// It runs, or is stopped.
+    Alive,
+    /// It has ended; its parent has not asked how. Its descriptors are closed.
+    Zombie,
+    /// It is gone, and perhaps another process has its pid.
+    Gone,
+    /// `/proc` does not show it to this user.
+    Unknown,
+}
+
+/// Looks whether the process that had `pid` and started at `start` still lives.
+pub fn liveness(pid: u32, start: u64) -> Liveness {
+    match stat(pid) {
+        Ok(found) if found.start_time != start => Liveness::Gone,
+        Ok(Stat {
+            state: b'Z' | b'X', ..
+        }) => Liveness::Zombie,
+        Ok(_) => Liveness::Alive,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // With `hidepid` others' processes are missing in /proc, but the kernel knows them.
+            let raw = i32::try_from(pid)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
+            match raw.map(rustix::process::test_kill_process) {
+                Some(Err(rustix::io::Errno::SRCH)) | None => Liveness::Gone,
+                Some(_) => Liveness::Unknown,
+            }
+        }
+        Err(_) => Liveness::Unknown,
+    }
 }
 
 /// The memory and descriptors of a process.
@@ -192,6 +230,7 @@ mod tests {
         assert_eq!(
             parse_stat(line),
             Some(Stat {
+                state: b'S',
                 parent: 11,
                 group: 12,
                 start_time: 424_242

@@ -153,6 +153,11 @@ pub(crate) async fn connect(addr: SocketAddr, hold: Option<Hold>) -> Result<(Lin
     // Without it a request written in two parts waits for an acknowledgement.
     tcp.set_nodelay(true)
         .map_err(|error| Loss::connecting(&error))?;
+    link(tcp, hold).await
+}
+
+/// Speaks HTTP over a connection.
+pub(crate) async fn link(tcp: TcpStream, hold: Option<Hold>) -> Result<(Link, Driver), Loss> {
     let (stream, wire) = Watched::new(tcp, hold);
     let (sender, driver) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)

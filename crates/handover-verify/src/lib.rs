@@ -56,6 +56,8 @@ mod client;
 mod clock;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod latency;
 mod ledger;
 mod loss;

@@ -31,6 +31,8 @@ mod control;
 mod driver;
 mod effects;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod history;
 mod notices;
 mod opening;

@@ -75,8 +75,7 @@ impl CliError {
                 | StartError::BadServiceName { .. }
                 | StartError::BadSignal { .. }
                 | StartError::DuplicateListener { .. } => ExitCode::Usage,
-                StartError::ExclusiveUnavailable
-                | StartError::AlreadyRunning { .. }
+                StartError::AlreadyRunning { .. }
                 | StartError::Listener(_)
                 | StartError::Program(_)
                 | StartError::CannotAdopt { .. } => ExitCode::Refused,

@@ -90,6 +90,13 @@ pub enum Cause {
         /// What arrived.
         found: String,
     },
+    /// Exclusive mode, and a program without the library. Filled in by the driver.
+    #[error(
+        "the new version does not speak the native protocol, without which nobody can tell when \
+         the data is free: build it with the handover library and `Instance::own`, or run the \
+         service without --exclusive if two versions may own the data at once"
+    )]
+    NotNative,
     /// The journal could not be written, so nothing irrevocable was begun.
     #[error("the journal could not be written: {reason}")]
     JournalFailed {

@@ -163,6 +163,7 @@ pub const fn cause_name(cause: &Cause) -> &'static str {
         Cause::SealFailed { .. } => "seal failed",
         Cause::ChannelClosed { .. } => "channel closed",
         Cause::Violation { .. } => "violation",
+        Cause::NotNative => "not native",
         Cause::JournalFailed { .. } => "journal failed",
         Cause::Superseded => "superseded",
         Cause::Cancelled => "cancelled",

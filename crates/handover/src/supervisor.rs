@@ -12,6 +12,9 @@
 //! | `process` | starting, signalling and watching instances |
 //! | `readiness` | finding out that an instance that says nothing is ready |
 //! | `channel` | native frames to inputs and back |
+//! | `hearing` | what instances say, held against what the kernel says of them |
+//! | `introduction` | the channel between the two instances of an exclusive handover |
+//! | `verdict` | how an attempt ended, in words that help |
 //! | `notices` | `READY=1` and friends |
 //! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
 //! | `survey` | the status |
@@ -33,7 +36,9 @@ mod effects;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hearing;
 mod history;
+mod introduction;
 mod notices;
 mod opening;
 pub mod preflight;
@@ -48,6 +53,7 @@ mod stderr;
 mod survey;
 mod telemetry;
 mod trigger;
+mod verdict;
 
 pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy};

@@ -39,22 +39,37 @@ pub(crate) struct ServiceArgs {
     /// Then, how long requests in flight may take; what is left is cut
     #[arg(long, value_name = "TIME")]
     pub(crate) drain_grace: Option<String>,
+    /// Exclusive mode: how long writes under way may take to finish once new ones wait
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain_timeout: Option<String>,
+    /// Exclusive mode: how long the old version may take to flush and hand over its state
+    #[arg(long, value_name = "TIME")]
+    pub(crate) seal_timeout: Option<String>,
+    /// Exclusive mode: how long the new version may take to open the data and serve
+    #[arg(long, value_name = "TIME")]
+    pub(crate) activate_timeout: Option<String>,
+    /// How long the old version may take to serve again after a handover failed
+    #[arg(long, value_name = "TIME")]
+    pub(crate) resume_timeout: Option<String>,
     /// The signal that asks a program without the library to stop gracefully: TERM, QUIT
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
     /// How long after that signal a process that must go is killed
     #[arg(long, value_name = "TIME")]
     pub(crate) kill_after: Option<String>,
-    /// How long the old version is kept able to take back after the new one serves
+    /// How long the old version is kept able to take back after the new one serves: by itself if the
+    /// new one crashes, or with `handover undo`
     #[arg(long, value_name = "TIME")]
     pub(crate) probation: Option<String>,
     /// A new version that crashes within this time is replaced by the previous one
     #[arg(long, value_name = "TIME")]
     pub(crate) fall_back: Option<String>,
-    /// The longest time nobody may serve (exclusive mode); a handover that needs more is abandoned
+    /// Exclusive mode: the longest time nobody may write; a handover that needs more is aborted and
+    /// the old version goes on
     #[arg(long, value_name = "TIME")]
     pub(crate) max_dark: Option<String>,
-    /// Only one version at a time may own the data: drain and seal the old before the new begins
+    /// Only one version at a time owns the data: the old one seals it and gives up its lease before
+    /// the new one takes it; needs the library
     #[arg(long)]
     pub(crate) exclusive: bool,
     /// Restarts within a minute after which no further one is tried

@@ -100,6 +100,7 @@ fn after(cause: &Cause) -> &'static str {
         Cause::ChannelClosed { .. } | Cause::Violation { .. } => {
             "see which version of the library both programs are built with"
         }
+        Cause::NotNative => "see Exclusive ownership in docs/operations.md",
         Cause::JournalFailed { .. } => "make room or correct the rights in the runtime directory",
         Cause::Superseded => "nothing; `handover history` tells how the newer one ended",
         Cause::Cancelled => "upgrade again when it suits",

@@ -1,20 +1,40 @@
 //! A native channel: frames of an instance become commands to the driver, messages become frames.
+//!
+//! Whoever is at the other end may be faulty, so nothing here grows with what it sends: frames are
+//! read only as fast as the driver takes them, messages it does not read are few, and a channel
+//! that breaks the rules is closed with the reason.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use handover_proto::frame::{self, Decoded, Reader};
 use handover_proto::identity::InstanceId;
 use handover_proto::message::{FromInstance, ToInstance};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use handover_sys::passing::{self, PassError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::driver::Command;
 
 /// Read at a time; a frame rarely has more than a hundred bytes.
 const CHUNK: usize = 4096;
+/// Messages of one channel that may wait for the driver; then the channel is not read. A handover
+/// has about ten.
+const WAITING: usize = 64;
+/// Messages to an instance that may wait for it to read them. A handover has about eight, so an
+/// instance this far behind has not read for several.
+const UNREAD: usize = 64;
+/// Frames in a second that are no fault: progress of a seal, connections opened and closed. More
+/// would crowd everything else out of the events that are kept.
+const MOST_A_SECOND: u32 = 4096;
 
 /// Tells one channel of an instance from the next: the end of an old one may be heard of after a
 /// new one is open.
@@ -23,17 +43,40 @@ pub(super) struct ChannelId(u64);
 
 static LAST: AtomicU64 = AtomicU64::new(0);
 
+/// A place in the driver's queue, given back when the command has been handled.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// A message and the descriptor that travels with its first byte.
+#[derive(Debug)]
+struct Outgoing {
+    message: ToInstance,
+    descriptor: Option<OwnedFd>,
+}
+
 /// The coordinator's end. Dropping it closes the channel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Sender {
     pub(super) id: ChannelId,
-    messages: UnboundedSender<ToInstance>,
+    messages: mpsc::Sender<Outgoing>,
+    reader: AbortHandle,
 }
 
 impl Sender {
-    pub(super) fn send(&self, message: ToInstance) {
+    /// Sends after all that was sent before. False if the instance has not read its messages for
+    /// so long that the channel has to be given up.
+    pub(super) fn send(&self, message: ToInstance, descriptor: Option<OwnedFd>) -> bool {
+        let sent = self.messages.try_send(Outgoing {
+            message,
+            descriptor,
+        });
         // A broken channel is reported by its reader.
-        let _ = self.messages.send(message);
+        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.reader.abort();
     }
 }
 
@@ -45,17 +88,21 @@ pub(super) fn open(
 ) -> Sender {
     let (reader, writer) = stream.into_split();
     let id = ChannelId(LAST.fetch_add(1, Ordering::Relaxed));
-    let (sender, messages) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::channel(UNREAD);
     tokio::spawn(write(writer, messages));
-    tokio::spawn(async move {
-        if let Err(error) = read(instance, reader, &to).await {
-            tracing::warn!(%instance, %error, "native channel");
-        }
-        let _ = to.send(Command::Closed { instance, id });
+    let reader = tokio::spawn(async move {
+        let fault = read(instance, reader, &to).await.err();
+        let fault = fault.map(|error| error.to_string());
+        let _ = to.send(Command::Closed {
+            instance,
+            id,
+            fault,
+        });
     });
     Sender {
         id,
         messages: sender,
+        reader: reader.abort_handle(),
     }
 }
 
@@ -72,41 +119,119 @@ pub(super) fn accepted(stream: UnixStream, to: &UnboundedSender<Command>) {
     }
 }
 
-async fn write(mut to: OwnedWriteHalf, mut messages: UnboundedReceiver<ToInstance>) {
-    while let Some(message) = messages.recv().await {
+async fn write(mut to: OwnedWriteHalf, mut messages: mpsc::Receiver<Outgoing>) {
+    while let Some(Outgoing {
+        message,
+        descriptor,
+    }) = messages.recv().await
+    {
         let bytes = frame::encode_to(&message, frame::VERSION_NEWEST);
-        if to.write_all(&bytes).await.is_err() {
+        let begun = match descriptor {
+            Some(descriptor) => pass(&to, &bytes, descriptor).await,
+            None => Ok(0),
+        };
+        let Ok(sent) = begun else { return };
+        if to.write_all(&bytes[sent..]).await.is_err() {
             return;
         }
     }
+}
+
+/// Sends the begin of a frame with a descriptor on its first byte; returns how much went out.
+async fn pass(to: &OwnedWriteHalf, bytes: &[u8], descriptor: OwnedFd) -> io::Result<usize> {
+    let stream: &UnixStream = to.as_ref();
+    let send = || {
+        let sent = passing::send(stream.as_fd(), bytes, &[descriptor.as_fd()]);
+        sent.map_err(|error| match error {
+            PassError::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    };
+    loop {
+        to.writable().await?;
+        match stream.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+    }
+}
+
+/// Why a channel is not read any further.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    #[error("more than {MOST_A_SECOND} frames in a second; report progress less often")]
+    Flood,
+    #[error("it could not be read: {0}")]
+    Io(#[from] io::Error),
 }
 
 async fn read(
     instance: InstanceId,
     mut from: OwnedReadHalf,
     to: &UnboundedSender<Command>,
-) -> io::Result<()> {
+) -> Result<(), Fault> {
     let mut reader = Reader::new();
     let mut chunk = [0; CHUNK];
+    let places = Arc::new(Semaphore::new(WAITING));
+    let mut pace = Pace::begin();
     loop {
         let read = match from.read(&mut chunk).await {
             Ok(read) => read,
             // The instance died with frames of ours unread.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         if read == 0 {
-            return reader.finish().map_err(io::Error::other);
+            // One that dies in the middle of a frame has not broken a rule.
+            return Ok(());
         }
-        reader.push(&chunk[..read]).map_err(io::Error::other)?;
-        while let Some(decoded) = reader.next_from().map_err(io::Error::other)? {
+        reader.push(&chunk[..read])?;
+        while let Some(decoded) = reader.next_from()? {
+            pace.count()?;
             let message: FromInstance = match decoded {
                 Decoded::Message(message) => message,
                 Decoded::Unknown { .. } => continue,
             };
-            if to.send(Command::Said { instance, message }).is_err() {
+            // Never closed; so there is always a place in the end.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return Ok(());
+            };
+            let said = Command::Said {
+                instance,
+                message,
+                place,
+            };
+            if to.send(said).is_err() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Counts frames, second by second.
+struct Pace {
+    since: Instant,
+    frames: u32,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self {
+            since: Instant::now(),
+            frames: 0,
+        }
+    }
+
+    fn count(&mut self) -> Result<(), Fault> {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Self::begin();
+        }
+        self.frames += 1;
+        if self.frames > MOST_A_SECOND {
+            return Err(Fault::Flood);
+        }
+        Ok(())
     }
 }

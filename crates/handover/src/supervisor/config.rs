@@ -37,6 +37,20 @@ pub struct Config {
     /// Retirement: then let requests finish for this long; what is left is cut.
     #[serde(with = "duration")]
     pub drain_grace: Duration,
+    /// Exclusive: from drain asked until every write under way is done; then the handover is
+    /// aborted and the old instance resumes.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+    /// Exclusive: from seal asked until all is flushed and sent; then the handover is aborted.
+    #[serde(with = "duration")]
+    pub seal_timeout: Duration,
+    /// Exclusive: from activate asked until the new instance serves; then it is killed and the old
+    /// one takes back.
+    #[serde(with = "duration")]
+    pub activate_timeout: Duration,
+    /// From resume asked until the old instance serves again; then it is killed and started anew.
+    #[serde(with = "duration")]
+    pub resume_timeout: Duration,
     /// Between SIGTERM and SIGKILL of an instance that must go, after its drain is over.
     #[serde(with = "duration")]
     pub kill_after: Duration,
@@ -97,6 +111,10 @@ impl Default for Config {
             drain_announce: settings.ladder.announce,
             drain_notify: settings.ladder.notify,
             drain_grace: settings.ladder.grace,
+            drain_timeout: settings.drain,
+            seal_timeout: settings.seal,
+            activate_timeout: settings.activate,
+            resume_timeout: settings.resume,
             kill_after: settings.kill_after,
             stop_signal: "TERM".into(),
             probation: settings.probation,
@@ -134,6 +152,10 @@ impl Config {
         Settings {
             mode: self.mode,
             ready: self.ready_timeout,
+            drain: self.drain_timeout,
+            seal: self.seal_timeout,
+            activate: self.activate_timeout,
+            resume: self.resume_timeout,
             max_dark: (!self.max_dark.is_zero()).then_some(self.max_dark),
             ladder: Ladder {
                 announce: self.drain_announce,
@@ -148,7 +170,6 @@ impl Config {
                 limit: self.restart_limit,
                 ..defaults.backoff
             },
-            ..defaults
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use handover_proto::coordinator::{Coordinator, Input};
-use handover_proto::event::{EventKind, Readiness};
+use handover_proto::event::Readiness;
 use handover_proto::identity::{CandidateId, HandoverId, InstanceId, RequestId};
 use handover_proto::message::FromInstance;
 use handover_proto::moment::{Machine, Moment};
@@ -20,11 +20,12 @@ use tokio::sync::oneshot;
 
 use super::bus::Bus;
 use super::candidate::Candidate;
-use super::channel::{self, ChannelId};
-use super::config::{Config, ReadinessSpec};
+use super::channel::{self, ChannelId, Place};
+use super::config::Config;
 use super::control;
 use super::error::SuperviseError;
 use super::history::History;
+use super::introduction::Introductions;
 use super::notices;
 use super::opening::OwnSockets;
 use super::preflight::{CheckReport, PreflightError};
@@ -33,6 +34,7 @@ use super::record::Journal;
 use super::runtime;
 use super::sockets::Listeners;
 use super::trigger::Signals;
+use super::verdict::Fault;
 
 /// Where the answer to a request goes.
 pub(super) type Answer = oneshot::Sender<Outcome>;
@@ -46,13 +48,23 @@ pub(super) enum Command {
     Said {
         instance: InstanceId,
         message: FromInstance,
+        /// Given back when it was handled: the channel is read no faster than that.
+        place: Place,
     },
-    /// A native channel broke.
-    Closed { instance: InstanceId, id: ChannelId },
+    /// A native channel broke, or was closed because of a fault of the instance's.
+    Closed {
+        instance: InstanceId,
+        id: ChannelId,
+        fault: Option<String>,
+    },
     /// Somebody connected to the native socket.
     Attached { pid: u32, stream: UnixStream },
     /// Somebody sent a notify message.
-    Noticed { pid: u32, notice: Notification },
+    Noticed {
+        pid: u32,
+        notice: Notification,
+        place: Place,
+    },
     /// A probe found an instance ready.
     BecameReady {
         instance: InstanceId,
@@ -109,6 +121,11 @@ pub(super) struct Driver {
     pub(super) candidates: BTreeMap<CandidateId, Candidate>,
     /// What the attempts that run are about.
     pub(super) attempts: HashMap<HandoverId, Attempt>,
+    /// The successor of the latest attempt.
+    pub(super) latest: Option<InstanceId>,
+    pub(super) introductions: Introductions,
+    /// What instances did wrong since the latest attempt began.
+    pub(super) faults: BTreeMap<InstanceId, Fault>,
     pub(super) journal: Journal,
     pub(super) history: History,
     pub(super) answers: HashMap<RequestId, Answer>,
@@ -179,13 +196,23 @@ impl Driver {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Exited { instance, exit } => self.tell(Input::Exited { instance, exit }),
-            Command::Said { instance, message } => self.said(instance, message),
-            Command::Closed { instance, id } => self.closed(instance, id),
+            Command::Said {
+                instance,
+                message,
+                place: _place,
+            } => self.said(instance, message),
+            Command::Closed {
+                instance,
+                id,
+                fault,
+            } => self.closed(instance, id, fault),
             Command::Attached { pid, stream } => self.attached(pid, stream),
-            Command::Noticed { pid, notice } => self.noticed(pid, notice),
-            Command::BecameReady { instance, how } => {
-                self.tell(Input::BecameReady { instance, how });
-            }
+            Command::Noticed {
+                pid,
+                notice,
+                place: _place,
+            } => self.noticed(pid, notice),
+            Command::BecameReady { instance, how } => self.became_ready(instance, how),
             Command::Upgrade { request, answer } => self.upgrade(request, answer),
             Command::Tested {
                 candidate,
@@ -208,117 +235,6 @@ impl Driver {
                 let _ = answer.send(self.history.entries());
             }
         }
-    }
-
-    fn closed(&mut self, instance: InstanceId, id: ChannelId) {
-        let Some(process) = self.processes.get_mut(&instance) else {
-            return;
-        };
-        let open = process.link.take_if(|link| link.id == id).is_some();
-        // A program that never greeted has no channel to lose.
-        if open && self.machine.is_native(instance) {
-            self.tell(Input::Closed { instance });
-        }
-    }
-
-    fn said(&mut self, instance: InstanceId, message: FromInstance) {
-        let spec = self.config.ready.clone();
-        let Some(process) = self.processes.get_mut(&instance) else {
-            return;
-        };
-        match &message {
-            // It speaks the protocol, so it will say when it is ready.
-            FromInstance::Hello { .. } if spec == ReadinessSpec::Auto => process.stop_probe(),
-            FromInstance::Connections { open } => process.connections = Some(*open),
-            FromInstance::Status { text } => process.text = Some(text.clone()),
-            FromInstance::Extend { millis } => {
-                let by = std::time::Duration::from_millis(*millis);
-                return self.tell(Input::Extend { instance, by });
-            }
-            FromInstance::Ready { claimed, .. } => {
-                let claimed = claimed.clone();
-                self.report_unclaimed(instance, &claimed);
-                if !counts(&spec, Readiness::Native) {
-                    return;
-                }
-            }
-            _ => {}
-        }
-        self.tell(Input::Said { instance, message });
-    }
-
-    fn report_unclaimed(&self, instance: InstanceId, claimed: &[String]) {
-        let candidate = self
-            .processes
-            .get(&instance)
-            .map(|process| process.candidate);
-        let Some(candidate) = candidate.and_then(|id| self.candidates.get(&id)) else {
-            return;
-        };
-        for open in &candidate.listeners {
-            let name = &open.entry.name;
-            if !claimed.contains(name) {
-                self.bus.publish(EventKind::ListenerUnclaimed {
-                    name: name.clone(),
-                    instance,
-                });
-            }
-        }
-    }
-
-    fn attached(&mut self, pid: u32, stream: UnixStream) {
-        let known = self
-            .processes
-            .iter_mut()
-            .find(|(_, process)| process.pid == pid);
-        match known {
-            Some((&instance, process)) => {
-                process.link = Some(channel::open(instance, stream, self.to_self.clone()));
-            }
-            None => self.bus.warn(format!(
-                "process {pid} connected to the native socket and is no instance of this service"
-            )),
-        }
-    }
-
-    fn noticed(&mut self, pid: u32, notice: Notification) {
-        let Some(instance) = self.instance_of(pid) else {
-            return;
-        };
-        match notice {
-            Notification::Ready if counts(&self.config.ready, Readiness::Notify) => {
-                self.tell(Input::BecameReady {
-                    instance,
-                    how: Readiness::Notify,
-                });
-            }
-            Notification::Status(text) => {
-                self.said(instance, FromInstance::Status { text });
-            }
-            Notification::ExtendTimeout(by) => self.tell(Input::Extend { instance, by }),
-            Notification::Ready
-            | Notification::Reloading { .. }
-            | Notification::Stopping
-            | Notification::MainPid(_)
-            | Notification::Watchdog
-            | Notification::Other(..)
-            | Notification::Malformed(_) => {}
-        }
-    }
-
-    /// The instance a process belongs to: its own, or its worker's.
-    fn instance_of(&self, pid: u32) -> Option<InstanceId> {
-        let itself = self
-            .processes
-            .iter()
-            .find(|(_, process)| process.pid == pid);
-        let (instance, _) = itself.or_else(|| {
-            self.processes.iter().find(|(_, process)| {
-                handover_sys::process::process_group_members(process.pid)
-                    .is_ok_and(|members| members.contains(&pid))
-            })
-        })?;
-        Some(*instance)
     }
 
     fn serve_sockets(&mut self) -> std::io::Result<control::Server> {
@@ -364,19 +280,5 @@ impl Driver {
         ] {
             let _ = std::fs::remove_file(self.dir.join(name));
         }
-    }
-}
-
-/// Whether a way of becoming ready counts under the configured one.
-pub(super) fn counts(spec: &ReadinessSpec, how: Readiness) -> bool {
-    match spec {
-        ReadinessSpec::Auto => true,
-        ReadinessSpec::Native => how == Readiness::Native,
-        ReadinessSpec::Notify => how == Readiness::Notify,
-        ReadinessSpec::Accepts
-        | ReadinessSpec::HttpPath(_)
-        | ReadinessSpec::HttpUrl { .. }
-        | ReadinessSpec::Tcp(_)
-        | ReadinessSpec::Command(_) => !matches!(how, Readiness::Native | Readiness::Notify),
     }
 }

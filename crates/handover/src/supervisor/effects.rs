@@ -4,6 +4,7 @@ use handover_proto::coordinator::{Effect, Input, Signal};
 use handover_proto::event::EventKind;
 use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
 use handover_proto::journal::Record;
+use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
 use handover_proto::status::HistoryEntry;
 use handover_sys::Pidfd;
@@ -16,6 +17,7 @@ use super::process::{self, Process, Surroundings};
 use super::readiness::{self, Target};
 use super::record::RecordedListener;
 use super::stderr::Capture;
+use super::verdict::Fault;
 
 impl Driver {
     /// Does everything the machine wants done now.
@@ -28,23 +30,50 @@ impl Driver {
                     instance,
                     candidate,
                 } => self.spawn(instance, candidate),
-                Effect::Send { to, message } => {
-                    if let Some(link) = self.processes.get(&to).and_then(|p| p.link.as_ref()) {
-                        link.send(message);
-                    }
-                }
+                Effect::Send { to, message } => self.send(to, message),
                 Effect::Signal { to, signal } => self.signal(to, signal),
                 Effect::Report(kind) => self.report(kind),
                 Effect::Finish { request, outcome } => {
                     if let Some(answer) = self.answers.remove(&request) {
                         // Whoever asked may have gone.
-                        let _ = answer.send(outcome);
+                        let _ = answer.send(self.explained(self.latest, outcome));
                     }
                 }
                 Effect::Exit { code } => self.exit = Some(code),
             }
         }
         self.forget_candidates();
+    }
+
+    fn send(&mut self, to: InstanceId, message: ToInstance) {
+        let Some(link) = self.processes.get(&to).and_then(|p| p.link.as_ref()) else {
+            return;
+        };
+        let descriptor = match message {
+            ToInstance::Introduce { id } => match self.introductions.end(id, to) {
+                Ok(end) => Some(end),
+                Err(error) => return self.cannot_introduce(to, &error),
+            },
+            _ => None,
+        };
+        if !link.send(message, descriptor) {
+            let fault = Fault {
+                expected: "an instance that reads its messages".into(),
+                found: "one that has left dozens unread".into(),
+            };
+            self.blame(to, fault);
+        }
+    }
+
+    /// Without a channel no state can cross, so the attempt fails before anything was given up.
+    fn cannot_introduce(&mut self, instance: InstanceId, error: &std::io::Error) {
+        let reason = format!(
+            "the channel for its state could not be made: {error}; raise the supervisor's limit of \
+             open files (ulimit -n)"
+        );
+        let instance = self.latest.unwrap_or(instance);
+        let message = FromInstance::Failed { reason };
+        self.tell(Input::Said { instance, message });
     }
 
     fn record(&mut self, record: Record) {
@@ -150,6 +179,8 @@ impl Driver {
                     .filter(|member| member.instance == *to);
                 let program = wanted.and_then(|member| self.candidates.get(&member.candidate));
                 *candidate = program.map(|program| program.label()).unwrap_or_default();
+                self.latest = Some(*to);
+                self.faults.clear();
                 let (program, instance) = (candidate.clone(), *to);
                 self.attempts.insert(*id, Attempt { program, instance });
             }
@@ -164,6 +195,7 @@ impl Driver {
                 last_words,
                 ..
             } => {
+                self.introductions.gone(*instance);
                 if let Some(process) = self.processes.remove(instance) {
                     if !*expected && let Some(stderr) = &process.stderr {
                         *last_words = stderr.last_words();
@@ -179,7 +211,9 @@ impl Driver {
                 dark,
                 last_words,
             } => {
+                self.introductions.over(*id);
                 let attempt = self.attempts.remove(id);
+                *outcome = self.explained(attempt.as_ref().map(|a| a.instance), outcome.clone());
                 let candidate = attempt
                     .as_ref()
                     .and_then(|a| self.processes.get(&a.instance));
@@ -195,6 +229,9 @@ impl Driver {
                     took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     dark_us: u64::try_from(dark.as_micros()).unwrap_or(u64::MAX),
                 });
+            }
+            EventKind::GaveUp { cause, .. } | EventKind::TakenBack { cause, .. } => {
+                *cause = self.explain(self.latest, cause.clone());
             }
             _ => {}
         }

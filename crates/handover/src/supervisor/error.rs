@@ -11,12 +11,6 @@ pub enum StartError {
     /// No program was named.
     #[error("no program to run: give one after --, or `program = [...]` in the configuration")]
     NoProgram,
-    /// The machines know exclusive mode; the driver of leases and state does not exist yet.
-    #[error(
-        "exclusive mode is not available in this version: it needs a lease and state that cross, \
-         which are not built yet; without --exclusive old and new serve side by side for a moment"
-    )]
-    ExclusiveUnavailable,
     /// The service's name cannot be a directory's.
     #[error("service name {found:?}: use letters, digits, '-', '_' and '.', not starting with '.'")]
     BadServiceName {

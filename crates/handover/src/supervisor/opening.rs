@@ -11,7 +11,6 @@ use handover_proto::event::EventKind;
 use handover_proto::identity::{CandidateId, RequestId};
 use handover_proto::journal::{Observation, Recorded, Recovery, Stance, recover};
 use handover_proto::moment::Moment;
-use handover_proto::phase::Mode;
 use handover_sys::notify::NotifySocket;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -23,6 +22,7 @@ use super::config::Config;
 use super::driver::Driver;
 use super::error::StartError;
 use super::history::History;
+use super::introduction::Introductions;
 use super::record::{Envelope, Journal};
 use super::runtime;
 use super::sockets::{self, Listeners};
@@ -85,6 +85,9 @@ impl Driver {
             last_candidate: start.first,
             candidates: start.candidates,
             attempts: HashMap::new(),
+            latest: None,
+            introductions: Introductions::default(),
+            faults: BTreeMap::new(),
             journal,
             history,
             answers: HashMap::new(),
@@ -120,9 +123,6 @@ impl Driver {
 fn check(config: &Config) -> Result<String, StartError> {
     if config.program.first().is_none_or(String::is_empty) {
         return Err(StartError::NoProgram);
-    }
-    if config.mode == Mode::Exclusive {
-        return Err(StartError::ExclusiveUnavailable);
     }
     let service = config.service_name();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use handover_proto::identity::{CandidateId, InstanceId};
+use handover_proto::identity::{CandidateId, Epoch, InstanceId};
 use handover_proto::outcome::Exit;
 use handover_sys::Pidfd;
 use tokio::sync::mpsc::UnboundedSender;
@@ -40,6 +40,8 @@ pub(super) struct Process {
     pub(super) text: Option<String>,
     /// Connections as it counts them.
     pub(super) connections: Option<u64>,
+    /// The lease it said it holds.
+    pub(super) lease: Option<Epoch>,
     /// The task that finds out whether it is ready.
     pub(super) probe: Option<AbortHandle>,
     pub(super) stderr: Option<Capture>,
@@ -55,6 +57,7 @@ impl Process {
             link: None,
             text: None,
             connections: None,
+            lease: None,
             probe: None,
             stderr,
         }
@@ -177,6 +180,11 @@ fn environment(
         "HANDOVER_NATIVE_SOCKET",
         around.dir.join(runtime::NATIVE_SOCKET).into(),
     );
+    if cfg!(feature = "crash-points")
+        && let Some(directory) = std::env::var_os("HANDOVER_CRASH_DIR")
+    {
+        set("HANDOVER_CRASH_DIR", directory);
+    }
     for (name, value) in &around.config.env {
         set(name, value.into());
     }

@@ -1,0 +1,202 @@
+//! What instances say and do, as the machine hears it. What an instance says of itself is held
+//! against what the kernel says of it; one that errs loses its channel, and the reason is kept for
+//! whoever asks how the attempt ended.
+
+use handover_proto::coordinator::Input;
+use handover_proto::event::{EventKind, Readiness};
+use handover_proto::identity::{InstanceId, InstancePid};
+use handover_proto::message::FromInstance;
+use handover_proto::phase::Mode;
+use handover_sys::notify::Notification;
+use tokio::net::UnixStream;
+
+use super::channel::{self, ChannelId};
+use super::config::ReadinessSpec;
+use super::driver::Driver;
+use super::verdict::Fault;
+
+impl Driver {
+    pub(super) fn closed(&mut self, instance: InstanceId, id: ChannelId, fault: Option<String>) {
+        let Some(process) = self.processes.get_mut(&instance) else {
+            return;
+        };
+        if process.link.take_if(|link| link.id == id).is_none() {
+            return;
+        }
+        match fault {
+            Some(found) => self.blame(
+                instance,
+                Fault {
+                    expected: "frames of the native protocol".into(),
+                    found,
+                },
+            ),
+            // A program that never greeted has no channel to lose.
+            None if self.machine.is_native(instance) => self.tell(Input::Closed { instance }),
+            None => {}
+        }
+    }
+
+    /// An instance broke the rules: its channel is closed, and why is told.
+    pub(super) fn blame(&mut self, instance: InstanceId, fault: Fault) {
+        if let Some(process) = self.processes.get_mut(&instance) {
+            process.link = None;
+        }
+        self.bus.warn(format!(
+            "the channel of instance {instance} was closed: expected {}, found {}",
+            fault.expected, fault.found
+        ));
+        self.faults.insert(instance, fault);
+        self.tell(Input::Closed { instance });
+    }
+
+    pub(super) fn said(&mut self, instance: InstanceId, message: FromInstance) {
+        let exclusive = self.config.mode == Mode::Exclusive;
+        let spec = &self.config.ready;
+        let Some(process) = self.processes.get_mut(&instance) else {
+            return;
+        };
+        match &message {
+            FromInstance::Hello {
+                instance: named,
+                pid,
+                lease,
+                ..
+            } => {
+                let pid = *pid;
+                if (*named, pid) != (instance, InstancePid(process.pid)) {
+                    let fault = Fault {
+                        expected: format!("Hello of instance {instance}, process {}", process.pid),
+                        found: format!("Hello of instance {named}, process {pid}"),
+                    };
+                    return self.blame(instance, fault);
+                }
+                process.lease = *lease;
+                // It speaks the protocol, so it will say when it is ready.
+                if exclusive || *spec == ReadinessSpec::Auto {
+                    process.stop_probe();
+                }
+            }
+            FromInstance::Connections { open } => process.connections = Some(*open),
+            FromInstance::Status { text } => process.text = Some(text.clone()),
+            FromInstance::Extend { millis } => {
+                let by = std::time::Duration::from_millis(*millis);
+                return self.tell(Input::Extend { instance, by });
+            }
+            FromInstance::Ready { claimed, lease } => {
+                process.lease = *lease;
+                let counts = exclusive || counts(spec, Readiness::Native);
+                let claimed = claimed.clone();
+                self.report_unclaimed(instance, &claimed);
+                if !counts {
+                    return;
+                }
+            }
+            FromInstance::Resumed { lease, .. } => process.lease = *lease,
+            FromInstance::Sealed { .. } => process.lease = None,
+            FromInstance::Warmed
+            | FromInstance::Drained { .. }
+            | FromInstance::SealProgress { .. }
+            | FromInstance::SealFailed { .. }
+            | FromInstance::Failed { .. }
+            | FromInstance::Retired { .. } => {}
+        }
+        self.tell(Input::Said { instance, message });
+    }
+
+    fn report_unclaimed(&self, instance: InstanceId, claimed: &[String]) {
+        let candidate = self
+            .processes
+            .get(&instance)
+            .map(|process| process.candidate);
+        let Some(candidate) = candidate.and_then(|id| self.candidates.get(&id)) else {
+            return;
+        };
+        for open in &candidate.listeners {
+            let name = &open.entry.name;
+            if !claimed.contains(name) {
+                self.bus.publish(EventKind::ListenerUnclaimed {
+                    name: name.clone(),
+                    instance,
+                });
+            }
+        }
+    }
+
+    /// An instance was found ready without saying so on its channel. In exclusive mode that only
+    /// tells that the program does not speak the protocol, and only if it was surely this one.
+    pub(super) fn became_ready(&mut self, instance: InstanceId, how: Readiness) {
+        let speaks = || self.machine.is_native(instance);
+        if self.config.mode == Mode::Exclusive && (how == Readiness::SharedProbe || speaks()) {
+            return;
+        }
+        self.tell(Input::BecameReady { instance, how });
+    }
+
+    pub(super) fn attached(&mut self, pid: u32, stream: UnixStream) {
+        let known = self
+            .processes
+            .iter_mut()
+            .find(|(_, process)| process.pid == pid);
+        match known {
+            Some((&instance, process)) => {
+                process.link = Some(channel::open(instance, stream, self.to_self.clone()));
+            }
+            None => self.bus.warn(format!(
+                "process {pid} connected to the native socket and is no instance of this service"
+            )),
+        }
+    }
+
+    pub(super) fn noticed(&mut self, pid: u32, notice: Notification) {
+        let Some(instance) = self.instance_of(pid) else {
+            return;
+        };
+        let exclusive = self.config.mode == Mode::Exclusive;
+        match notice {
+            Notification::Ready if exclusive || counts(&self.config.ready, Readiness::Notify) => {
+                self.became_ready(instance, Readiness::Notify);
+            }
+            Notification::Status(text) => {
+                self.said(instance, FromInstance::Status { text });
+            }
+            Notification::ExtendTimeout(by) => self.tell(Input::Extend { instance, by }),
+            Notification::Ready
+            | Notification::Reloading { .. }
+            | Notification::Stopping
+            | Notification::MainPid(_)
+            | Notification::Watchdog
+            | Notification::Other(..)
+            | Notification::Malformed(_) => {}
+        }
+    }
+
+    /// The instance a process belongs to: its own, or its worker's.
+    fn instance_of(&self, pid: u32) -> Option<InstanceId> {
+        let itself = self
+            .processes
+            .iter()
+            .find(|(_, process)| process.pid == pid);
+        let (instance, _) = itself.or_else(|| {
+            self.processes.iter().find(|(_, process)| {
+                handover_sys::process::process_group_members(process.pid)
+                    .is_ok_and(|members| members.contains(&pid))
+            })
+        })?;
+        Some(*instance)
+    }
+}
+
+/// Whether a way of becoming ready counts under the configured one.
+fn counts(spec: &ReadinessSpec, how: Readiness) -> bool {
+    match spec {
+        ReadinessSpec::Auto => true,
+        ReadinessSpec::Native => how == Readiness::Native,
+        ReadinessSpec::Notify => how == Readiness::Notify,
+        ReadinessSpec::Accepts
+        | ReadinessSpec::HttpPath(_)
+        | ReadinessSpec::HttpUrl { .. }
+        | ReadinessSpec::Tcp(_)
+        | ReadinessSpec::Command(_) => !matches!(how, Readiness::Native | Readiness::Notify),
+    }
+}

@@ -26,8 +26,9 @@
 //! at a character, and names that do not fit are left out of `claimed` (they are then reported as
 //! unclaimed). A service of up to 250 listeners never meets the latter.
 
+pub(crate) mod buffer;
 mod error;
-mod fields;
+pub(crate) mod fields;
 pub mod kind;
 mod reader;
 mod table;
@@ -55,9 +56,9 @@ pub const MAX_FRAME: usize = 64 * 1024;
 pub const MAX_BUFFERED: usize = 2 * (LENGTH_BYTES + MAX_FRAME);
 
 /// The length word in front of a frame.
-const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 /// Version and kind, the least a frame has after its length.
-const HEADER_BYTES: usize = 4;
+pub(crate) const HEADER_BYTES: usize = 4;
 /// Kept free for header, field headers, length prefixes and an attempt's id when words are cut
 /// to fit; generous, for an exact sum would have to follow every new field.
 const OVERHEAD: usize = 128;
@@ -106,7 +107,7 @@ fn whole<M: Wire>(message: &M, version: u16) -> Vec<u8> {
 }
 
 /// The longest beginning of `text` that has at most `room` bytes and whole characters.
-fn cut(text: &str, room: usize) -> String {
+pub(crate) fn cut(text: &str, room: usize) -> String {
     let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
     let end = ends.take_while(|end| *end <= room).last();
     text[..end.unwrap_or(0)].into()

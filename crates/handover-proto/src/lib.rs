@@ -9,6 +9,7 @@
 //! | [`coordinator`] | the supervisor's machine: whoever decides |
 //! | [`instance`] | the machines inside a service: [`instance::Successor`], [`instance::Incumbent`] |
 //! | [`message`], [`frame`] | what coordinator and instance say, and its bytes |
+//! | [`state`] | what crosses between two instances: items, their negotiation, their bytes |
 //! | [`journal`] | what is recorded before each act, and total recovery from it |
 //! | [`manifest`] | listeners by name |
 //! | [`event`], [`status`], [`outcome`] | what people and programs are told |
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod beyond;
 pub mod coordinator;
 pub mod event;
 pub mod frame;
@@ -29,4 +31,5 @@ pub mod moment;
 pub mod outcome;
 pub mod phase;
 pub mod settings;
+pub mod state;
 pub mod status;

@@ -1,5 +1,6 @@
 //! Why bytes are not a frame.
 
+use super::buffer::Fault;
 use super::{HEADER_BYTES, MAX_BUFFERED, MAX_FRAME, VERSION_NEWEST, VERSION_OLDEST};
 
 /// Why bytes are not a frame, or a frame not a message.
@@ -144,4 +145,14 @@ pub enum FrameError {
         /// Bytes it has.
         found: usize,
     },
+}
+
+impl From<Fault> for FrameError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLong { found } => Self::TooLong { found },
+            Fault::Backlog { buffered, pushed } => Self::Backlog { buffered, pushed },
+            Fault::CutOff { expected, found } => Self::CutOff { expected, found },
+        }
+    }
 }

@@ -11,27 +11,32 @@ use super::{FrameError, LENGTH_BYTES};
 const FIELD_HEADER_BYTES: usize = 6;
 
 /// A frame being written.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(version: u16, kind: u16) -> Self {
+    pub(crate) fn new(version: u16, kind: u16) -> Self {
         let mut bytes = Vec::from([0; LENGTH_BYTES]);
         bytes.extend(version.to_le_bytes());
         bytes.extend(kind.to_le_bytes());
         Self { bytes }
     }
 
-    pub(super) fn field<T: Serialize>(&mut self, tag: u16, value: &T) {
+    pub(crate) fn field<T: Serialize>(&mut self, tag: u16, value: &T) {
         // Fails only for types that do not know their own length; the table has none.
         let value = postcard::to_allocvec(value).expect("a field's type has a postcard form");
+        self.raw(tag, &value);
+    }
+
+    /// A field whose value is its bytes.
+    pub(crate) fn raw(&mut self, tag: u16, value: &[u8]) {
         self.bytes.extend(tag.to_le_bytes());
         self.bytes.extend((value.len() as u32).to_le_bytes());
         self.bytes.extend(value);
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         let length = (self.bytes.len() - LENGTH_BYTES) as u32;
         self.bytes[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         self.bytes
@@ -39,7 +44,7 @@ impl Writer {
 }
 
 /// The fields of a frame that was read, not yet their values.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     message: &'static str,
     values: BTreeMap<u16, &'a [u8]>,
 }
@@ -47,7 +52,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Splits what follows a frame's header. Every field is checked for its bounds and for coming
     /// twice, whether its tag is known or not.
-    pub(super) fn parse(message: &'static str, bytes: &'a [u8]) -> Result<Self, FrameError> {
+    pub(crate) fn parse(message: &'static str, bytes: &'a [u8]) -> Result<Self, FrameError> {
         let mut values = BTreeMap::new();
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -78,7 +83,7 @@ impl<'a> Fields<'a> {
         Ok(Self { message, values })
     }
 
-    pub(super) fn required<T: DeserializeOwned>(
+    pub(crate) fn required<T: DeserializeOwned>(
         &self,
         tag: u16,
         field: &'static str,
@@ -89,13 +94,18 @@ impl<'a> Fields<'a> {
             .ok_or(FrameError::MissingField { message, field })
     }
 
-    pub(super) fn defaulted<T: DeserializeOwned + Default>(
+    pub(crate) fn defaulted<T: DeserializeOwned + Default>(
         &self,
         tag: u16,
         field: &'static str,
         expected: &'static str,
     ) -> Result<T, FrameError> {
         Ok(self.value(tag, field, expected)?.unwrap_or_default())
+    }
+
+    /// A field whose value is its bytes, if it is there.
+    pub(crate) fn raw(&self, tag: u16) -> Option<&'a [u8]> {
+        self.values.get(&tag).copied()
     }
 
     fn value<T: DeserializeOwned>(

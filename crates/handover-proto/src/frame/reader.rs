@@ -1,14 +1,9 @@
 //! Frames from a stream of bytes, however it is split.
 
-use alloc::vec::Vec;
-use core::ops::Range;
-
+use super::buffer::Buffer;
 use super::fields::Fields;
 use super::table::Wire;
-use super::{
-    Decoded, FrameError, HEADER_BYTES, LENGTH_BYTES, MAX_BUFFERED, MAX_FRAME, VERSION_NEWEST,
-    VERSION_OLDEST, kind,
-};
+use super::{Decoded, FrameError, HEADER_BYTES, MAX_FRAME, VERSION_NEWEST, VERSION_OLDEST, kind};
 use crate::message::{FromInstance, ToInstance};
 
 /// Collects bytes and gives frames. One reader reads one direction of one channel: a coordinator
@@ -30,24 +25,20 @@ use crate::message::{FromInstance, ToInstance};
 /// reader.finish()?;
 /// # Ok::<(), handover_proto::frame::FrameError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct Reader {
-    bytes: Vec<u8>,
-    /// Bytes at the front that were read already; removed by the next push.
-    read: usize,
-    /// The announced length after which nothing can be read any more.
-    refused: Option<u32>,
+#[derive(Clone, Debug)]
+pub struct Reader(Buffer);
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Reader {
     /// A reader at the begin of a stream. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            read: 0,
-            refused: None,
-        }
+        Self(Buffer::new(MAX_FRAME))
     }
 
     /// Adds bytes that arrived. At least [`MAX_FRAME`] bytes are accepted whenever all frames
@@ -57,29 +48,19 @@ impl Reader {
     /// [`FrameError::Backlog`] if they are more than [`room`](Self::room): none is taken.
     /// [`FrameError::TooLong`] again, once it was returned: the stream cannot be read further.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        self.intact()?;
-        if bytes.len() > self.room() {
-            return Err(FrameError::Backlog {
-                buffered: self.buffered(),
-                pushed: bytes.len(),
-            });
-        }
-        self.bytes.drain(..self.read);
-        self.read = 0;
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
+        Ok(self.0.push(bytes)?)
     }
 
     /// Bytes that wait: frames not read yet, and the begin of one not complete.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.bytes.len() - self.read
+        self.0.buffered()
     }
 
     /// Bytes that can be pushed now.
     #[must_use]
     pub fn room(&self) -> usize {
-        MAX_BUFFERED.saturating_sub(self.buffered())
+        self.0.room()
     }
 
     /// The next frame of an instance; `None` if it is not complete yet.
@@ -106,62 +87,12 @@ impl Reader {
     /// [`FrameError::CutOff`] if it ended within a frame, [`FrameError::TooLong`] again once it
     /// was returned.
     pub fn finish(&self) -> Result<(), FrameError> {
-        self.intact()?;
-        let mut rest = &self.bytes[self.read..];
-        while !rest.is_empty() {
-            let expected = match announced(rest) {
-                Some(length) => LENGTH_BYTES.saturating_add(length as usize),
-                None => LENGTH_BYTES,
-            };
-            let found = rest.len();
-            rest = rest
-                .get(expected..)
-                .ok_or(FrameError::CutOff { expected, found })?;
-        }
-        Ok(())
-    }
-
-    fn intact(&self) -> Result<(), FrameError> {
-        match self.refused {
-            Some(found) => Err(FrameError::TooLong { found }),
-            None => Ok(()),
-        }
+        Ok(self.0.finish()?)
     }
 
     fn next<M: Wire>(&mut self) -> Result<Option<Decoded<M>>, FrameError> {
-        match self.take()? {
-            Some(frame) => decode(&self.bytes[frame]).map(Some),
-            None => Ok(None),
-        }
+        self.0.next()?.map(decode).transpose()
     }
-
-    /// Consumes the next frame if it is complete: where it lies, without its length word.
-    fn take(&mut self) -> Result<Option<Range<usize>>, FrameError> {
-        self.intact()?;
-        let Some(found) = announced(&self.bytes[self.read..]) else {
-            return Ok(None);
-        };
-        let length = found as usize;
-        if length > MAX_FRAME {
-            *self = Self {
-                refused: Some(found),
-                ..Self::new()
-            };
-            return Err(FrameError::TooLong { found });
-        }
-        if self.buffered() < LENGTH_BYTES + length {
-            return Ok(None);
-        }
-        let begin = self.read + LENGTH_BYTES;
-        self.read = begin + length;
-        Ok(Some(begin..self.read))
-    }
-}
-
-/// The length word, if it is complete.
-fn announced(bytes: &[u8]) -> Option<u32> {
-    let (word, _) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
-    Some(u32::from_le_bytes(*word))
 }
 
 /// A frame without its length word.

@@ -3,16 +3,15 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::mem;
 use core::time::Duration;
 
-use super::{HEARTBEAT_EVERY, HELLO_WITHIN, HandoffId, Message, SLACK, Side, VERSION};
+use super::{
+    Effect, HEARTBEAT_EVERY, HELLO_WITHIN, HandoffId, Input, Message, SLACK, Side, VERSION,
+};
 use crate::event::DrainReport;
 use crate::message::{FromInstance, ToInstance};
 use crate::moment::{Machine, Moment};
 use crate::settings::Ladder;
-
-pub use super::as_successor::{Effect, Input};
 
 /// Frames that may wait while a hook runs. A supervisor of theirs has at most one under way; ours
 /// sends two at an abort.

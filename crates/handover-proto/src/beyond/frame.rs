@@ -180,7 +180,7 @@ impl Reader {
     ///
     /// # Errors
     /// Why it is none.
-    pub fn next(&mut self) -> Result<Option<Message>, FrameError> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
         self.0.next()?.map(decode).transpose()
     }
 

@@ -296,7 +296,11 @@ impl Peer {
         self.session = Session::Seeking { lost: None };
         self.held = None;
         match self.state {
-            State::Greeting { .. } | State::Greeted | State::Warm | State::Begun { .. } => {
+            State::Greeting { .. }
+            | State::Greeted
+            | State::Warm
+            | State::Begun { .. }
+            | State::Early => {
                 self.session = Session::Own;
                 self.push(Effect::Lost);
                 State::Leaving
@@ -307,8 +311,7 @@ impl Peer {
                 state
             }
             // It resumes by itself, and speaks again when it has.
-            State::Early
-            | State::Serving
+            State::Serving
             | State::Draining { .. }
             | State::Drained { .. }
             | State::Sealing { .. }

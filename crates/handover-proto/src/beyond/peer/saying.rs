@@ -117,10 +117,9 @@ impl Peer {
             State::Drained { .. } | State::Sealed { .. } => self.take_back(now, id),
             State::Unsealed { .. } => self.ping(now, id),
             State::Serving => {
+                // Nothing was begun.
                 self.held = None;
-                if self.session == Session::Open {
-                    self.resumed(id);
-                }
+                self.resumed(id);
                 State::Serving
             }
             state => state,

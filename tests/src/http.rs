@@ -1,6 +1,6 @@
 //! One HTTP request at a time.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::patience::{LONG, until};
@@ -94,4 +94,66 @@ pub fn until_version(address: SocketAddr, expected: &str) {
 pub fn pid(address: SocketAddr) -> u32 {
     let (_, body) = get(address, "/pid").expect("an answer");
     body.parse().expect("a process id")
+}
+
+/// A client that keeps its connection while the server does, and never tries twice.
+#[derive(Debug)]
+pub struct Connection {
+    address: SocketAddr,
+    keep: bool,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+impl Connection {
+    /// A client of the server at `address`; with `keep` false it connects for each request.
+    #[must_use]
+    pub fn new(address: SocketAddr, keep: bool) -> Self {
+        Self {
+            address,
+            keep,
+            stream: None,
+        }
+    }
+
+    /// Status and body of the answer to one request.
+    ///
+    /// # Errors
+    /// Nobody listens, or they left in the middle; the next request connects again.
+    pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => BufReader::new(connect(self.address)?),
+        };
+        let connection = if self.keep { "keep-alive" } else { "close" };
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.get_mut().write_all(request.as_bytes())?;
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head)? == 0 {
+                return Err(io::Error::other(format!("cut after {head:?}")));
+            }
+        }
+        let fields = head.to_lowercase();
+        let length = fields.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+        let closes = !self.keep || fields.contains("connection: close");
+        let Some(length) = length else {
+            // Chunked, or to the end of the connection.
+            let mut rest = head;
+            stream.read_to_string(&mut rest)?;
+            return split(&rest).ok_or_else(|| io::Error::other(format!("no answer: {rest:?}")));
+        };
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        if !closes {
+            self.stream = Some(stream);
+        }
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("no answer: {head:?}")))?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
 }

@@ -9,20 +9,26 @@
 //! | [`load`] | `handover_verify` plans for a short run |
 //! | [`http`] | one request at a time, byte by byte where it matters |
 //! | [`process`] | what `/proc` knows |
+//! | [`locks`] | who holds a lock, from outside |
+//! | [`crash`] | processes that die before a given effect |
+//! | [`writers`] | clients that write, and the judgement of what became of it |
 //! | [`patience`] | waiting on a condition, never on time |
 //! | [`peer`] | third-party programs, found or skipped aloud |
 //! | [`fixture`] | the server itself |
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod crash;
 pub mod fixture;
 pub mod http;
 pub mod load;
+pub mod locks;
 pub mod patience;
 pub mod peer;
 pub mod process;
 pub mod program;
 pub mod service;
+pub mod writers;
 
 pub use control::Control;
 pub use patience::eventually;

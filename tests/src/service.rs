@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -57,6 +58,7 @@ pub struct Builder {
     wrapper: Vec<String>,
     broken_output: bool,
     drain_notify: String,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Builder {
@@ -75,6 +77,7 @@ impl Builder {
             wrapper: Vec::new(),
             broken_output: false,
             drain_notify: "2s".into(),
+            environment: Vec::new(),
         }
     }
 
@@ -96,6 +99,15 @@ impl Builder {
     #[must_use]
     pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.program.extend(args.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// A path in the environment of the supervisor and of its instances.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &Path) -> Self {
+        let assignment = format!("{name}={}", value.display());
+        self.flags.extend(["--env".into(), assignment]);
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -203,9 +215,24 @@ impl Service {
             .args(&self.builder.flags)
             .arg("--")
             .args(&self.builder.program)
+            .envs(self.builder.environment.iter().cloned())
             .env("HANDOVER_RUNTIME_DIR", self.directory.path())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Does what an init does: starts the supervisor again if it was killed. Whether it was.
+    ///
+    /// # Panics
+    /// When it ended by itself.
+    pub fn revive(&mut self) -> bool {
+        let child = self.supervisor.as_mut().expect("a supervisor");
+        let Some(status) = child.try_wait().expect("waits") else {
+            return false;
+        };
+        assert!(status.signal().is_some(), "the supervisor ended: {status}");
+        self.supervise();
+        true
     }
 
     fn output(&self, what: &str) -> PathBuf {

@@ -1,0 +1,226 @@
+//! One case: a service, an upgrade, a death, and what is left.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use handover_proto::outcome::Outcome;
+use handover_proto::status::Status;
+use handover_tests::crash::{Crashes, How, Point, Trace};
+use handover_tests::patience::{LONG, until};
+use handover_tests::writers::{Habit, Writers};
+use handover_tests::{Builder, Program, Service, process};
+use rustix::process::Signal;
+
+use crate::FIXTURE;
+use crate::examination;
+
+/// How long a supervisor hangs before somebody kills it, as a watchdog would.
+const WATCHDOG: Duration = Duration::from_millis(300);
+
+/// How long after everything has come to rest a point may still strike: an instance hears of a
+/// commit after the supervisor has reported it.
+const LATE: Duration = Duration::from_secs(2);
+
+/// A kind of service.
+pub(crate) struct Setup {
+    pub(crate) name: &'static str,
+    program: Program,
+    flags: Vec<&'static str>,
+    /// Whether it owns a directory, and is written to.
+    pub(crate) owns: bool,
+}
+
+impl Setup {
+    /// Old and new side by side.
+    pub(crate) fn overlap() -> Self {
+        Self {
+            name: "overlap",
+            program: Program::new(FIXTURE, ""),
+            flags: vec![
+                "--ready-timeout",
+                "2s",
+                "--kill-after",
+                "500ms",
+                "--drain-grace",
+                "1s",
+            ],
+            owns: false,
+        }
+    }
+}
+
+/// A running service, its clients, and where it is told when to die.
+pub(crate) struct Stage {
+    pub(crate) service: Service,
+    pub(crate) crashes: Crashes,
+    pub(crate) writers: Option<Writers>,
+    pub(crate) data: PathBuf,
+    _data: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set(setup: &Setup) -> Self {
+        let crashes = Crashes::new();
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = directory.expect("a directory");
+        let data = directory.path().to_owned();
+        let service = Builder::new(setup.program.path())
+            .flags(setup.flags.iter().copied())
+            .env("HANDOVER_CRASH_DIR", crashes.path())
+            .env("FIXTURE_DATA", &data)
+            .start();
+        let writers = setup
+            .owns
+            .then(|| Writers::start(service.address(), &[Habit::Fresh, Habit::Kept]));
+        if let Some(writers) = &writers {
+            writers.go_on();
+        }
+        Self {
+            service,
+            crashes,
+            writers,
+            data,
+            _data: directory,
+        }
+    }
+
+    /// An upgrade under this plan, until everything has come to rest again.
+    fn upgrade(&mut self, points: &[Point]) {
+        let old = self.service.incumbent();
+        self.crashes.plan(points);
+        let control = self.service.control();
+        // Nobody answers if the supervisor dies over it.
+        let asking = std::thread::spawn(move || control.request("POST", "/v1/upgrade", ""));
+        let mut hanging = None;
+        let patience = Instant::now() + LONG;
+        loop {
+            self.service.revive();
+            self.watch(points, &mut hanging);
+            let at_rest = asking.is_finished()
+                && self
+                    .service
+                    .try_status()
+                    .is_some_and(|status| is_at_rest(&status))
+                && self.service.processes().len() == 1;
+            if at_rest {
+                break;
+            }
+            assert!(Instant::now() < patience, "it has not come to rest");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(asking.join().expect("no panic"));
+        let late = Instant::now() + LATE;
+        let due = |point: &Point| {
+            let alive = point.who != "1" || process::is_alive(old);
+            let trace = self.crashes.trace();
+            let passed = trace.get(&point.who).map_or(0, Vec::len);
+            alive && passed < point.k
+        };
+        // What has passed its point, or is gone, will not strike any more.
+        while points.iter().all(due) && !points.is_empty() && Instant::now() < late {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills a supervisor that hangs.
+    fn watch(&self, points: &[Point], hanging: &mut Option<Instant>) {
+        let hangs = |point: &&Point| point.how == How::Stop && point.who == "supervisor";
+        let Some(point) = points.iter().find(hangs) else {
+            return;
+        };
+        if self.crashes.fired(point).is_none() {
+            return;
+        }
+        let since = *hanging.get_or_insert_with(Instant::now);
+        let supervisor = self.service.supervisor();
+        if since.elapsed() > WATCHDOG && process::state(supervisor) == Some('T') {
+            process::signal(supervisor, Signal::KILL);
+        }
+    }
+
+    /// Waits until it is at rest; the supervisor may have been killed late.
+    pub(crate) fn rest(&mut self) -> Status {
+        let patience = Instant::now() + LONG;
+        loop {
+            self.service.revive();
+            if let Some(status) = self.service.try_status().filter(is_at_rest) {
+                return status;
+            }
+            assert!(Instant::now() < patience, "it has not come to rest");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn is_at_rest(status: &Status) -> bool {
+    status
+        .incumbent
+        .as_ref()
+        .is_some_and(|incumbent| incumbent.pid.is_some())
+        && status.handover.is_none()
+        && status.successor.is_none()
+        && status.leaving.is_empty()
+}
+
+/// How a case ended, for the progress line.
+#[derive(Default)]
+pub(crate) struct Ending {
+    /// The effects before which somebody died.
+    pub(crate) fired: Vec<String>,
+    pub(crate) failed: usize,
+    pub(crate) took: Duration,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.fired.join(", ");
+        let (failed, took) = (self.failed, self.took.as_millis());
+        write!(out, "before {before}; {failed} requests failed; {took} ms")
+    }
+}
+
+/// What an upgrade does when nobody dies.
+pub(crate) fn undisturbed(setup: &Setup) -> Trace {
+    let mut stage = Stage::set(setup);
+    stage.upgrade(&[]);
+    let trace = stage.crashes.trace();
+    stage.crashes.over();
+    let ending = examination::examine(setup, stage, &[]);
+    assert_eq!(ending.failed, 0, "nobody died, yet requests failed");
+    trace
+}
+
+/// Runs one case.
+///
+/// # Panics
+/// When something is wrong.
+pub(crate) fn run(setup: &Setup, points: &[Point]) -> Ending {
+    let begun = Instant::now();
+    let mut stage = Stage::set(setup);
+    stage.upgrade(points);
+    let fired = points.iter().filter_map(|point| stage.crashes.fired(point));
+    let fired = fired.collect();
+    stage.crashes.over();
+    let ending = examination::examine(setup, stage, points);
+    Ending {
+        fired,
+        took: begun.elapsed(),
+        ..ending
+    }
+}
+
+/// Whether this outcome is a commit.
+pub(crate) fn committed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Committed { .. })
+}
+
+/// Waits until the only process of the service is the one that serves.
+pub(crate) fn until_alone(service: &Service) {
+    until("no process is left over", || {
+        let incumbent = service
+            .try_status()
+            .and_then(|status| status.incumbent?.pid);
+        incumbent.is_some_and(|pid| service.processes() == [pid.0])
+    });
+}

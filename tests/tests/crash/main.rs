@@ -1,0 +1,27 @@
+//! The crash matrix: for each role and each effect of an undisturbed upgrade, the process is killed
+//! just before that effect, and everything is looked at from outside. No place is named by hand: a
+//! new effect is a new case.
+//!
+//! | variable | |
+//! |---|---|
+//! | `HANDOVER_CRASH_REPEAT` | how often everything is repeated, and then all pairs and all hangs; once and samples of those if not set |
+//! | `HANDOVER_CRASH_THREADS` | cases at a time |
+//!
+//! Needs the `handover` program beside it, built together with this test: `cargo xtask test` builds
+//! everything first.
+
+mod case;
+mod examination;
+mod matrix;
+
+use case::Setup;
+use matrix::Matrix;
+
+/// The fixture server of this build.
+const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");
+
+/// I5, I7, I9, I12, in overlap mode: nothing is owned, so what is looked at is who serves.
+#[test]
+fn i12_overlap() {
+    Matrix::of(Setup::overlap()).run();
+}

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| handover_fuzz::text::control(data));
+libfuzzer_sys::fuzz_target!(
+    init: handover_fuzz::begin("control"),
+    |data: &[u8]| handover_fuzz::text::control(data)
+);

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| handover_fuzz::frames::frames_to(data));
+libfuzzer_sys::fuzz_target!(
+    init: handover_fuzz::begin("frames_to"),
+    |data: &[u8]| handover_fuzz::frames::frames_to(data)
+);

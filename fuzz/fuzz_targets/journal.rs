@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| handover_fuzz::journal::journal(data));
+libfuzzer_sys::fuzz_target!(
+    init: handover_fuzz::begin("journal"),
+    |data: &[u8]| handover_fuzz::journal::journal(data)
+);

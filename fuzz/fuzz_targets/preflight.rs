@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| handover_fuzz::launch::preflight(data));
+libfuzzer_sys::fuzz_target!(
+    init: handover_fuzz::begin("preflight"),
+    |data: &[u8]| handover_fuzz::launch::preflight(data)
+);

@@ -98,6 +98,7 @@ pub(crate) mod seeds {
             FromInstance::Warmed,
             FromInstance::Ready {
                 claimed: vec!["http".into(), "admin".into()],
+                lease: Some(Epoch(6)),
             },
             FromInstance::Drained { id, report },
             FromInstance::SealProgress {
@@ -110,7 +111,10 @@ pub(crate) mod seeds {
                 id,
                 reason: "no space left".into(),
             },
-            FromInstance::Resumed { id },
+            FromInstance::Resumed {
+                id,
+                lease: Some(Epoch(7)),
+            },
             FromInstance::Failed {
                 reason: "cannot open".into(),
             },
@@ -127,6 +131,7 @@ pub(crate) mod seeds {
     pub(crate) fn frames_to() -> Vec<Vec<u8>> {
         let id = HandoverId(7);
         let messages = [
+            ToInstance::Introduce { id },
             ToInstance::Activate { id, sealed: true },
             ToInstance::Commit { id },
             ToInstance::Drain { id, within_ms: 900 },

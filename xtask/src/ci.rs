@@ -1,7 +1,7 @@
 //! What must hold before a change lands. `.ci/run` calls exactly this.
 
 use crate::steps::{Failure, Steps, capture, cargo};
-use crate::{deny, suite, tables};
+use crate::{deny, fuzz, suite, tables};
 
 /// Feature sets of the library that must each build without a warning: an item used only behind
 /// one feature goes unseen when all are on.
@@ -34,6 +34,9 @@ pub(crate) fn run(steps: &mut Steps) -> Result<(), Failure> {
     steps.keep_going(dependencies);
     let tables = tables::run(steps, tables::Mode::Check);
     steps.keep_going(tables);
+    fuzz::check(steps);
+    let fuzz = fuzz::run(steps, &[]);
+    steps.keep_going(fuzz);
     suite::run(steps, &[])
 }
 

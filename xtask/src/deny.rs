@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::fuzz;
 use crate::steps::{Failure, Steps, capture, cargo, command, target};
 
 /// The series `deny.toml` is written for; its keys change between series.
@@ -20,6 +21,10 @@ pub(crate) fn run(steps: &mut Steps) -> Result<(), Failure> {
         command
     };
     let policy = steps.command("deny", deny(&["check", "licenses", "bans", "sources"]));
+    let mut of_fuzz = command(&program);
+    fuzz::dependencies(&mut of_fuzz).args(["check", "licenses", "bans", "sources"]);
+    let of_fuzz = steps.command("deny for fuzz", of_fuzz);
+    let policy = policy.and(of_fuzz);
     let mut fetch = deny(&["fetch", "db"]);
     // A database that asks for a password is a database that cannot be reached.
     fetch.env("GIT_TERMINAL_PROMPT", "0");

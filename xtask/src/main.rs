@@ -7,6 +7,7 @@
 
 mod ci;
 mod deny;
+mod fuzz;
 mod peers;
 mod steps;
 mod suite;
@@ -21,11 +22,14 @@ cargo xtask <command>
 
   test [-- filter]   install what the tests need, build everything once, run every test
   ci                 what must hold before a change lands: format, lints, docs, features,
-                     dependencies, state tables, then `test`
+                     dependencies, state tables, a smoke run of `fuzz`, then `test`
   setup              only install what the tests need, and print where it is
   deny               licences, bans and sources of all dependencies
   tables [--check]   write docs/state-tables.md from the machines; --check only compares
   bench [name ...]   run the benchmarks in release mode
+  fuzz [target ...] [--runs N | --seconds S]
+                     build the fuzz targets and run them: N inputs each from the seeds, or S
+                     seconds each, going on from what was found before
 
 What is installed is listed in tests/peers/. Debian packages are installed only when missing.
 ";
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(&mut steps),
         ["tables"] => tables::run(&mut steps, tables::Mode::Write),
         ["tables", "--check"] => tables::run(&mut steps, tables::Mode::Check),
+        ["fuzz", words @ ..] => fuzz::run(&mut steps, words),
         ["bench", names @ ..] => bench(&mut steps, names),
         _ => {
             eprint!("xtask: no such command: {}\n\n{HELP}", words.join(" "));

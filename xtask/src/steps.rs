@@ -71,6 +71,30 @@ impl Steps {
         outcome
     }
 
+    /// Runs a command whose words matter only when it fails, as a step of this name; otherwise says
+    /// what `summary` makes of them.
+    pub(crate) fn quiet(
+        &mut self,
+        name: &str,
+        command: Command,
+        summary: fn(&str) -> String,
+    ) -> Result<(), Failure> {
+        let line = line(&command);
+        eprintln!("\n==> {name}: {line}");
+        let begun = Instant::now();
+        let output = capture(command)?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        let succeeded = output.status.success();
+        self.done
+            .push((name.to_owned(), begun.elapsed(), succeeded));
+        if succeeded {
+            self.note(&summary(&words));
+            return Ok(());
+        }
+        eprint!("{words}");
+        Err(Failure::new(&line, output.status.to_string()))
+    }
+
     /// Says something about the step under way.
     pub(crate) fn note(&self, text: &str) {
         eprintln!("    {text}");

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Generation, HandoverId, InstanceId, InstancePid};
+use crate::identity::{Epoch, Generation, HandoverId, InstanceId, InstancePid};
 use crate::manifest::ListenerEntry;
 use crate::phase::{Mode, Phase};
 use crate::settings::WhenBusy;
@@ -30,6 +30,22 @@ pub struct Status {
     pub incumbent: Option<InstanceStatus>,
     /// Who will, if an attempt runs.
     pub successor: Option<InstanceStatus>,
+    /// Why who serves does, or why nobody does: completes "#4 serves: …", "nobody serves: …".
+    #[serde(default)]
+    pub why: String,
+    /// Exclusive: who may write, if anybody does now.
+    #[serde(default)]
+    pub lease: Option<LeaseStatus>,
+    /// One of these serves, and the one that holds the lease will say so: a supervisor that was
+    /// just started again. Empty otherwise.
+    #[serde(default)]
+    pub candidates: Vec<InstanceStatus>,
+    /// The old instance, kept able to take back while the new one is on probation.
+    #[serde(default)]
+    pub parked: Option<InstanceStatus>,
+    /// What is left of the probation.
+    #[serde(default)]
+    pub probation_ms: Option<u64>,
     /// Who is on its way out, oldest first.
     pub leaving: Vec<InstanceStatus>,
     /// The listeners.
@@ -44,6 +60,24 @@ pub struct Status {
     pub supervisor_rss_bytes: u64,
     /// Open descriptors of the supervisor.
     pub supervisor_descriptors: u64,
+}
+
+/// The right to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// Who holds it.
+    pub instance: InstanceId,
+    /// Its number; grows with each owner.
+    pub epoch: Epoch,
+}
+
+/// How far a seal is, in what the program counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// So much is done.
+    pub done: u64,
+    /// Of so much; zero if unknown.
+    pub total: u64,
 }
 
 /// One process.
@@ -76,6 +110,12 @@ pub struct HandoverStatus {
     pub id: HandoverId,
     /// Since its begin.
     pub elapsed_ms: u64,
+    /// Exclusive: how long nobody may write already, in microseconds; absent before that begins.
+    #[serde(default)]
+    pub dark_us: Option<u64>,
+    /// Exclusive: how far the seal is, if the program tells.
+    #[serde(default)]
+    pub seal: Option<Progress>,
 }
 
 /// Body of `POST /v1/upgrade`. All fields optional; an empty object runs the configured program again.

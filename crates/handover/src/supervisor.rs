@@ -17,7 +17,7 @@
 //! | `verdict` | how an attempt ended, in words that help |
 //! | `notices` | `READY=1` and friends |
 //! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
-//! | `survey` | the status |
+//! | `survey`, `account` | the status: who serves, and why |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
@@ -25,6 +25,7 @@
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `control` | HTTP and JSON on a private Unix socket |
 
+mod account;
 mod adoption;
 mod bus;
 mod candidate;

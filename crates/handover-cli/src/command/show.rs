@@ -22,9 +22,9 @@ pub(super) async fn status(root: PathBuf, args: ShowArgs) -> Result<ExitCode, Cl
         Format::Text => view::status::render(&status, Ink::stdout()),
         Format::Json => json_line(&status),
     })?;
-    Ok(match status.incumbent {
-        Some(_) => ExitCode::Done,
-        None => ExitCode::NobodyServes,
+    Ok(match (status.incumbent, status.candidates.is_empty()) {
+        (Some(_), _) | (None, false) => ExitCode::Done,
+        (None, true) => ExitCode::NobodyServes,
     })
 }
 

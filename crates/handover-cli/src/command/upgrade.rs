@@ -78,6 +78,7 @@ async fn follow(
     }
     let ending = Ending {
         took: begun.elapsed(),
+        dark: story.dark,
         last_words: story.last_words,
         status: client.status().await.ok(),
     };
@@ -112,6 +113,8 @@ struct Story {
     successor: Option<InstanceId>,
     successor_is_gone: bool,
     finished: bool,
+    /// How long nobody could serve, if that was so.
+    dark: Option<Duration>,
     last_words: Vec<String>,
 }
 
@@ -122,6 +125,7 @@ impl Story {
             successor: None,
             successor_is_gone: false,
             finished: false,
+            dark: None,
             last_words: Vec::new(),
         }
     }
@@ -143,7 +147,10 @@ impl Story {
                 *self = Self::since(self.from_unix_ms);
                 self.successor = Some(*to);
             }
-            EventKind::HandoverFinished { .. } => self.finished = true,
+            EventKind::HandoverFinished { dark, .. } => {
+                self.finished = true;
+                self.dark = Some(*dark).filter(|dark| !dark.is_zero());
+            }
             EventKind::RequestRefused { .. } => self.finished = true,
             EventKind::InstanceExited {
                 instance,
@@ -255,7 +262,7 @@ mod tests {
     fn last_words_are_those_of_the_latest_attempt() {
         let mut story = Story::since(0);
         let outcomes = sample::outcomes();
-        let failed = &outcomes[1].0;
+        let failed = &outcomes[4].0;
         for event in sample::events() {
             story.learn(&event);
         }

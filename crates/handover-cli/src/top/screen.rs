@@ -3,7 +3,7 @@
 use super::state::State;
 use crate::view::event::{Weight, weight};
 use crate::view::quantity::{bytes, millis, or_unknown, time_of_day};
-use crate::view::status::roles;
+use crate::view::status::{reasons, roles};
 use handover_proto::event::Event;
 use handover_proto::phase::{Mode, Phase};
 use handover_proto::status::Status;
@@ -29,8 +29,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State) {
         .as_ref()
         .map_or(1, |status| roles(status).len());
     let listeners = state.status.as_ref().map_or(1, |s| s.listeners.len());
+    let reasons = state.status.as_ref().map(reasons).unwrap_or_default();
+    let reasons = u16::try_from(reasons.len()).unwrap_or(0);
     let [head, track, middle, ports, events, foot] = Layout::vertical([
-        Constraint::Length(2),
+        Constraint::Length(2 + reasons),
         Constraint::Length(1),
         Constraint::Length(rows(instances) + 1 + BORDERS),
         Constraint::Length(rows(listeners) + BORDERS),
@@ -80,7 +82,9 @@ fn headline(state: &State) -> Paragraph<'static> {
         bytes(status.supervisor_rss_bytes),
         status.supervisor_descriptors,
     );
-    Paragraph::new(vec![first, Line::styled(second, dim())])
+    let mut lines = vec![first, Line::styled(second, dim())];
+    lines.extend(reasons(status).into_iter().map(Line::from));
+    Paragraph::new(lines)
 }
 
 /// The way of a handover, with the place where this one stands.
@@ -136,7 +140,7 @@ fn instance_table(state: &State) -> Table<'static> {
     let rows = everybody.into_iter().map(|(role, instance)| {
         let style = match role {
             "serves" => Style::default().fg(Color::Green),
-            "comes" => Style::default().fg(Color::Yellow),
+            "comes" | "yields" | "resumes" | "may serve" => Style::default().fg(Color::Yellow),
             _ => dim(),
         };
         let says = instance.text.as_ref().map(|text| format!(" “{text}”"));
@@ -153,7 +157,7 @@ fn instance_table(state: &State) -> Table<'static> {
     });
     let widths = [
         Constraint::Length(5),
-        Constraint::Length(6),
+        Constraint::Length(9),
         Constraint::Length(8),
         Constraint::Length(11),
         Constraint::Length(6),
@@ -276,6 +280,20 @@ mod tests {
     #[test]
     fn a_handover_at_120_by_40() {
         insta::assert_snapshot!(drawn(120, 40, &busy()));
+    }
+
+    #[test]
+    fn an_exclusive_handover_at_80_by_24() {
+        let mut state = busy();
+        state.apply(Input::Status(Box::new(sample::sealing())));
+        insta::assert_snapshot!(drawn(80, 24, &state));
+    }
+
+    #[test]
+    fn a_probation_at_120_by_40() {
+        let mut state = busy();
+        state.apply(Input::Status(Box::new(sample::on_probation())));
+        insta::assert_snapshot!(drawn(120, 40, &state));
     }
 
     #[test]

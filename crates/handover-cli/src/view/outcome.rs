@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct Ending {
     /// Since the request, as the client saw it.
     pub(crate) took: Duration,
+    /// How long nobody could serve, if that was so.
+    pub(crate) dark: Option<Duration>,
     /// What the new version wrote to its standard error last.
     pub(crate) last_words: Vec<String>,
     /// Who serves now, if the supervisor says.
@@ -22,7 +24,11 @@ pub(crate) struct Ending {
 /// Ends with a newline.
 pub(crate) fn render(outcome: &Outcome, ending: &Ending, ink: Ink) -> String {
     let took = duration(ending.took);
-    let head = format!("{outcome} ({took})");
+    let dark = match ending.dark {
+        Some(dark) => format!(", dark for {}", duration(dark)),
+        None => String::new(),
+    };
+    let head = format!("{outcome} ({took}{dark})");
     let mut text = match outcome {
         Outcome::Committed { .. } => ink.good(&head),
         _ => ink.bad(&head),

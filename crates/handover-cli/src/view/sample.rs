@@ -3,12 +3,14 @@
 use crate::view::outcome::Ending;
 use handover::supervisor::{CheckReport, Finding};
 use handover_proto::event::{DrainReport, Event, EventKind, Readiness};
-use handover_proto::identity::{Generation, HandoverId, InstanceId, InstancePid};
+use handover_proto::identity::{Epoch, Generation, HandoverId, InstanceId, InstancePid};
 use handover_proto::manifest::{ListenerEntry, ListenerKind};
 use handover_proto::outcome::{Cause, Exit, Outcome, Refusal};
 use handover_proto::phase::{Mode, Phase};
 use handover_proto::settings::Stop;
-use handover_proto::status::{HandoverStatus, HistoryEntry, InstanceStatus, Status};
+use handover_proto::status::{
+    HandoverStatus, HistoryEntry, InstanceStatus, LeaseStatus, Progress, Status,
+};
 use std::time::Duration;
 
 /// When the samples happen: 2026-11-21 07:51:19.024 UTC.
@@ -47,6 +49,11 @@ pub(crate) fn at_rest() -> Status {
         generation: Generation(4),
         incumbent: Some(instance(4, "./server --port 8080")),
         successor: None,
+        why: "since handover 0000002a-4 was committed".to_owned(),
+        lease: None,
+        candidates: Vec::new(),
+        parked: None,
+        probation_ms: None,
         leaving: Vec::new(),
         listeners: vec![
             listener("http", ListenerKind::Tcp, "127.0.0.1:8080"),
@@ -77,8 +84,62 @@ pub(crate) fn in_handover() -> Status {
         handover: Some(HandoverStatus {
             id: HandoverId::new(42, 4),
             elapsed_ms: 1_250,
+            dark_us: None,
+            seal: None,
         }),
         queued: true,
+        ..at_rest()
+    }
+}
+
+/// Exclusive mode: the old instance seals, nobody writes.
+pub(crate) fn sealing() -> Status {
+    let mut successor = instance(5, "./kv-v5");
+    successor.uptime_ms = 1_240;
+    successor.connections = Some(0);
+    Status {
+        mode: Mode::Exclusive,
+        phase: Phase::Seal,
+        lease: Some(LeaseStatus {
+            instance: InstanceId(4),
+            epoch: Epoch(11),
+        }),
+        successor: Some(successor),
+        handover: Some(HandoverStatus {
+            id: HandoverId::new(42, 4),
+            elapsed_ms: 1_250,
+            dark_us: Some(2_310),
+            seal: Some(Progress { done: 3, total: 12 }),
+        }),
+        ..at_rest()
+    }
+}
+
+/// Exclusive mode: the new instance serves on probation, the old one is parked.
+pub(crate) fn on_probation() -> Status {
+    Status {
+        mode: Mode::Exclusive,
+        phase: Phase::Probation,
+        lease: Some(LeaseStatus {
+            instance: InstanceId(4),
+            epoch: Epoch(11),
+        }),
+        parked: Some(instance(3, "./kv-v3")),
+        probation_ms: Some(24_300),
+        ..at_rest()
+    }
+}
+
+/// A supervisor that was just started again does not know yet who holds the lease.
+pub(crate) fn recovering() -> Status {
+    Status {
+        mode: Mode::Exclusive,
+        phase: Phase::Resume,
+        incumbent: None,
+        why:
+            "the supervisor was started again and waits for the one that holds the lease to report"
+                .to_owned(),
+        candidates: vec![instance(4, "./kv-v4"), instance(5, "./kv-v5")],
         ..at_rest()
     }
 }
@@ -87,6 +148,7 @@ pub(crate) fn vacant() -> Status {
     Status {
         phase: Phase::Vacant,
         incumbent: None,
+        why: "instance #4 was killed by signal 11".to_owned(),
         previous: None,
         ..at_rest()
     }
@@ -107,6 +169,17 @@ fn crashed_at_start() -> Outcome {
     }
 }
 
+fn too_dark() -> Outcome {
+    let budget = Duration::from_millis(200);
+    let cause = Cause::TooDark { budget };
+    Outcome::RolledBack { cause }
+}
+
+fn not_native() -> Outcome {
+    let cause = Cause::NotNative;
+    Outcome::RolledBack { cause }
+}
+
 fn never_ready() -> Outcome {
     Outcome::TimedOut {
         cause: Cause::TimedOut {
@@ -119,8 +192,13 @@ fn never_ready() -> Outcome {
 pub(crate) fn outcomes() -> Vec<(Outcome, Ending)> {
     let ending = |took: u64, words: &[&str], status: Option<Status>| Ending {
         took: Duration::from_millis(took),
+        dark: None,
         last_words: words.iter().map(|&word| word.to_owned()).collect(),
         status,
+    };
+    let dark = Ending {
+        dark: Some(Duration::from_micros(3_140)),
+        ..ending(1_240, &[], Some(on_probation()))
     };
     let refused = |refusal| Outcome::Refused { refusal };
     let words = ["config.toml: unknown key `prot`", "giving up"];
@@ -129,6 +207,9 @@ pub(crate) fn outcomes() -> Vec<(Outcome, Ending)> {
     };
     vec![
         (committed(), ending(1_240, &[], Some(at_rest()))),
+        (committed(), dark),
+        (too_dark(), ending(240, &[], Some(at_rest()))),
+        (not_native(), ending(90, &[], Some(at_rest()))),
         (crashed_at_start(), ending(38, &words, Some(at_rest()))),
         (never_ready(), ending(30_010, &[], Some(at_rest()))),
         (

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
+use super::account::Account;
 use super::bus::Bus;
 use super::candidate::Candidate;
 use super::channel::{self, ChannelId, Place};
@@ -124,6 +125,8 @@ pub(super) struct Driver {
     /// The successor of the latest attempt.
     pub(super) latest: Option<InstanceId>,
     pub(super) introductions: Introductions,
+    /// Why who serves does.
+    pub(super) account: Account,
     /// What instances did wrong since the latest attempt began.
     pub(super) faults: BTreeMap<InstanceId, Fault>,
     pub(super) journal: Journal,

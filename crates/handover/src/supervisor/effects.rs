@@ -235,6 +235,7 @@ impl Driver {
             }
             _ => {}
         }
+        self.account.learn(&kind, self.config.probation);
         self.bus.publish(kind);
     }
 

@@ -15,6 +15,7 @@ use handover_sys::notify::NotifySocket;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
+use super::account::Account;
 use super::adoption::{self, take_listeners};
 use super::bus::Bus;
 use super::candidate::Candidate;
@@ -87,6 +88,7 @@ impl Driver {
             attempts: HashMap::new(),
             latest: None,
             introductions: Introductions::default(),
+            account: Account::default(),
             faults: BTreeMap::new(),
             journal,
             history,

@@ -3,17 +3,19 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use handover_proto::coordinator::Member;
 use handover_proto::manifest::ListenerKind;
-use handover_proto::status::{HandoverStatus, InstanceStatus, Status};
+use handover_proto::phase::Phase;
+use handover_proto::status::{HandoverStatus, InstanceStatus, LeaseStatus, Status};
 
 use super::driver::Driver;
 
 /// `st` of an established connection in `/proc/net/tcp` (include/net/tcp_states.h).
 const ESTABLISHED: &str = "01";
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -28,8 +30,19 @@ impl Driver {
             .collect();
         let of = |member: Member| self.instance(member);
         let own = handover_sys::usage(std::process::id()).ok();
-        let now = self.now();
         let previous = machine.previous().and_then(|id| self.candidates.get(&id));
+        let incumbent = machine.incumbent();
+        let mut leaving = machine.leaving();
+        // The machine names it after those that go.
+        let parked = leaving.pop_if(|_| machine.phase() == Phase::Probation);
+        let others: Vec<_> = leaving.iter().chain(&parked).map(|m| m.instance).collect();
+        let candidates: Vec<Member> = match (incumbent, machine.phase()) {
+            (None, Phase::Resume) => machine
+                .known()
+                .filter(|member| !others.contains(&member.instance))
+                .collect(),
+            _ => Vec::new(),
+        };
         Status {
             service: self.service.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -38,19 +51,60 @@ impl Driver {
             mode: self.config.mode,
             phase: machine.phase(),
             generation: machine.generation(),
-            incumbent: machine.incumbent().map(of),
+            incumbent: incumbent.map(of),
             successor: machine.successor().map(of),
-            leaving: machine.leaving().into_iter().map(of).collect(),
+            why: self.why(&candidates),
+            lease: self.lease(),
+            candidates: candidates.into_iter().map(of).collect(),
+            probation_ms: parked.and_then(|_| self.account.probation_left().map(millis)),
+            parked: parked.map(of),
+            leaving: leaving.into_iter().map(of).collect(),
             listeners: open,
-            handover: machine.attempt().map(|(id, began)| HandoverStatus {
-                id,
-                elapsed_ms: millis(now.since(began)),
-            }),
+            handover: self.handover(),
             queued: machine.queued(),
             previous: previous.map(|candidate| candidate.label()),
             supervisor_rss_bytes: own.map_or(0, |own| own.rss_bytes),
             supervisor_descriptors: own.map_or(0, |own| own.descriptors),
         }
+    }
+
+    fn handover(&self) -> Option<HandoverStatus> {
+        let (id, began) = self.machine.attempt()?;
+        let micros = |dark: Duration| u64::try_from(dark.as_micros()).unwrap_or(u64::MAX);
+        Some(HandoverStatus {
+            id,
+            elapsed_ms: millis(self.now().since(began)),
+            dark_us: self.account.dark().map(micros),
+            seal: self.account.seal(),
+        })
+    }
+
+    fn why(&self, candidates: &[Member]) -> String {
+        if !candidates.is_empty() {
+            return "the supervisor was started again and waits for the one that holds the lease \
+                    to report"
+                .into();
+        }
+        let phase = self.machine.phase();
+        match (self.machine.incumbent(), self.machine.successor()) {
+            (None, Some(successor)) if phase == Phase::Warm => {
+                let starting = format!("instance {} is being started", successor.instance);
+                match self.account.why() {
+                    before if before.is_empty() => starting,
+                    before => format!("{before}; {starting}"),
+                }
+            }
+            _ => self.account.why(),
+        }
+    }
+
+    /// Whoever said last that it holds the lease.
+    fn lease(&self) -> Option<LeaseStatus> {
+        let holders = self.processes.iter().filter_map(|(&instance, process)| {
+            let epoch = process.lease?;
+            Some(LeaseStatus { instance, epoch })
+        });
+        holders.max_by_key(|holder| holder.epoch)
     }
 
     fn instance(&self, member: Member) -> InstanceStatus {
@@ -90,6 +144,8 @@ pub(super) fn count_connections(status: &mut Status) {
         .collect();
     let instances = status.incumbent.iter_mut().chain(&mut status.successor);
     let foreign = instances
+        .chain(&mut status.parked)
+        .chain(&mut status.candidates)
         .chain(&mut status.leaving)
         .filter(|instance| !instance.native);
     let mut table = None;

@@ -70,10 +70,15 @@ impl Telemetry {
     pub(super) fn render(&self, status: &Status) -> String {
         metrics::with_local_recorder(&self.recorder, || {
             let count = |present: bool| if present { 1.0 } else { 0.0 };
-            gauge!("handover_serving").set(count(status.incumbent.is_some()));
+            let serving = status.incumbent.is_some() || !status.candidates.is_empty();
+            gauge!("handover_serving").set(count(serving));
             gauge!("handover_in_progress").set(count(status.handover.is_some()));
             gauge!("handover_generation").set(status.generation.0 as f64);
             gauge!("handover_leaving_instances").set(status.leaving.len() as f64);
+            gauge!("handover_parked_instances").set(count(status.parked.is_some()));
+            if let Some(lease) = status.lease {
+                gauge!("handover_lease_epoch").set(lease.epoch.0 as f64);
+            }
             gauge!("handover_supervisor_resident_bytes").set(status.supervisor_rss_bytes as f64);
             gauge!("handover_supervisor_descriptors").set(status.supervisor_descriptors as f64);
             if let Some(open) = status

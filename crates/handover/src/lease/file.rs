@@ -109,6 +109,15 @@ struct Held {
     _handoff: Option<HandoffLock>,
 }
 
+/// What the file says of the last owner.
+#[derive(Debug)]
+struct Last {
+    /// None: there has been no owner yet.
+    record: Option<Record>,
+    /// Both blocks are as they were written. Otherwise there may have been a later record.
+    whole: bool,
+}
+
 impl LeaseFile {
     /// Opens a data directory, and makes its lock file. Locks nothing.
     ///
@@ -259,7 +268,7 @@ impl LeaseFile {
         if let Ok(Handoff::Busy { pid }) = handoff::try_lock(&self.dir, false) {
             return Holder::handoff(pid);
         }
-        let record = self.last().ok().flatten();
+        let record = self.last().ok().and_then(|last| last.record);
         Holder::diagnose(&self.file, record, self.boot)
     }
 
@@ -268,7 +277,7 @@ impl LeaseFile {
     /// # Errors
     /// The file cannot be read, or both its records are damaged.
     pub fn last_epoch(&self) -> Result<Option<Epoch>, LeaseFileError> {
-        Ok(self.last()?.map(|record| record.epoch))
+        Ok(self.last()?.record.map(|record| record.epoch))
     }
 
     /// Locks the file that has the name, even if somebody has replaced it since it was opened.
@@ -315,8 +324,8 @@ impl LeaseFile {
             Handoff::Locked(lock) => Some(lock),
         };
         let last = self.last()?;
-        let (record, sync) = self.next(last.as_ref())?;
-        if last.is_none() {
+        let (record, sync) = self.next(&last)?;
+        if last.record.is_none() {
             // Both blocks now, so that a full disk cannot come between a later owner and its epoch.
             let zeros = [0; BLOCK + SLOT];
             let written = self.file.write_all_at(&zeros, 0);
@@ -330,25 +339,31 @@ impl LeaseFile {
     }
 
     /// The next owner's record, and whether it must be on the disk before it counts.
-    fn next(&self, last: Option<&Record>) -> Result<(Record, bool), LeaseFileError> {
+    fn next(&self, last: &Last) -> Result<(Record, bool), LeaseFileError> {
         let nobody = Record::default();
-        let last = last.unwrap_or(&nobody);
-        let same_boot = last.boot.is(self.boot);
+        let old = last.record.as_ref().unwrap_or(&nobody);
         // After a restart of the machine the last records may not have reached the disk; what was
-        // reserved has.
-        let after = if same_boot { last.epoch } else { last.reserved };
+        // reserved has. And a record that is lost was of this owner's successor, who can have
+        // reserved once.
+        let lost = if last.whole { 0 } else { RESERVED_AT_ONCE };
+        let same = last.whole && old.boot.is(self.boot);
+        let after = if same { old.epoch } else { old.reserved };
         let spent = || LeaseFileError::Damaged {
             path: self.path.clone(),
         };
-        let epoch = after.0.checked_add(1).ok_or_else(spent)?;
-        let sync = !(same_boot && epoch <= last.reserved.0);
+        let next = lost
+            .checked_add(1)
+            .and_then(|next| next.checked_add(after.0));
+        let epoch = next.ok_or_else(spent)?;
+        let sync = !(same && epoch <= old.reserved.0);
         let reserved = if sync {
             epoch.saturating_add(RESERVED_AT_ONCE - 1)
         } else {
-            last.reserved.0
+            old.reserved.0
         };
         let record = Record {
-            seq: last.seq.checked_add(1).ok_or_else(spent)?,
+            // Goes into the block of a lost one, whichever of the two was later.
+            seq: old.seq.checked_add(1).ok_or_else(spent)?,
             boot: self.boot,
             epoch: Epoch(epoch),
             reserved: Epoch(reserved),
@@ -360,8 +375,8 @@ impl LeaseFile {
         Ok((record, sync))
     }
 
-    /// The last record that is whole; `None` if nothing was ever written.
-    fn last(&self) -> Result<Option<Record>, LeaseFileError> {
+    /// What the file says of the last owner.
+    fn last(&self) -> Result<Last, LeaseFileError> {
         let mut content = [0; BLOCK + SLOT];
         let mut length = 0;
         while length < content.len() {
@@ -373,14 +388,32 @@ impl LeaseFile {
             }
         }
         let slots = [&content[..SLOT], &content[BLOCK..]];
-        let records = slots.into_iter().filter_map(Record::decode);
-        match records.max_by_key(|record| record.seq) {
-            Some(record) => Ok(Some(record)),
-            None if content.iter().all(|byte| *byte == 0) => Ok(None),
-            None => Err(LeaseFileError::Damaged {
-                path: self.path.clone(),
-            }),
-        }
+        let records = slots.map(Record::decode);
+        let untouched = slots.map(|slot| slot.iter().all(|byte| *byte == 0));
+        let (record, whole) = match records {
+            // The second record of all goes into the first block.
+            [None, Some(record)] => {
+                let first = untouched[0] && record.seq == 1;
+                (record, first)
+            }
+            [Some(record), None] => (record, false),
+            [Some(one), Some(two)] if one.seq > two.seq => (one, true),
+            [Some(_), Some(two)] => (two, true),
+            [None, None] if content.iter().all(|byte| *byte == 0) => {
+                let record = None;
+                return Ok(Last {
+                    record,
+                    whole: true,
+                });
+            }
+            [None, None] => {
+                return Err(LeaseFileError::Damaged {
+                    path: self.path.clone(),
+                });
+            }
+        };
+        let record = Some(record);
+        Ok(Last { record, whole })
     }
 
     /// Writes into the block that does not hold the last record.
@@ -452,3 +485,6 @@ fn check_filesystem(dir: &Path, options: &Options) -> Result<(), LeaseFileError>
         _ => LeaseFileError::Untrusted { dir, found },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ impl Drop for Permit {
         self.gate.leave();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,9 @@ pub enum StartError {
          start the program with `handover run`, or unset the variable"
     )]
     Channel(#[source] io::Error),
+    /// The driver of a [`blocking::Instance`](crate::blocking::Instance) could not be set up.
+    #[error("an instance needs a thread and five descriptors of its own: {0}")]
+    Driver(#[source] io::Error),
     /// There is no tokio runtime.
     #[error("an instance needs a tokio runtime; start it inside `#[tokio::main]` or `block_on`")]
     NoRuntime,

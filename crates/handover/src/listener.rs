@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::connection::Connection;
-use accept::{Patience, Trouble};
 
+pub(crate) use accept::{Patience, Trouble, classify};
 pub(crate) use bind::{tcp, tcp_socket, udp, udp_socket, unix, unix_socket};
-pub(crate) use slot::{Shelf, Slot, Socket};
+pub(crate) use slot::{MAX_QUEUE, Shelf, Slot, Socket};
 
 /// A TCP or Unix stream listener of an [`Instance`](crate::Instance), known by name.
 ///
@@ -70,7 +70,7 @@ impl Listener {
         loop {
             match poll_fn(|context| self.slot.poll_accept(context)).await {
                 Ok(accepted) => return Ok(accepted),
-                Err(error) => match accept::classify(&error) {
+                Err(error) => match classify(&error) {
                     Trouble::Connection => {}
                     Trouble::Resources => patience.wait(&self.name, &error).await,
                     Trouble::Listener => return Err(error),

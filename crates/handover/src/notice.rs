@@ -33,6 +33,12 @@ impl Notice {
         sent.unwrap_or_else(|failed| Err(io::Error::other(failed)))
     }
 
+    /// [`Notice::say`] for a thread that may block.
+    pub(crate) fn insist(&self, text: &str) -> io::Result<()> {
+        let socket = self.socket.as_deref();
+        socket.map_or(Ok(()), |socket| notify(socket, text))
+    }
+
     /// Says something that may be lost when the receiver is busy. Said before it returns: the
     /// process may end next.
     pub(crate) fn mention(&self, text: &str) {

@@ -179,7 +179,7 @@ async fn resolve(name: &str, address: impl ToSocketAddrs) -> Result<Vec<SocketAd
 }
 
 /// Binds the first address that can be bound; the error is that of the last.
-fn bind_any(
+pub(crate) fn bind_any(
     name: &str,
     addresses: &[SocketAddr],
     bind: impl Fn(SocketAddr) -> io::Result<OwnedFd>,

@@ -13,7 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whose trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Of the connection: it is gone, take the next.
     Connection,
     /// Of the process or system: it may pass.
@@ -24,7 +24,7 @@ pub(super) enum Trouble {
 
 /// Sorts an error of accept(2). The network errors are listed there, under "Error handling": Linux
 /// passes on those of the new connection, and a program should treat them like `EAGAIN`.
-pub(super) fn classify(error: &io::Error) -> Trouble {
+pub(crate) fn classify(error: &io::Error) -> Trouble {
     match Errno::from_io_error(error) {
         Some(
             Errno::CONNABORTED
@@ -47,16 +47,21 @@ pub(super) fn classify(error: &io::Error) -> Trouble {
 
 /// Growing pauses while resources are short.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     next: Duration,
 }
 
 impl Patience {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { next: FIRST_PAUSE }
     }
 
     pub(super) async fn wait(&mut self, listener: &str, error: &io::Error) {
+        tokio::time::sleep(self.pause(listener, error)).await;
+    }
+
+    /// How long to wait after this failure.
+    pub(crate) fn pause(&mut self, listener: &str, error: &io::Error) -> Duration {
         if self.next == FIRST_PAUSE {
             tracing::warn!(
                 listener,
@@ -64,8 +69,9 @@ impl Patience {
                 "cannot accept for now; raise the limit of open files (ulimit -n) if this repeats"
             );
         }
-        tokio::time::sleep(self.next).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ledger::{Ledger, lock};
 
 /// The most connections taken over from the queue of a listener that nobody else holds: the
 /// kernel's own limit of a queue (`net.core.somaxconn`, 4,096 since Linux 5.4).
-const MAX_QUEUE: usize = 4096;
+pub(crate) const MAX_QUEUE: usize = 4096;
 
 /// A listening socket in use.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ impl Slot {
                 Ok((stream, peer)) => {
                     queue.push_back((Connection::new(stream, self.ledger.open()), peer));
                 }
-                Err(error) if super::accept::classify(&error) == super::Trouble::Connection => {}
+                Err(error) if super::classify(&error) == super::Trouble::Connection => {}
                 // Empty, or no more can be had: who waits now is refused by the close.
                 Err(_) => break,
             }

@@ -1,0 +1,61 @@
+//! The same instance for programs without an async runtime: threads that block, and poll(2).
+//!
+//! ```no_run
+//! use handover::blocking::Instance;
+//! use std::io::{Read, Write};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let instance = Instance::start("echo")?;
+//! let listener = instance.tcp("echo", "0.0.0.0:7000")?; // inherited, or bound
+//! instance.ready()?;
+//! for connection in listener.incoming() {
+//!     let mut connection = connection?;
+//!     std::thread::spawn(move || std::io::copy(&mut &connection, &mut &connection));
+//! }
+//! println!("{:?}", instance.retired()); // what the drain achieved
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Machines, frames, ladder and account are those of [`crate::Instance`]; what it says about
+//! phases holds here too. Names are the same, and a future there is a wait here:
+//!
+//! | there | here |
+//! |---|---|
+//! | `draining().await` | [`Instance::draining`], with a time-out [`Instance::draining_within`] |
+//! | `accept()` never resolves once stopped | [`Listener::accept`] returns `None` |
+//! | dropping a future cancels it | nothing is cancelled; a cut ends reads and writes |
+//!
+//! # What runs where
+//! One thread, `handover`, talks to the coordinator and keeps the ladder's time. Its only waits
+//! are poll(2); it holds an eventfd for requests and a socket pair for signals. It ends with the
+//! process.
+//!
+//! # Signals
+//! SIGTERM and SIGINT begin the drain through a handler that writes one byte to that pair. Not by
+//! signalfd(2): it needs the signals blocked in every thread, and a library cannot reach threads
+//! that run already. The handler keeps and calls any handler that was installed before by way of
+//! `signal-hook` or tokio, restarts interrupted system calls (`SA_RESTART`), and is installed when
+//! somebody first accepts, receives or waits for the drain.
+
+mod bell;
+mod connection;
+mod core;
+mod datagram;
+mod driver;
+mod guard;
+mod instance;
+mod link;
+mod listener;
+mod open;
+mod park;
+mod signals;
+mod slot;
+mod stream;
+
+pub use connection::Connection;
+pub use datagram::UdpSocket;
+pub use guard::Guard;
+pub use instance::{Builder, Instance};
+pub use listener::{Incoming, Listener};
+pub use stream::Stream;

@@ -1,0 +1,325 @@
+//! Carries out what the machines decide: one thread, one event at a time.
+
+mod effects;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use handover_proto::event::DrainReport;
+use handover_proto::identity::InstancePid;
+use handover_proto::instance::{self, Identity, Incumbent, Input, Successor};
+use handover_proto::message::{FromInstance, ToInstance};
+use handover_proto::moment::{Machine, Moment};
+use handover_proto::phase::Mode;
+use handover_proto::settings::Ladder;
+
+use super::bell::{poll, readable};
+use super::core::{Ends, State};
+use super::link::Link;
+use super::signals::Arrived;
+use crate::drain::{self, Drain};
+use crate::driver::COUNT_EVERY;
+use crate::error::ReadyError;
+use crate::inheritance::Native;
+use crate::ledger::lock;
+use crate::link::LinkEvent;
+use crate::notice::Notice;
+
+/// A pause after poll(2) has failed for lack of memory, so as not to make things worse.
+const SHORT_OF_MEMORY: Duration = Duration::from_millis(100);
+
+/// What handles ask the driver for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Ready(SyncSender<Result<(), ReadyError>>),
+    Drain(Option<Ladder>),
+    Status(String),
+    Extend(Duration),
+    /// No handle, listener or guard is left.
+    Abandoned,
+}
+
+/// How far `ready` has come.
+#[derive(Debug)]
+enum Readiness {
+    Waiting,
+    Asked(SyncSender<Result<(), ReadyError>>),
+    Told,
+    /// It will never be ready; the reason waits for whoever asks.
+    Refused(Option<ReadyError>),
+}
+
+/// What a driver is made of.
+pub(super) struct Parts {
+    pub(super) ends: Ends,
+    pub(super) native: Option<Native>,
+    pub(super) notice: Notice,
+    pub(super) ladder: Option<Ladder>,
+}
+
+/// The thread behind an instance.
+pub(super) struct Driver {
+    core: Arc<State>,
+    machine: instance::Instance,
+    drain: Drain,
+    link: Link,
+    notice: Notice,
+    arrived: Arrived,
+    orders: Receiver<Command>,
+    /// Rings the bell when the last connection of a drain has ended.
+    emptied: Pin<Box<dyn Future<Output = ()> + Send>>,
+    origin: Instant,
+    /// Inputs that effects gave rise to.
+    inputs: VecDeque<Input>,
+    readiness: Readiness,
+    /// Why the machine would end before it is ready, by the input it looks at.
+    reason: Option<ReadyError>,
+    /// The coordinator welcomed us.
+    welcome: bool,
+    exclusive: bool,
+    supervised: bool,
+    /// The program's own ladder for a drain that no coordinator asked for.
+    ladder: Option<Ladder>,
+    /// The next retirement was asked for here, not by the coordinator.
+    own_request: bool,
+    /// What the drain achieved, until the coordinator has been told.
+    report: Option<DrainReport>,
+    /// When to cut what a first cut has left.
+    second_cut: Option<Instant>,
+    counted: u64,
+    count_at: Instant,
+    abandoned: bool,
+}
+
+impl Driver {
+    /// # Errors
+    /// The inherited channel is not a usable socket.
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+        let pid = InstancePid(std::process::id());
+        let supervised = parts.native.is_some();
+        let (machine, link) = match parts.native {
+            Some(native) => {
+                let instance = native.instance;
+                let machine = Successor::new(Moment::ZERO, Identity { instance, pid });
+                let link = Link::open(native.stream, native.reconnect)?;
+                (instance::Instance::Successor(machine), link)
+            }
+            None => {
+                let instance = Default::default();
+                let machine = Incumbent::alone(Identity { instance, pid }, None);
+                (instance::Instance::Incumbent(machine), Link::absent())
+            }
+        };
+        let Ends {
+            state,
+            orders,
+            arrived,
+        } = parts.ends;
+        let (ledger, bell) = (Arc::clone(&state.ledger), Arc::clone(&state.bell));
+        Ok(Self {
+            core: state,
+            machine,
+            drain: Drain::new(),
+            link,
+            notice: parts.notice,
+            arrived,
+            orders,
+            emptied: Box::pin(async move {
+                loop {
+                    ledger.emptied().await;
+                    bell.ring();
+                }
+            }),
+            origin: Instant::now(),
+            inputs: VecDeque::new(),
+            readiness: Readiness::Waiting,
+            reason: None,
+            welcome: false,
+            exclusive: false,
+            supervised,
+            ladder: parts.ladder,
+            own_request: false,
+            report: None,
+            second_cut: None,
+            counted: 0,
+            count_at: Instant::now(),
+            abandoned: false,
+        })
+    }
+
+    /// Runs until nobody is left who could notice.
+    pub(super) fn run(mut self) {
+        loop {
+            self.settle();
+            // One at a time: what one event leads to comes before the next.
+            if !self.take_one() {
+                if self.abandoned && !self.supervised {
+                    return;
+                }
+                self.wait();
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::ZERO + self.origin.elapsed()
+    }
+
+    fn wait(&mut self) {
+        let now = self.now();
+        let machines = [self.machine.next_deadline(), self.drain.next_deadline()];
+        let machines = machines.into_iter().flatten().min();
+        // A deadline too far to express is never reached.
+        let machines = machines.and_then(|at| Instant::now().checked_add(at.since(now)));
+        let count = self.link.is_open().then_some(self.count_at);
+        let deadlines = [machines, count, self.link.deadline(), self.second_cut];
+        let until = deadlines.into_iter().flatten().min();
+
+        // Before the wait: whatever has ended since `settle` counted rings the bell now.
+        let waker = Waker::from(Arc::clone(&self.core.bell));
+        let _ = self.emptied.as_mut().poll(&mut Context::from_waker(&waker));
+        let mut fds = vec![readable(&*self.core.bell), readable(&self.arrived)];
+        fds.extend(self.link.interest());
+        if let Err(error) = poll(&mut fds, until) {
+            tracing::error!(%error, "poll(2) failed");
+            std::thread::sleep(SHORT_OF_MEMORY);
+        }
+        drop(fds);
+        self.core.bell.silence();
+        self.link.write();
+    }
+
+    /// Takes the next thing that has happened, if any.
+    fn take_one(&mut self) -> bool {
+        if let Ok(command) = self.orders.try_recv() {
+            self.obey(command);
+        } else if let Some(event) = self.link.event() {
+            self.hear(event);
+        } else {
+            return self.take_signals() | self.take_time();
+        }
+        true
+    }
+
+    fn take_signals(&mut self) -> bool {
+        let arrived = self.arrived.count();
+        (0..arrived).for_each(|_| self.leave(None));
+        arrived > 0
+    }
+
+    fn take_time(&mut self) -> bool {
+        let mut taken = false;
+        let deadline = self.machine.next_deadline();
+        if deadline.is_some_and(|at| at <= self.now()) {
+            self.inputs.push_back(Input::Tick);
+            taken = true;
+        }
+        if self.link.is_open() && self.count_at <= Instant::now() {
+            self.count_at = Instant::now() + COUNT_EVERY;
+            self.tell_count();
+        }
+        if self.second_cut.is_some_and(|at| at <= Instant::now()) {
+            self.second_cut = None;
+            self.core.ledger.cut();
+        }
+        taken
+    }
+
+    fn hear(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Said(message) => {
+                if let ToInstance::Welcome { mode, .. } = message {
+                    self.exclusive = mode == Mode::Exclusive;
+                }
+                self.inputs.push_back(Input::Said(message));
+            }
+            LinkEvent::Introduced(..) => {}
+            LinkEvent::Closed => self.inputs.push_back(Input::Closed),
+            LinkEvent::Connected => {
+                // A new coordinator knows nothing yet.
+                self.counted = 0;
+                self.inputs.push_back(Input::Connected);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Ready(answer) => self.ask_ready(answer),
+            Command::Drain(ladder) => self.leave(ladder),
+            Command::Status(text) if self.supervised => {
+                self.link.send(&FromInstance::Status { text });
+            }
+            // A line break would begin another assignment.
+            Command::Status(text) => self
+                .notice
+                .mention(&format!("STATUS={}", text.replace(['\n', '\r'], " "))),
+            Command::Extend(by) if self.supervised => {
+                let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+                self.link.send(&FromInstance::Extend { millis });
+            }
+            Command::Extend(by) => self
+                .notice
+                .mention(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros())),
+            Command::Abandoned => self.abandoned = true,
+        }
+    }
+
+    /// Drain on the program's or a person's request; a second request cuts the ladder short.
+    fn leave(&mut self, ladder: Option<Ladder>) {
+        if self.drain.report(&self.core.ledger.tally()).is_some() {
+            if ladder.is_none() {
+                self.look(drain::Input::Hurry);
+            }
+            return;
+        }
+        self.ladder = ladder.or(self.ladder);
+        self.own_request = true;
+        self.inputs.push_back(Input::Terminate);
+        // A second signal of the same moment finds the drain begun.
+        self.settle();
+    }
+
+    fn ask_ready(&mut self, answer: SyncSender<Result<(), ReadyError>>) {
+        match &mut self.readiness {
+            Readiness::Waiting => {
+                self.readiness = Readiness::Asked(answer);
+                self.warmed();
+            }
+            Readiness::Asked(_) | Readiness::Told => {
+                let _ = answer.send(Err(ReadyError::Twice));
+            }
+            Readiness::Refused(reason) => {
+                let _ = answer.send(Err(reason.take().unwrap_or(ReadyError::Twice)));
+            }
+        }
+    }
+
+    /// Both the coordinator and the program must have spoken before the machine may hear it.
+    fn warmed(&mut self) {
+        if self.welcome && matches!(self.readiness, Readiness::Asked(_)) {
+            let claimed = lock(&self.core.pool).claimed();
+            self.inputs.push_back(Input::Warmed { claimed });
+        }
+    }
+
+    fn tell_count(&mut self) {
+        let open = self.core.ledger.tally().open();
+        if open != self.counted {
+            self.counted = open;
+            self.link.send(&FromInstance::Connections { open });
+        }
+    }
+
+    fn look(&mut self, input: drain::Input) {
+        let now = self.now();
+        let tally = self.core.ledger.tally();
+        self.drain.handle(now, (input, tally));
+    }
+}

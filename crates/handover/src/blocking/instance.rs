@@ -1,0 +1,288 @@
+//! The handle a program holds on its own part in handovers.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use handover_proto::event::DrainReport;
+use handover_proto::identity::InstanceId;
+use handover_proto::settings::Ladder;
+
+use super::core::Core;
+use super::driver::{Command, Driver, Parts};
+use super::guard::Guard;
+use crate::error::{ReadyError, StartError};
+use crate::inheritance::Inheritance;
+use crate::ledger::lock;
+use crate::notice::Notice;
+use crate::pool::{Pool, Unclaimed};
+use crate::stage::{Stage, Standing};
+
+/// How long the last handle waits for a report that only has to be sent. It takes the driver one
+/// turn; a driver that does not get one must not keep the process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// One process of a service: opens its listeners, says when it is ready, and learns when to go.
+/// [`crate::Instance`] for programs without an async runtime; see [the module](crate::blocking).
+///
+/// A cheap handle: clones are the same instance. Call [`Instance::retired`] before returning from
+/// `main`, so that the coordinator gets a whole report.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub(super) core: Arc<Core>,
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    core: Arc<Core>,
+    notice: Notice,
+    id: Option<InstanceId>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // `main` returns: a drain that has nothing to wait for is over in a moment, and its report
+        // would be lost with the process.
+        let stage = self.core.standing.borrow().stage;
+        if stage >= Stage::Notified && self.core.ledger.tally().open() == 0 {
+            let over = |standing: &Standing| standing.stage >= Stage::Over;
+            self.core.wait(Some(LAST_WORDS), over);
+        }
+    }
+}
+
+/// How an [`Instance`] is to be started. From [`Instance::builder`].
+#[derive(Debug)]
+#[must_use = "nothing starts before `start` is called"]
+pub struct Builder {
+    name: String,
+    signals: bool,
+    ladder: Option<Ladder>,
+    inheritance: Option<Inheritance>,
+}
+
+impl Builder {
+    /// Whether SIGTERM and SIGINT begin the drain (a second one cuts it short). By default they
+    /// do, from the moment that somebody accepts, receives, or waits for
+    /// [`Instance::announced`], [`Instance::draining`] or [`Instance::retired`]; before that the
+    /// kernel's default stands. See [the module](crate::blocking#signals) for how.
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// The ladder of a drain that begins here, by a signal or [`Instance::drain`]. One that a
+    /// coordinator asks for brings its own. By default a coordinator's usual one, and without a
+    /// coordinator: notify for 1 s, grace of 30 s.
+    pub fn ladder(mut self, ladder: Ladder) -> Self {
+        self.ladder = Some(ladder);
+        self
+    }
+
+    /// What the instance inherits, instead of what the environment says.
+    pub fn inherit(mut self, inheritance: Inheritance) -> Self {
+        self.inheritance = Some(inheritance);
+        self
+    }
+
+    /// Starts the instance; see [`Instance::start`].
+    ///
+    /// # Errors
+    /// As [`Instance::start`].
+    pub fn start(self) -> Result<Instance, StartError> {
+        let inheritance = match self.inheritance {
+            Some(inheritance) => inheritance,
+            None => Inheritance::take()?,
+        };
+        let name = inheritance.service.unwrap_or(self.name);
+        let pool = Pool::new(inheritance.listeners);
+        let (core, ends) = Core::new(name, pool, self.signals).map_err(StartError::Driver)?;
+        let id = inheritance.native.as_ref().map(|native| native.instance);
+        // Whoever speaks the native protocol does not need to be told twice.
+        let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
+        let driver = Driver::new(Parts {
+            ends,
+            native: inheritance.native,
+            notice: notice.clone(),
+            ladder: self.ladder,
+        })
+        .map_err(StartError::Channel)?;
+        let thread = thread::Builder::new().name("handover".into());
+        let started = thread.spawn(move || driver.run());
+        started.map_err(StartError::Driver)?;
+        let handle = Arc::new(Handle {
+            core: Arc::clone(&core),
+            notice,
+            id,
+        });
+        Ok(Instance { core, handle })
+    }
+}
+
+impl Instance {
+    /// Starts the instance of a service: takes what was inherited ([`Inheritance::take`]), starts
+    /// the thread `handover` and begins to talk to the coordinator, if there is one. `name` is for
+    /// people; a coordinator's name for the service takes its place.
+    ///
+    /// Call it once in a process, early: before threads that run C code are started.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(name: impl Into<String>) -> Result<Self, StartError> {
+        Self::builder(name).start()
+    }
+
+    /// An instance with other than the usual settings.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder {
+            name: name.into(),
+            signals: true,
+            ladder: None,
+            inheritance: None,
+        }
+    }
+
+    /// Says that the program serves: to the coordinator, which then lets the older instance go, or
+    /// by `READY=1` to systemd. Inherited listeners that nobody has asked for are closed first
+    /// (I8), with a warning. Returns when it is said, not when the older instance is gone; until
+    /// then it waits for the coordinator's welcome, at most 5 s.
+    ///
+    /// On an error end the process: whoever served before serves on (I5).
+    ///
+    /// # Errors
+    /// See [`ReadyError`].
+    pub fn ready(&self) -> Result<(), ReadyError> {
+        self.close_unclaimed();
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.core.order(Command::Ready(answer));
+        answered.recv().unwrap_or(Err(ReadyError::Ended))?;
+        let told = self.handle.notice.insist("READY=1");
+        told.map_err(ReadyError::Notify)
+    }
+
+    fn close_unclaimed(&self) {
+        for Unclaimed { name, what } in lock(&self.core.pool).close_unclaimed() {
+            tracing::warn!(
+                name,
+                what,
+                "inherited, but not used by this program; closed"
+            );
+        }
+    }
+
+    /// Waits until the coordinator has made this instance the one that serves; without a
+    /// coordinator, until it is ready. From here nothing is taken back (I6).
+    pub fn committed(&self) {
+        self.core.wait(None, |standing| standing.committed);
+    }
+
+    /// [`Instance::committed`], at most this long; whether it is so.
+    pub fn committed_within(&self, within: Duration) -> bool {
+        let committed = |standing: &Standing| standing.committed;
+        self.core.wait(Some(within), committed).is_some()
+    }
+
+    /// Waits until the instance is about to stop accepting but still does: readiness probes of
+    /// load balancers should fail from here.
+    pub fn announced(&self) {
+        self.reached(Stage::Announced, None);
+    }
+
+    /// [`Instance::announced`], at most this long; whether it is so.
+    pub fn announced_within(&self, within: Duration) -> bool {
+        self.reached(Stage::Announced, Some(within)).is_some()
+    }
+
+    /// Waits until servers should finish requests in flight and close idle connections. The
+    /// listeners have stopped by then, and clients were asked to reconnect; at once when no
+    /// connection is open.
+    pub fn draining(&self) {
+        self.reached(Stage::Grace, None);
+    }
+
+    /// [`Instance::draining`], at most this long; whether it is so. Zero asks without waiting.
+    pub fn draining_within(&self, within: Duration) -> bool {
+        self.reached(Stage::Grace, Some(within)).is_some()
+    }
+
+    /// Waits until the drain is over, and says what it achieved. Then return from `main`.
+    pub fn retired(&self) -> DrainReport {
+        let over = self.reached(Stage::Over, None);
+        // Without a time-out there is always an answer.
+        over.unwrap_or_default().report
+    }
+
+    /// [`Instance::retired`], at most this long.
+    pub fn retired_within(&self, within: Duration) -> Option<DrainReport> {
+        let over = self.reached(Stage::Over, Some(within));
+        over.map(|standing| standing.report)
+    }
+
+    fn reached(&self, stage: Stage, within: Option<Duration>) -> Option<Standing> {
+        self.core.watch_signals();
+        let reached = move |standing: &Standing| standing.stage >= stage;
+        self.core.wait(within, reached)
+    }
+
+    /// Begins to drain, as SIGTERM does: by the ladder of the builder. A second call cuts what is
+    /// left of it short. Returns at once.
+    pub fn drain(&self) {
+        self.core.order(Command::Drain(None));
+    }
+
+    /// Begins to drain by this ladder. Does nothing when a drain has begun.
+    pub fn drain_by(&self, ladder: Ladder) {
+        self.core.order(Command::Drain(Some(ladder)));
+    }
+
+    /// Counts a piece of work as a connection, for as long as the guard lives.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::new(Arc::clone(&self.core))
+    }
+
+    /// Connections and guards open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.core.ledger.tally().open()
+    }
+
+    /// How far its drain has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.core.standing.borrow().stage
+    }
+
+    /// Tells people what it does, in one line: through the coordinator, or `STATUS=` of systemd.
+    pub fn status(&self, text: impl Into<String>) {
+        self.core.order(Command::Status(text.into()));
+    }
+
+    /// Asks for this much more time, from now, for what it does: through the coordinator, or
+    /// `EXTEND_TIMEOUT_USEC=` of systemd.
+    pub fn extend(&self, by: Duration) {
+        self.core.order(Command::Extend(by));
+    }
+
+    /// The name of the service.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// Its number, when a coordinator started it.
+    #[must_use]
+    pub fn id(&self) -> Option<InstanceId> {
+        self.handle.id
+    }
+
+    /// Whether clients should be asked to reconnect now, by `Connection: close` on the next answer
+    /// of an HTTP/1 server, so that none of them finds its connection closed under its next
+    /// request.
+    #[must_use]
+    pub fn asks_to_reconnect(&self) -> bool {
+        !self.core.standing.borrow().accepts()
+    }
+}

@@ -28,13 +28,17 @@ use super::driver::Command;
 const CHUNK: usize = 4096;
 /// Messages of one channel that may wait for the driver; then the channel is not read. A handover
 /// has about ten.
-const WAITING: usize = 64;
+pub(super) const WAITING: usize = 64;
 /// Messages to an instance that may wait for it to read them. A handover has about eight, so an
 /// instance this far behind has not read for several.
 const UNREAD: usize = 64;
 /// Frames in a second that are no fault: progress of a seal, connections opened and closed. More
 /// would crowd everything else out of the events that are kept.
 const MOST_A_SECOND: u32 = 4096;
+
+/// Longest text of an instance that is kept, in bytes: a screenful. A thousand events are kept, and
+/// each may have one.
+const MOST_WORDS: usize = 2048;
 
 /// Tells one channel of an instance from the next: the end of an old one may be heard of after a
 /// new one is open.
@@ -48,8 +52,8 @@ pub(super) type Place = OwnedSemaphorePermit;
 
 /// A message and the descriptor that travels with its first byte.
 #[derive(Debug)]
-struct Outgoing {
-    message: ToInstance,
+pub(super) struct Outgoing {
+    pub(super) message: ToInstance,
     descriptor: Option<OwnedFd>,
 }
 
@@ -58,10 +62,23 @@ struct Outgoing {
 pub(super) struct Sender {
     pub(super) id: ChannelId,
     messages: mpsc::Sender<Outgoing>,
-    reader: AbortHandle,
+    /// Ends with it; absent where somebody else sees to that.
+    reader: Option<AbortHandle>,
 }
 
 impl Sender {
+    /// One whose messages are taken by whoever has the receiver.
+    pub(super) fn detached() -> (Self, mpsc::Receiver<Outgoing>) {
+        let id = ChannelId(LAST.fetch_add(1, Ordering::Relaxed));
+        let (messages, receiver) = mpsc::channel(UNREAD);
+        let sender = Self {
+            id,
+            messages,
+            reader: None,
+        };
+        (sender, receiver)
+    }
+
     /// Sends after all that was sent before. False if the instance has not read its messages for
     /// so long that the channel has to be given up.
     pub(super) fn send(&self, message: ToInstance, descriptor: Option<OwnedFd>) -> bool {
@@ -76,7 +93,9 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.reader.abort();
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
     }
 }
 
@@ -102,7 +121,7 @@ pub(super) fn open(
     Sender {
         id,
         messages: sender,
-        reader: reader.abort_handle(),
+        reader: Some(reader.abort_handle()),
     }
 }
 
@@ -158,7 +177,7 @@ async fn pass(to: &OwnedWriteHalf, bytes: &[u8], descriptor: OwnedFd) -> io::Res
 
 /// Why a channel is not read any further.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Frame(#[from] frame::FrameError),
     #[error("more than {MOST_A_SECOND} frames in a second; report progress less often")]
@@ -190,10 +209,11 @@ async fn read(
         reader.push(&chunk[..read])?;
         while let Some(decoded) = reader.next_from()? {
             pace.count()?;
-            let message: FromInstance = match decoded {
+            let mut message: FromInstance = match decoded {
                 Decoded::Message(message) => message,
                 Decoded::Unknown { .. } => continue,
             };
+            shorten(&mut message);
             // Never closed; so there is always a place in the end.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return Ok(());
@@ -210,21 +230,34 @@ async fn read(
     }
 }
 
+/// Cuts what an instance says for people to what is kept.
+pub(super) fn shorten(message: &mut FromInstance) {
+    let (FromInstance::Status { text: words }
+    | FromInstance::Failed { reason: words }
+    | FromInstance::SealFailed { reason: words, .. }) = message
+    else {
+        return;
+    };
+    if words.len() > MOST_WORDS {
+        *words = words[..words.floor_char_boundary(MOST_WORDS)].to_owned();
+    }
+}
+
 /// Counts frames, second by second.
-struct Pace {
+pub(super) struct Pace {
     since: Instant,
     frames: u32,
 }
 
 impl Pace {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         Self {
             since: Instant::now(),
             frames: 0,
         }
     }
 
-    fn count(&mut self) -> Result<(), Fault> {
+    pub(super) fn count(&mut self) -> Result<(), Fault> {
         if self.since.elapsed() >= Duration::from_secs(1) {
             *self = Self::begin();
         }

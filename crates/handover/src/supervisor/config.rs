@@ -23,6 +23,11 @@ pub struct Config {
     pub listeners: Vec<ListenerSpec>,
     /// Overlap (default) or exclusive.
     pub mode: Mode,
+    /// What instances speak besides our own protocol.
+    pub wire: Wire,
+    /// With [`Wire::BeyondHandoff`]: where an incumbent of theirs listens, as its program has it;
+    /// relative to `directory`.
+    pub handoff_socket: Option<PathBuf>,
     /// How an instance is found to be ready.
     pub ready: ReadinessSpec,
     /// From start until ready; then the candidate is stopped and the old instance serves on.
@@ -98,6 +103,17 @@ pub enum StderrPolicy {
     Inherit,
 }
 
+/// What instances speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wire {
+    /// Our own protocol, or none.
+    #[default]
+    Native,
+    /// Our own, or that of the crate beyond-handoff (0.1.4): whichever an instance greets in.
+    BeyondHandoff,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let settings = Settings::default();
@@ -106,6 +122,8 @@ impl Default for Config {
             program: Vec::new(),
             listeners: Vec::new(),
             mode: settings.mode,
+            wire: Wire::Native,
+            handoff_socket: None,
             ready: ReadinessSpec::Auto,
             ready_timeout: settings.ready,
             drain_announce: settings.ladder.announce,

@@ -19,9 +19,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::account::Account;
+use super::beyond::Foreign;
 use super::bus::Bus;
 use super::candidate::Candidate;
-use super::channel::{self, ChannelId, Place};
+use super::channel::{self, ChannelId, Place, Sender};
 use super::config::Config;
 use super::control;
 use super::error::SuperviseError;
@@ -58,6 +59,8 @@ pub(super) enum Command {
         id: ChannelId,
         fault: Option<String>,
     },
+    /// An instance spoke on a channel of another protocol, which is its channel from here.
+    Linked { instance: InstanceId, link: Sender },
     /// Somebody connected to the native socket.
     Attached { pid: u32, stream: UnixStream },
     /// Somebody sent a notify message.
@@ -125,6 +128,8 @@ pub(super) struct Driver {
     /// The successor of the latest attempt.
     pub(super) latest: Option<InstanceId>,
     pub(super) introductions: Introductions,
+    /// How instances of beyond-handoff are reached, if any may come.
+    pub(super) foreign: Option<Foreign>,
     /// Why who serves does.
     pub(super) account: Account,
     /// What instances did wrong since the latest attempt began.
@@ -209,6 +214,7 @@ impl Driver {
                 id,
                 fault,
             } => self.closed(instance, id, fault),
+            Command::Linked { instance, link } => self.linked(instance, link),
             Command::Attached { pid, stream } => self.attached(pid, stream),
             Command::Noticed {
                 pid,

@@ -1,5 +1,6 @@
 //! Executes what the machine wants, strictly in order.
 
+use handover_proto::beyond::Birth;
 use handover_proto::coordinator::{Effect, Input, Signal};
 use handover_proto::event::EventKind;
 use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
@@ -46,6 +47,9 @@ impl Driver {
     }
 
     fn send(&mut self, to: InstanceId, message: ToInstance) {
+        let Some(message) = self.adapted(to, message) else {
+            return;
+        };
         let Some(link) = self.processes.get(&to).and_then(|p| p.link.as_ref()) else {
             return;
         };
@@ -112,6 +116,7 @@ impl Driver {
             .candidates
             .get(&id)
             .ok_or("its program is no longer known")?;
+        let foreign = self.foreign_channel()?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|e| e.to_string())?;
         ours.set_nonblocking(true).map_err(|e| e.to_string())?;
         let ours = UnixStream::from_std(ours).map_err(|e| e.to_string())?;
@@ -121,8 +126,14 @@ impl Driver {
             dir: &self.dir,
             null: std::os::fd::AsFd::as_fd(&self.null),
             channel: std::os::fd::AsFd::as_fd(&theirs),
+            foreign: foreign.as_ref(),
         };
         let mut process = process::spawn(&around, instance, candidate)?;
+        let birth = match foreign {
+            Some(_) => Birth::Successor,
+            None => Birth::Cold,
+        };
+        self.listen_foreign(instance, &mut process, foreign, birth);
         let pid = process.pid;
         process::watch(instance, process.pidfd.clone(), self.to_self.clone());
         process.link = Some(channel::open(instance, ours, self.to_self.clone()));
@@ -132,7 +143,10 @@ impl Driver {
             .filter_map(|open| open.tcp_address())
             .collect();
         let target = Target { instance, pid, tcp };
-        process.probe = readiness::begin(&self.config.ready, target, self.to_self.clone());
+        // An instance of theirs may accept before it is known to be one.
+        if self.foreign.is_none() {
+            process.probe = readiness::begin(&self.config.ready, target, self.to_self.clone());
+        }
         self.processes.insert(instance, process);
         Ok(pid)
     }
@@ -145,7 +159,8 @@ impl Driver {
     ) {
         let Ok(pidfd) = Pidfd::open(pid) else { return };
         let stderr = Capture::found(&self.dir, instance).ok();
-        let process = Process::new(candidate, pidfd, stderr);
+        let mut process = Process::new(candidate, pidfd, stderr);
+        self.listen_foreign(instance, &mut process, None, Birth::Found);
         process::watch(instance, process.pidfd.clone(), self.to_self.clone());
         self.processes.insert(instance, process);
     }

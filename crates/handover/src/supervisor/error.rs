@@ -17,6 +17,12 @@ pub enum StartError {
         /// What was given.
         found: String,
     },
+    /// Something that the wire needs is not configured.
+    #[error("wire = \"beyond-handoff\" needs {what}; nothing was started")]
+    WireNeeds {
+        /// What.
+        what: &'static str,
+    },
     /// The stop signal does not exist.
     #[error("stop signal {found:?} is not a signal's name; expected one such as TERM, QUIT or INT")]
     BadSignal {

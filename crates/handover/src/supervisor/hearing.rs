@@ -10,7 +10,7 @@ use handover_proto::phase::Mode;
 use handover_sys::notify::Notification;
 use tokio::net::UnixStream;
 
-use super::channel::{self, ChannelId};
+use super::channel::{self, ChannelId, Sender};
 use super::config::ReadinessSpec;
 use super::driver::Driver;
 use super::verdict::Fault;
@@ -27,7 +27,7 @@ impl Driver {
             Some(found) => self.blame(
                 instance,
                 Fault {
-                    expected: "frames of the native protocol".into(),
+                    expected: "frames of its protocol".into(),
                     found,
                 },
             ),
@@ -72,6 +72,8 @@ impl Driver {
                     return self.blame(instance, fault);
                 }
                 process.lease = *lease;
+                // It greets on the one channel or on the other.
+                process.foreign.take_if(|theirs| !theirs.is_chosen());
                 // It speaks the protocol, so it will say when it is ready.
                 if exclusive || *spec == ReadinessSpec::Auto {
                     process.stop_probe();
@@ -133,6 +135,13 @@ impl Driver {
         self.tell(Input::BecameReady { instance, how });
     }
 
+    /// An instance spoke another protocol first: the native channel it was offered is closed.
+    pub(super) fn linked(&mut self, instance: InstanceId, link: Sender) {
+        if let Some(process) = self.processes.get_mut(&instance) {
+            process.link = Some(link);
+        }
+    }
+
     pub(super) fn attached(&mut self, pid: u32, stream: UnixStream) {
         let known = self
             .processes
@@ -158,7 +167,9 @@ impl Driver {
                 self.became_ready(instance, Readiness::Notify);
             }
             Notification::Status(text) => {
-                self.said(instance, FromInstance::Status { text });
+                let mut message = FromInstance::Status { text };
+                channel::shorten(&mut message);
+                self.said(instance, message);
             }
             Notification::ExtendTimeout(by) => self.tell(Input::Extend { instance, by }),
             Notification::Ready

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::account::Account;
 use super::adoption::{self, take_listeners};
+use super::beyond::Foreign;
 use super::bus::Bus;
 use super::candidate::Candidate;
 use super::config::Config;
@@ -39,6 +40,7 @@ impl Driver {
     /// See [`super::Supervisor::new`].
     pub(super) async fn open(config: Config) -> Result<Self, StartError> {
         let service = check(&config)?;
+        let foreign = Foreign::configured(&config)?;
         let dir = directory(&config, &service)?;
         let lock = lock(&dir, &service)?;
         let mut journal = Journal::in_dir(&dir);
@@ -88,6 +90,7 @@ impl Driver {
             attempts: HashMap::new(),
             latest: None,
             introductions: Introductions::default(),
+            foreign,
             account: Account::default(),
             faults: BTreeMap::new(),
             journal,

@@ -13,6 +13,7 @@ use handover_sys::Pidfd;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
+use super::beyond;
 use super::candidate::Candidate;
 use super::channel::Sender;
 use super::config::{Config, StderrPolicy};
@@ -34,8 +35,10 @@ pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) pidfd: Arc<Pidfd>,
     pub(super) started: Instant,
-    /// Its native channel, once there is one.
+    /// Its channel, once there is one.
     pub(super) link: Option<Sender>,
+    /// What listens for it to speak beyond-handoff.
+    pub(super) foreign: Option<beyond::Task>,
     /// Its last `STATUS=`.
     pub(super) text: Option<String>,
     /// Connections as it counts them.
@@ -55,6 +58,7 @@ impl Process {
             pidfd: Arc::new(pidfd),
             started: Instant::now(),
             link: None,
+            foreign: None,
             text: None,
             connections: None,
             lease: None,
@@ -84,9 +88,12 @@ pub(super) struct Surroundings<'a> {
     pub(super) null: BorrowedFd<'a>,
     /// The instance's end of its native channel.
     pub(super) channel: BorrowedFd<'a>,
+    /// A channel of beyond-handoff, if it is offered one.
+    pub(super) foreign: Option<&'a beyond::Channel>,
 }
 
-/// Starts an instance. Listeners arrive from descriptor 3 on, the native channel after them.
+/// Starts an instance. Listeners arrive from descriptor 3 on, then the channel of beyond-handoff if
+/// there is one, then the native channel.
 ///
 /// # Errors
 /// The kernel's reason, for people. No process is left.
@@ -105,6 +112,7 @@ pub(super) fn spawn(
         .iter()
         .map(|listener| listener.as_fd())
         .collect();
+    descriptors.extend(around.foreign.map(|channel| channel.end().as_fd()));
     descriptors.push(around.channel);
     let own_stderr = std::io::stderr();
     let mut spawn = candidate
@@ -145,6 +153,7 @@ fn environment(
         let name = name.to_string_lossy();
         name.starts_with("LISTEN_")
             || name.starts_with("HANDOVER_")
+            || name.starts_with("HANDOFF_")
             || matches!(
                 &*name,
                 "NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID" | "MAINPID"
@@ -174,7 +183,9 @@ fn environment(
     set(INSTANCE_VARIABLE, instance.0.to_string().into());
     set(
         "HANDOVER_SOCKET_FD",
-        (3 + listeners.len()).to_string().into(),
+        (3 + listeners.len() + usize::from(around.foreign.is_some()))
+            .to_string()
+            .into(),
     );
     set(
         "HANDOVER_NATIVE_SOCKET",
@@ -184,6 +195,11 @@ fn environment(
         && let Some(directory) = std::env::var_os("HANDOVER_CRASH_DIR")
     {
         set("HANDOVER_CRASH_DIR", directory);
+    }
+    if around.foreign.is_some() {
+        for (name, value) in beyond::Channel::environment(listeners.len()) {
+            set(name, value.into());
+        }
     }
     for (name, value) in &around.config.env {
         set(name, value.into());

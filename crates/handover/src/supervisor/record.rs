@@ -184,6 +184,7 @@ mod tests {
             last_instance: InstanceId(generation),
             current: CandidateId(1),
             previous: None,
+            undo: false,
         }
     }
 

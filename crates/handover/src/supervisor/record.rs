@@ -54,7 +54,16 @@ struct Slot {
 }
 
 impl Slot {
-    fn write(&mut self, mut text: Vec<u8>, sync: bool) -> io::Result<()> {
+    fn write(&mut self, text: Vec<u8>, sync: bool) -> io::Result<()> {
+        let written = self.overwrite(text, sync);
+        if written.is_err() {
+            // What the kernel could not write back it may have forgotten: begin anew.
+            self.file = None;
+        }
+        written
+    }
+
+    fn overwrite(&mut self, mut text: Vec<u8>, sync: bool) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -210,6 +219,28 @@ mod tests {
         let text = fs::read(torn).expect("reads");
         fs::write(torn, &text[..text.len() / 2]).expect("writes");
         assert_eq!(last(dir.path()), Some(4));
+    }
+
+    /// I7: a record that could not be written is not there, and the one before still is.
+    #[test]
+    fn without_room_the_record_before_stays_and_the_next_one_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut journal = Journal::in_dir(dir.path());
+        let exclusive = |generation| Record {
+            mode: Mode::Exclusive,
+            ..record(generation)
+        };
+        let mut write = |generation| journal.write(exclusive(generation), Vec::new(), Vec::new());
+        write(1).expect("writes");
+        // The kernel's own full device, where the second record would go.
+        let second = dir.path().join("journal-a");
+        std::os::unix::fs::symlink("/dev/full", &second).expect("a link");
+        let error = write(2).expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(last(dir.path()), Some(1));
+        fs::remove_file(&second).expect("removes");
+        write(3).expect("writes again");
+        assert_eq!(last(dir.path()), Some(3));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod actor;
+mod full;
 mod stage;
 
 use handover_proto::identity::{Epoch, InstanceId};

@@ -34,7 +34,8 @@ pub fn supervise() {
                 let mut events = supervisor.events();
                 let log = tokio::spawn(async move {
                     while let Some(event) = events.next().await {
-                        eprintln!("{}", event.kind);
+                        // There may be no room for it.
+                        let _ = writeln!(std::io::stderr(), "{}", event.kind);
                     }
                 });
                 let ended = supervisor.run().await.expect("it runs");
@@ -196,8 +197,15 @@ impl Stage {
     /// Upgrades to an actor, one that lies if told so.
     #[track_caller]
     pub fn upgrade(&self, lie: Option<&str>) -> Outcome {
+        self.upgrade_with(lie, &[])
+    }
+
+    /// The same with more arguments, which mean nothing.
+    #[track_caller]
+    pub fn upgrade_with(&self, lie: Option<&str>, more: &[String]) -> Outcome {
+        let args = role("instance", lie).into_iter().skip(1);
         let request = UpgradeRequest {
-            args: Some(role("instance", lie).split_off(1)),
+            args: Some(args.chain(more.iter().cloned()).collect()),
             ..UpgradeRequest::default()
         };
         let body = serde_json::to_string(&request).expect("JSON");

@@ -1,9 +1,11 @@
 //! Benchmarks: ratios against a floor of the same run, never absolute times.
 //!
-//! `cargo xtask bench upgrade` prints the table; `-- --write` also puts it into `bench/README.md`.
+//! `cargo xtask bench upgrade` and `exclusive` print their tables; `-- --write` also puts them into
+//! `bench/README.md`.
 #![forbid(unsafe_code)]
 
 mod client;
+mod exclusive;
 mod rig;
 mod server;
 mod table;
@@ -43,7 +45,11 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         ["supervise", program @ ..] => rig::supervise(program).await,
         [] | ["upgrade"] => upgrade::run(false).await,
         ["upgrade", "--write"] => upgrade::run(true).await,
+        ["exclusive", words @ ..] => exclusive::run(words).await,
         ["starts"] => upgrade::starts_only().await,
-        _ => Err(format!("unknown benchmark {args:?}; there is: upgrade [--write], starts").into()),
+        _ => Err(format!(
+            "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], starts"
+        )
+        .into()),
     }
 }

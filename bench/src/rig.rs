@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use handover::supervisor::{Config, StderrPolicy, Supervisor};
+use handover_proto::phase::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,10 +16,18 @@ use crate::{Failure, client};
 /// How long a start may take before the benchmark is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `supervise RUNTIME_DIR PROGRAM ARGS…`
-pub(crate) async fn supervise(program: &[&str]) -> Result<(), Failure> {
-    let (dir, program) = program.split_first().ok_or("supervise needs a directory")?;
+const EXCLUSIVE: &str = "exclusive";
+
+/// `supervise MODE RUNTIME_DIR PROGRAM ARGS…`
+pub(crate) async fn supervise(words: &[&str]) -> Result<(), Failure> {
+    let [mode, dir, program @ ..] = words else {
+        return Err("supervise needs a mode and a directory".into());
+    };
     let config = Config {
+        mode: match *mode {
+            EXCLUSIVE => Mode::Exclusive,
+            _ => Mode::Overlap,
+        },
         service: "bench".into(),
         listeners: vec!["http=127.0.0.1:0".parse()?],
         program: program.iter().map(|word| (*word).to_owned()).collect(),
@@ -35,31 +44,40 @@ pub(crate) struct Rig {
     supervisor: Child,
     socket: PathBuf,
     pub(crate) address: SocketAddr,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 impl Rig {
-    /// Starts a supervisor and waits until its server answers.
+    /// Starts a supervisor of the stateless server and waits until it answers.
     pub(crate) fn start(start_delay: Duration) -> Result<Self, Failure> {
-        let own = std::env::current_exe()?;
         let dir = tempfile::tempdir()?;
+        let delay = start_delay.as_millis().to_string();
+        let server = ["server", "127.0.0.1:0", &delay].map(str::to_owned);
+        let mut rig = Self::of(Mode::Overlap, dir.path(), &server)?;
+        rig._dir = Some(dir);
+        Ok(rig)
+    }
+
+    /// Starts a supervisor of this program with these arguments and waits until it serves.
+    pub(crate) fn of(mode: Mode, dir: &Path, arguments: &[String]) -> Result<Self, Failure> {
+        let own = std::env::current_exe()?;
+        let mode = match mode {
+            Mode::Overlap => "overlap",
+            Mode::Exclusive => EXCLUSIVE,
+        };
         let supervisor = Command::new(&own)
-            .arg("supervise")
-            .arg(dir.path())
+            .args(["supervise", mode])
+            .arg(dir)
             .arg(&own)
-            .args([
-                "server",
-                "127.0.0.1:0",
-                &start_delay.as_millis().to_string(),
-            ])
+            .args(arguments)
             .stdin(Stdio::null())
             .spawn()?;
-        let socket = dir.path().join("bench/control.sock");
+        let socket = dir.join("bench/control.sock");
         let mut rig = Self {
             supervisor,
             socket,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            _dir: dir,
+            _dir: None,
         };
         let status = rig.wait("the first instance to serve", |status| {
             status["incumbent"].is_object() && status["phase"] == "serving"

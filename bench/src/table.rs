@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -69,18 +70,28 @@ fn machine() -> String {
     )
 }
 
-/// Replaces what stands between the markers of `bench/README.md`.
-pub(crate) fn write(table: &Table) -> Result<(), Failure> {
-    const BEGIN: &str = "<!-- upgrade: begin -->";
-    const END: &str = "<!-- upgrade: end -->";
+/// The middle one; half of them are longer.
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+pub(crate) fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Replaces what stands between the markers of `bench/README.md` for this benchmark.
+pub(crate) fn write(name: &str, table: &Table) -> Result<(), Failure> {
+    let begin = format!("<!-- {name}: begin -->");
+    let end = format!("<!-- {name}: end -->");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = fs::read_to_string(&path)?;
     let (before, rest) = text
-        .split_once(BEGIN)
+        .split_once(&begin)
         .ok_or("bench/README.md has lost its marker")?;
     let (_, after) = rest
-        .split_once(END)
+        .split_once(&end)
         .ok_or("bench/README.md has lost its end marker")?;
-    fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+    fs::write(&path, format!("{before}{begin}\n{table}{end}{after}"))?;
     Ok(())
 }

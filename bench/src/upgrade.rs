@@ -8,7 +8,7 @@ use handover_verify::{Load, Plan, Report, Slow, TriggerError, TriggerReport};
 
 use crate::client::{self, Order};
 use crate::rig::Rig;
-use crate::table::{Row, Table};
+use crate::table::{Row, Table, median, millis};
 use crate::{Failure, table};
 
 /// Runs of each kind; the medians are compared.
@@ -32,7 +32,7 @@ pub(crate) async fn run(write: bool) -> Result<(), Failure> {
     let table = rows(&spawns, &steady, &slow_start, rest);
     println!("{table}");
     if write {
-        table::write(&table)?;
+        table::write("upgrade", &table)?;
     }
     Ok(())
 }
@@ -106,11 +106,6 @@ fn compare(rig: &Rig, runs: usize, hold: usize, old: Old) -> Result<Starts, Fail
         upgrade: median(upgrade),
         runs,
     })
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 /// A bare posix_spawn of the server (which is what the standard library does without `pre_exec`)
@@ -218,7 +213,6 @@ fn rows(
     slow_start: &Report,
     rest: u64,
 ) -> Table {
-    let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
     let starts = |what: &str, starts: &Starts| Row {
         figure: format!("trigger → first answer ÷ bare posix_spawn → first answer{what}"),
         measured: format!("{:.2}", starts.ratio()),

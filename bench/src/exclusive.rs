@@ -1,0 +1,104 @@
+//! One owner of data: what a handover costs its clients, beside beyond-handoff with the same toy.
+//!
+//! The toy answers a line over TCP: `W` appends a number to a file and answers with it, `S` answers
+//! after a while and writes nothing.
+
+mod dark;
+mod load;
+mod ours;
+mod store;
+mod theirs;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::table::{self, Table};
+
+/// The slow request.
+const SLOW: &str = "S\n";
+/// How long it takes.
+const SLOW_FOR: Duration = Duration::from_millis(300);
+/// How long a step may take before the benchmark is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the start-up delay of a daemon stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before anything is asked of the incumbent.
+    Warm,
+    /// While the data is opened, which only its owner may.
+    Open,
+}
+
+/// What a toy daemon is told.
+#[derive(Clone, Debug)]
+struct Toy {
+    directory: PathBuf,
+    delay: Duration,
+    place: Place,
+}
+
+impl Toy {
+    fn parse(words: &[&str]) -> Result<Self, Failure> {
+        let [directory, delay, place] = words else {
+            return Err(format!("expected DIRECTORY DELAY_MS PLACE, found {words:?}").into());
+        };
+        Ok(Self {
+            directory: directory.into(),
+            delay: Duration::from_millis(delay.parse()?),
+            place: match *place {
+                "warm" => Place::Warm,
+                _ => Place::Open,
+            },
+        })
+    }
+
+    fn args(&self, command: &str) -> Vec<String> {
+        let place = match self.place {
+            Place::Warm => "warm",
+            Place::Open => "open",
+        };
+        vec![
+            "exclusive".to_owned(),
+            command.to_owned(),
+            self.directory.display().to_string(),
+            self.delay.as_millis().to_string(),
+            place.to_owned(),
+        ]
+    }
+}
+
+/// Commands of processes that the benchmark starts, and the benchmark itself.
+pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
+    match words {
+        ["our-daemon", toy @ ..] => ours::daemon(&Toy::parse(toy)?).await,
+        ["their-daemon", toy @ ..] => theirs::daemon(&Toy::parse(toy)?),
+        ["their-supervisor", toy @ ..] => theirs::supervise(&Toy::parse(toy)?),
+        _ => {
+            let write = words.contains(&"--write");
+            let mut table = Table::default();
+            tokio::task::spawn_blocking(move || -> Result<(), Failure> {
+                dark::measure(&mut table)?;
+                println!("{table}");
+                if write {
+                    table::write("exclusive", &table)?;
+                }
+                Ok(())
+            })
+            .await?
+        }
+    }
+}
+
+/// A directory in memory, where there is one, so that no disk is measured.
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    let memory = std::path::Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("handover-bench-");
+    Ok(if memory.is_dir() {
+        builder.tempdir_in(memory)?
+    } else {
+        builder.tempdir()?
+    })
+}

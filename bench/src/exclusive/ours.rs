@@ -1,0 +1,130 @@
+//! The toy daemon on this library, under its supervisor.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use handover::{
+    Connection, Instance, Lease, LeaseError, Service, ServiceError, State, StateWriter,
+};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::store::Store;
+use super::{Place, Toy};
+use crate::Failure;
+
+const LISTENER: &str = "http";
+
+type Shared = Arc<Mutex<Option<Store>>>;
+
+/// `our-daemon DIRECTORY DELAY_MS PLACE`
+pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
+    let instance = Instance::start("bench").await?;
+    let mut listener = instance.tcp(LISTENER, "127.0.0.1:0").await?;
+    let address = listener.local_addr().inet().ok_or("no address")?;
+    let store = Shared::default();
+    let owner = Owner {
+        directory: toy.directory.join("data"),
+        store: Arc::clone(&store),
+        toy: toy.clone(),
+    };
+    let directory = owner.directory.clone();
+    let lease = instance.own(directory, owner).await?;
+    loop {
+        let connection = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            _ = instance.retired() => return Ok(()),
+        };
+        let (lease, store) = (lease.clone(), Arc::clone(&store));
+        tokio::spawn(async move { serve(connection, &lease, &store, address).await });
+    }
+}
+
+/// One line asked, one answered, and the connection is over when the client closes it.
+async fn serve(
+    mut connection: Connection,
+    lease: &Lease,
+    store: &Shared,
+    address: SocketAddr,
+) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    let mut line = String::new();
+    BufReader::new(&mut connection).read_line(&mut line).await?;
+    let answer = if line == super::SLOW {
+        tokio::time::sleep(super::SLOW_FOR).await;
+        "slow\n".to_owned()
+    } else {
+        match lease.enter().await {
+            Ok(permit) => {
+                let number = write(store)?;
+                drop(permit);
+                format!("{number} {}\n", std::process::id())
+            }
+            // It waited while the next owner was activated.
+            Err(LeaseError::HandedOver) => forward(address, &line).await?,
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    };
+    connection.write_all(answer.as_bytes()).await?;
+    let _ = connection.read(&mut [0]).await;
+    Ok(())
+}
+
+fn write(store: &Shared) -> io::Result<u64> {
+    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = store.as_mut();
+    open.ok_or_else(|| io::Error::other("sealed"))?.write()
+}
+
+/// Asks whoever accepts at our address now.
+async fn forward(address: SocketAddr, line: &str) -> io::Result<String> {
+    let mut next = BufReader::new(TcpStream::connect(address).await?);
+    next.get_mut().write_all(line.as_bytes()).await?;
+    let mut answer = String::new();
+    next.read_line(&mut answer).await?;
+    Ok(answer)
+}
+
+struct Owner {
+    directory: PathBuf,
+    store: Shared,
+    toy: Toy,
+}
+
+impl Owner {
+    fn open(&self) -> io::Result<()> {
+        let store = Store::open(&self.directory)?;
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        Ok(())
+    }
+}
+
+impl Service for Owner {
+    async fn warm(&mut self, _base: State) -> Result<(), ServiceError> {
+        if self.toy.place == Place::Warm {
+            tokio::time::sleep(self.toy.delay).await;
+        }
+        Ok(())
+    }
+
+    async fn activate(&mut self, _lease: Lease, _state: State) -> Result<(), ServiceError> {
+        if self.toy.place == Place::Open {
+            tokio::time::sleep(self.toy.delay).await;
+        }
+        Ok(self.open()?)
+    }
+
+    async fn seal(&mut self, _state: &mut StateWriter) -> Result<(), ServiceError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        match store.take() {
+            Some(store) => Ok(store.sync()?),
+            None => Ok(()),
+        }
+    }
+
+    async fn resume(&mut self, _lease: Lease) -> Result<(), ServiceError> {
+        Ok(self.open()?)
+    }
+}

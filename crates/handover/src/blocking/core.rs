@@ -84,6 +84,11 @@ impl Core {
         };
         Ok((core, ends))
     }
+
+    /// The state, for a thread that must not keep the instance alive.
+    pub(super) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl State {

@@ -1,18 +1,21 @@
 //! Carries out what the machines decide: one thread, one event at a time.
 
+mod asker;
 mod effects;
+mod exclusive;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use handover_proto::event::DrainReport;
-use handover_proto::identity::InstancePid;
+use handover_proto::identity::{HandoverId, InstancePid};
 use handover_proto::instance::{self, Identity, Incumbent, Input, Successor};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
@@ -24,20 +27,29 @@ use super::core::{Ends, State};
 use super::link::Link;
 use super::signals::Arrived;
 use crate::drain::{self, Drain};
-use crate::driver::COUNT_EVERY;
+use crate::driver::{COUNT_EVERY, Refusal, Welcome};
 use crate::error::ReadyError;
+use crate::exclusive::OwnError;
+use crate::exclusive::call::Report;
+use crate::exclusive::owner::Owner;
 use crate::inheritance::Native;
 use crate::ledger::lock;
 use crate::link::LinkEvent;
 use crate::notice::Notice;
 
+pub(super) use asker::Asker;
+
 /// A pause after poll(2) has failed for lack of memory, so as not to make things worse.
 const SHORT_OF_MEMORY: Duration = Duration::from_millis(100);
 
-/// What handles ask the driver for.
-#[derive(Debug)]
+/// What handles ask the driver for, and what other threads tell it.
 pub(super) enum Command {
-    Ready(SyncSender<Result<(), ReadyError>>),
+    /// To say that the program serves, or to become the owner of its data.
+    Ask(Asker, Option<Box<Owner>>),
+    /// From hooks and the state channel.
+    Report(Report),
+    /// The program cannot go on.
+    Fail(String),
     Drain(Option<Ladder>),
     Status(String),
     Extend(Duration),
@@ -45,14 +57,14 @@ pub(super) enum Command {
     Abandoned,
 }
 
-/// How far `ready` has come.
+/// How far `ready` or `own` has come.
 #[derive(Debug)]
 enum Readiness {
     Waiting,
-    Asked(SyncSender<Result<(), ReadyError>>),
+    Asked(Asker),
     Told,
     /// It will never be ready; the reason waits for whoever asks.
-    Refused(Option<ReadyError>),
+    Refused(Option<Refusal>),
 }
 
 /// What a driver is made of.
@@ -62,6 +74,9 @@ pub(super) struct Parts {
     pub(super) notice: Notice,
     pub(super) ladder: Option<Ladder>,
 }
+
+/// A future that rings the driver's bell when something has happened that has no descriptor.
+type Ringing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The thread behind an instance.
 pub(super) struct Driver {
@@ -73,16 +88,26 @@ pub(super) struct Driver {
     arrived: Arrived,
     orders: Receiver<Command>,
     /// Rings the bell when the last connection of a drain has ended.
-    emptied: Pin<Box<dyn Future<Output = ()> + Send>>,
+    emptied: Ringing,
+    /// Rings it when the last permit to write is gone, while that is waited for.
+    unwritten: Option<Ringing>,
     origin: Instant,
     /// Inputs that effects gave rise to.
     inputs: VecDeque<Input>,
     readiness: Readiness,
     /// Why the machine would end before it is ready, by the input it looks at.
-    reason: Option<ReadyError>,
-    /// The coordinator welcomed us.
-    welcome: bool,
-    exclusive: bool,
+    reason: Option<Refusal>,
+    /// Why it ends, as soon as its service is gone.
+    ending: Option<Refusal>,
+    /// What the coordinator said.
+    said: Option<Welcome>,
+    /// The machine wants to be warm.
+    warming: bool,
+    /// An introduction that came before the program asked to be the owner.
+    introduction: Option<(HandoverId, Option<OwnedFd>)>,
+    /// What owns the data, if anything does or is to.
+    owner: Option<Box<Owner>>,
+    identity: Identity,
     supervised: bool,
     /// The program's own ladder for a drain that no coordinator asked for.
     ladder: Option<Ladder>,
@@ -103,16 +128,19 @@ impl Driver {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         let pid = InstancePid(std::process::id());
         let supervised = parts.native.is_some();
+        let instance = parts.native.as_ref().map(|native| native.instance);
+        let identity = Identity {
+            instance: instance.unwrap_or_default(),
+            pid,
+        };
         let (machine, link) = match parts.native {
             Some(native) => {
-                let instance = native.instance;
-                let machine = Successor::new(Moment::ZERO, Identity { instance, pid });
+                let machine = Successor::new(Moment::ZERO, identity);
                 let link = Link::open(native.stream, native.reconnect)?;
                 (instance::Instance::Successor(machine), link)
             }
             None => {
-                let instance = Default::default();
-                let machine = Incumbent::alone(Identity { instance, pid }, None);
+                let machine = Incumbent::alone(identity, None);
                 (instance::Instance::Incumbent(machine), Link::absent())
             }
         };
@@ -136,12 +164,17 @@ impl Driver {
                     bell.ring();
                 }
             }),
+            unwritten: None,
             origin: Instant::now(),
             inputs: VecDeque::new(),
             readiness: Readiness::Waiting,
             reason: None,
-            welcome: false,
-            exclusive: false,
+            ending: None,
+            said: None,
+            warming: false,
+            introduction: None,
+            owner: None,
+            identity,
             supervised,
             ladder: parts.ladder,
             own_request: false,
@@ -159,7 +192,7 @@ impl Driver {
             self.settle();
             // One at a time: what one event leads to comes before the next.
             if !self.take_one() {
-                if self.abandoned && !self.supervised {
+                if self.abandoned && !self.supervised && self.owner.is_none() {
                     return;
                 }
                 self.wait();
@@ -178,12 +211,16 @@ impl Driver {
         // A deadline too far to express is never reached.
         let machines = machines.and_then(|at| Instant::now().checked_add(at.since(now)));
         let count = self.link.is_open().then_some(self.count_at);
-        let deadlines = [machines, count, self.link.deadline(), self.second_cut];
+        let owners = self.owner.as_ref().and_then(|owner| owner.next_deadline());
+        let deadlines = [
+            machines,
+            owners,
+            count,
+            self.link.deadline(),
+            self.second_cut,
+        ];
         let until = deadlines.into_iter().flatten().min();
-
-        // Before the wait: whatever has ended since `settle` counted rings the bell now.
-        let waker = Waker::from(Arc::clone(&self.core.bell));
-        let _ = self.emptied.as_mut().poll(&mut Context::from_waker(&waker));
+        self.listen_without_descriptors();
         let mut fds = vec![readable(&*self.core.bell), readable(&self.arrived)];
         fds.extend(self.link.interest());
         if let Err(error) = poll(&mut fds, until) {
@@ -193,6 +230,32 @@ impl Driver {
         drop(fds);
         self.core.bell.silence();
         self.link.write();
+    }
+
+    /// Asks to be woken by what has no descriptor. Whatever has happened since `settle` looked
+    /// rings the bell now, before the wait.
+    fn listen_without_descriptors(&mut self) {
+        let waker = Waker::from(Arc::clone(&self.core.bell));
+        let context = &mut Context::from_waker(&waker);
+        let _ = self.emptied.as_mut().poll(context);
+        let writers = self
+            .owner
+            .as_ref()
+            .filter(|owner| owner.waits_for_writers());
+        let Some(gate) = writers.map(|owner| owner.gate()) else {
+            self.unwritten = None;
+            return;
+        };
+        let bell = Arc::clone(&self.core.bell);
+        let unwritten = self.unwritten.get_or_insert_with(|| {
+            Box::pin(async move {
+                gate.emptied().await;
+                bell.ring();
+            })
+        });
+        if unwritten.as_mut().poll(context).is_ready() {
+            self.unwritten = None;
+        }
     }
 
     /// Takes the next thing that has happened, if any.
@@ -233,13 +296,12 @@ impl Driver {
 
     fn hear(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Said(message) => {
-                if let ToInstance::Welcome { mode, .. } = message {
-                    self.exclusive = mode == Mode::Exclusive;
-                }
+            LinkEvent::Said(message) => self.heard(message),
+            LinkEvent::Introduced(id, socket) => {
+                self.introduced(id, socket);
+                let message = ToInstance::Introduce { id };
                 self.inputs.push_back(Input::Said(message));
             }
-            LinkEvent::Introduced(..) => {}
             LinkEvent::Closed => self.inputs.push_back(Input::Closed),
             LinkEvent::Connected => {
                 // A new coordinator knows nothing yet.
@@ -251,7 +313,13 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Ready(answer) => self.ask_ready(answer),
+            Command::Ask(asker, owner) => self.ask(asker, owner),
+            Command::Report(report) => {
+                if let Some(owner) = &mut self.owner {
+                    owner.hear(report);
+                }
+            }
+            Command::Fail(reason) => self.inputs.push_back(Input::Failed { reason }),
             Command::Drain(ladder) => self.leave(ladder),
             Command::Status(text) if self.supervised => {
                 self.link.send(&FromInstance::Status { text });
@@ -286,27 +354,69 @@ impl Driver {
         self.settle();
     }
 
-    fn ask_ready(&mut self, answer: SyncSender<Result<(), ReadyError>>) {
+    fn ask(&mut self, asker: Asker, owner: Option<Box<Owner>>) {
         match &mut self.readiness {
             Readiness::Waiting => {
-                self.readiness = Readiness::Asked(answer);
-                self.warmed();
+                self.readiness = Readiness::Asked(asker);
+                if let Some(owner) = owner {
+                    self.own(owner);
+                }
+                self.warm();
             }
             Readiness::Asked(_) | Readiness::Told => {
-                let _ = answer.send(Err(ReadyError::Twice));
+                asker.answer(Err(Refusal::Ready(ReadyError::Twice)));
             }
             Readiness::Refused(reason) => {
-                let _ = answer.send(Err(reason.take().unwrap_or(ReadyError::Twice)));
+                let reason = reason.take();
+                asker.answer(Err(reason.unwrap_or(Refusal::Ready(ReadyError::Twice))));
             }
         }
     }
 
-    /// Both the coordinator and the program must have spoken before the machine may hear it.
-    fn warmed(&mut self) {
-        if self.welcome && matches!(self.readiness, Readiness::Asked(_)) {
-            let claimed = lock(&self.core.pool).claimed();
-            self.inputs.push_back(Input::Warmed { claimed });
+    fn heard(&mut self, message: ToInstance) {
+        match &message {
+            ToInstance::Welcome {
+                mode, introduced, ..
+            } => {
+                self.said = Some(Welcome {
+                    mode: *mode,
+                    introduced: *introduced,
+                });
+            }
+            ToInstance::Drain { id, .. } => {
+                if let Some(owner) = &mut self.owner {
+                    owner.attempt(*id);
+                }
+            }
+            _ => {}
         }
+        self.inputs.push_back(Input::Said(message));
+    }
+
+    /// Both the coordinator and the program must have spoken before the machine may hear it.
+    fn warm(&mut self) {
+        let Readiness::Asked(asker) = &self.readiness else {
+            return;
+        };
+        if !self.warming {
+            return;
+        }
+        let mode = self.said.map(|welcome| welcome.mode);
+        let exclusive = mode == Some(Mode::Exclusive);
+        match (asker, exclusive || !self.supervised) {
+            (Asker::Own(_), true) => self.warm_owner(),
+            (Asker::Ready(_), false) => {
+                let claimed = lock(&self.core.pool).claimed();
+                self.inputs.push_back(Input::Warmed { claimed });
+            }
+            (Asker::Own(_), false) => self.fail(&OwnError::Overlap),
+            (Asker::Ready(_), true) => self.fail(&ReadyError::Exclusive),
+        }
+    }
+
+    fn fail(&mut self, error: &impl std::error::Error) {
+        let reason = error.to_string();
+        self.inputs.push_back(Input::Failed { reason });
     }
 
     fn tell_count(&mut self) {

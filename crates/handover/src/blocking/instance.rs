@@ -1,5 +1,6 @@
 //! The handle a program holds on its own part in handovers.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -10,7 +11,7 @@ use handover_proto::identity::InstanceId;
 use handover_proto::settings::Ladder;
 
 use super::core::Core;
-use super::driver::{Command, Driver, Parts};
+use super::driver::{Asker, Command, Driver, Parts};
 use super::guard::Guard;
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
@@ -18,6 +19,7 @@ use crate::ledger::lock;
 use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
 use crate::stage::{Stage, Standing};
+use crate::state::StateBudget;
 
 /// How long the last handle waits for a report that only has to be sent. It takes the driver one
 /// turn; a driver that does not get one must not keep the process.
@@ -39,6 +41,8 @@ struct Handle {
     core: Arc<Core>,
     notice: Notice,
     id: Option<InstanceId>,
+    budget: StateBudget,
+    trust_filesystem: bool,
 }
 
 impl Drop for Handle {
@@ -61,6 +65,8 @@ pub struct Builder {
     signals: bool,
     ladder: Option<Ladder>,
     inheritance: Option<Inheritance>,
+    budget: StateBudget,
+    trust_filesystem: bool,
 }
 
 impl Builder {
@@ -78,6 +84,20 @@ impl Builder {
     /// coordinator: notify for 1 s, grace of 30 s.
     pub fn ladder(mut self, ladder: Ladder) -> Self {
         self.ladder = Some(ladder);
+        self
+    }
+
+    /// How much state may cross in a handover, and how long a seal may take for it. By default
+    /// [`StateBudget::default`].
+    pub fn state_budget(mut self, budget: StateBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Whether the data directory of [`Instance::own`] may be on a FUSE or unknown filesystem. Say
+    /// so only if nothing but this host opens it: otherwise two owners are possible (I1).
+    pub fn trust_filesystem(mut self, trust: bool) -> Self {
+        self.trust_filesystem = trust;
         self
     }
 
@@ -116,6 +136,8 @@ impl Builder {
             core: Arc::clone(&core),
             notice,
             id,
+            budget: self.budget,
+            trust_filesystem: self.trust_filesystem,
         });
         Ok(Instance { core, handle })
     }
@@ -141,7 +163,17 @@ impl Instance {
             signals: true,
             ladder: None,
             inheritance: None,
+            budget: StateBudget::default(),
+            trust_filesystem: false,
         }
+    }
+
+    pub(super) fn budget(&self) -> StateBudget {
+        self.handle.budget
+    }
+
+    pub(super) fn trusts_filesystem(&self) -> bool {
+        self.handle.trust_filesystem
     }
 
     /// Says that the program serves: to the coordinator, which then lets the older instance go, or
@@ -156,13 +188,17 @@ impl Instance {
     pub fn ready(&self) -> Result<(), ReadyError> {
         self.close_unclaimed();
         let (answer, answered) = mpsc::sync_channel(1);
-        self.core.order(Command::Ready(answer));
+        self.core.order(Command::Ask(Asker::Ready(answer), None));
         answered.recv().unwrap_or(Err(ReadyError::Ended))?;
-        let told = self.handle.notice.insist("READY=1");
-        told.map_err(ReadyError::Notify)
+        self.say_ready().map_err(ReadyError::Notify)
     }
 
-    fn close_unclaimed(&self) {
+    /// To whoever waits for `READY=1`.
+    pub(super) fn say_ready(&self) -> io::Result<()> {
+        self.handle.notice.insist("READY=1")
+    }
+
+    pub(super) fn close_unclaimed(&self) {
         for Unclaimed { name, what } in lock(&self.core.pool).close_unclaimed() {
             tracing::warn!(
                 name,

@@ -18,6 +18,7 @@ mod recovering;
 mod rollback;
 mod serving;
 mod stopping;
+mod undo;
 mod vacant;
 mod warming;
 
@@ -158,14 +159,28 @@ impl Coordinator {
         }
     }
 
-    /// The parked instance, and those on their way out, oldest first.
+    /// The instance that is kept able to take back. While it does so on request it is the
+    /// [`successor`](Self::successor).
+    #[must_use]
+    pub fn parked(&self) -> Option<Member> {
+        match &self.state {
+            State::Probation(state) => Some(state.parked),
+            State::Resuming(state) => state.parked.map(|parked| parked.member),
+            State::Recovering(_)
+            | State::Vacant(_)
+            | State::Serving(_)
+            | State::Warming(_)
+            | State::Handing(_)
+            | State::Aborting(_)
+            | State::Stopping { .. }
+            | State::Stopped => None,
+        }
+    }
+
+    /// Those on their way out, oldest first, and last the parked instance.
     #[must_use]
     pub fn leaving(&self) -> Vec<Member> {
-        let mut members: Vec<Member> = self.core.leaving.members().collect();
-        if let State::Probation(state) = &self.state {
-            members.push(state.parked);
-        }
-        members
+        self.core.leaving.members().chain(self.parked()).collect()
     }
 
     /// Every process it is responsible for.
@@ -259,7 +274,12 @@ impl Coordinator {
                 ..
             }) => incumbent.iter_mut().chain([successor]).collect(),
             State::Aborting(Aborting { incumbent, .. }) => incumbent.iter_mut().collect(),
-            State::Resuming(state) => Vec::from([&mut state.incumbent]),
+            State::Resuming(Resuming {
+                incumbent, parked, ..
+            }) => {
+                let parked = parked.iter_mut().map(|parked| &mut parked.member);
+                parked.chain([incumbent]).collect()
+            }
             State::Probation(state) => Vec::from([&mut state.incumbent, &mut state.parked]),
             State::Vacant(_) | State::Stopping { .. } | State::Stopped => Vec::new(),
         };

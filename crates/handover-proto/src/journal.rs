@@ -33,7 +33,8 @@ pub struct Record {
     pub incumbent: Option<Recorded>,
     /// Who will.
     pub successor: Option<Recorded>,
-    /// Who is on its way out. In probation the parked instance is the last of them.
+    /// Who is on its way out. In probation, and while one is undone, the parked instance is the
+    /// last of them.
     pub leaving: Vec<Recorded>,
     /// Instances committed so far.
     pub generation: Generation,
@@ -43,6 +44,11 @@ pub struct Record {
     pub current: CandidateId,
     /// What ran before.
     pub previous: Option<CandidateId>,
+    /// A probation is being undone. The parked instance is the last of `leaving` as it is in
+    /// probation, and either of it and the incumbent may hold the lease. Absent in records of
+    /// earlier versions, which undo nothing.
+    #[serde(default)]
+    pub undo: bool,
 }
 
 impl Record {
@@ -123,7 +129,9 @@ pub fn recover(record: &Record, observed: &Observation) -> Recovery {
     let incumbent = observed.find(record.incumbent);
     let successor = observed.find(record.successor);
     let (parked, leaving) = match record.leaving.split_last() {
-        Some((parked, leaving)) if record.phase == Phase::Probation => (Some(*parked), leaving),
+        Some((parked, leaving)) if record.undo || record.phase == Phase::Probation => {
+            (Some(*parked), leaving)
+        }
         _ => (None, record.leaving.as_slice()),
     };
     let parked = observed.find(parked);
@@ -178,7 +186,7 @@ fn recover_overlap(
     if phase == Phase::Stop {
         recovery
             .retire
-            .extend(incumbent.into_iter().chain(successor));
+            .extend(incumbent.into_iter().chain(successor).chain(parked));
         return;
     }
     match (incumbent, parked, successor) {
@@ -208,7 +216,14 @@ fn recover_exclusive(
     match phase {
         Phase::Stop => recovery
             .retire
-            .extend(incumbent.into_iter().chain(successor)),
+            .extend(incumbent.into_iter().chain(successor).chain(parked)),
+        Phase::Activate => candidates.extend(incumbent.into_iter().chain(successor).chain(parked)),
+        // Drain, seal and resume of an undo too: the lease went from the one to the other, or
+        // back, and nobody else knows how far.
+        _ if parked.is_some() => {
+            candidates.extend(incumbent.into_iter().chain(parked));
+            recovery.kill.extend(successor);
+        }
         // It was never told to activate, so it holds nothing and can take nothing; or it was
         // being killed already.
         Phase::Serving
@@ -217,14 +232,9 @@ fn recover_exclusive(
         | Phase::Drain
         | Phase::Seal
         | Phase::Abort
+        | Phase::Probation
         | Phase::Resume => {
             candidates.extend(incumbent);
-            recovery.kill.extend(successor);
-        }
-        Phase::Activate => candidates.extend(incumbent.into_iter().chain(successor)),
-        Phase::Probation => {
-            candidates.extend(incumbent);
-            candidates.extend(parked);
             recovery.kill.extend(successor);
         }
     }

@@ -109,6 +109,9 @@ pub enum Cause {
     /// Somebody asked for the attempt to be abandoned.
     #[error("it was cancelled on request")]
     Cancelled,
+    /// Somebody wanted the instance before it back while it was in probation.
+    #[error("it was undone on request")]
+    Undone,
     /// The service is being stopped.
     #[error("the service is being stopped")]
     Stopping,
@@ -142,6 +145,12 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
+    /// No instance is parked that could take back.
+    #[error(
+        "nothing to undo: no new version is in probation, so no old instance is parked; \
+         `handover rollback` hands over to the previous version"
+    )]
+    NothingToUndo,
     /// There is nothing to go back to.
     #[error("no previous version to go back to: {reason}")]
     NoPrevious {

@@ -10,6 +10,7 @@
 use handover_proto::coordinator::Effect;
 use handover_proto::identity::InstanceId;
 use handover_proto::instance;
+use handover_proto::message::ToInstance;
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::{Stop, WhenBusy};
 
@@ -24,6 +25,8 @@ pub enum Demand {
     Upgrade(WhenBusy),
     /// Abandon the attempt.
     Cancel,
+    /// The parked instance is to take back.
+    Undo,
     /// Stop the service.
     Stop(Stop),
 }
@@ -105,6 +108,10 @@ pub fn possible(world: &World, scenario: &Scenario) -> Possible {
         coordinate(&mut possible, next, &left);
         return possible;
     }
+    if let Some(process) = world.alive().find(|process| introduced(process)) {
+        possible.progress.push(Action::Tell(process.instance));
+        return possible;
+    }
     let busy = world.alive().find(|process| alone(world, process));
     if let Some(process) = busy {
         let instance = process.instance;
@@ -171,6 +178,13 @@ fn alone(world: &World, process: &Process) -> bool {
         Some(instance::Effect::Exit { .. }) => world.lease.holder != Some(process.instance),
         _ => false,
     }
+}
+
+/// Whether the next thing a process hears is an introduction. No machine does anything about it
+/// (I13 has it among the frames that change nothing), so that it may as well hear it at once.
+fn introduced(process: &Process) -> bool {
+    let next = process.link.as_ref().and_then(Link::instance_hears_next);
+    process.next().is_none() && matches!(next, Some(ToInstance::Introduce { .. }))
 }
 
 fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
@@ -311,6 +325,7 @@ fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
             Demand::Upgrade(WhenBusy::Supersede),
             Demand::Upgrade(WhenBusy::Fail),
             Demand::Cancel,
+            Demand::Undo,
             Demand::Stop(Stop::Drain),
             Demand::Stop(Stop::Fast),
             Demand::Stop(Stop::Now),

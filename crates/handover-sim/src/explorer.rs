@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use handover_proto::coordinator::Coordinator;
 use handover_proto::settings::WhenBusy;
 
 use crate::actions::{Action, Possible, possible};
 use crate::fingerprint::{self, Fingerprints};
 use crate::invariants::{self, Injected, Violation, broken};
-use crate::scenario::{Budget, Scenario};
+use crate::scenario::{Begin, Budget, Scenario};
 use crate::seen::Seen;
 use crate::step::Stage;
 use crate::world::{REQUEST, SECOND, World};
@@ -84,15 +85,31 @@ pub(crate) fn beginning(scenario: &Scenario, seen: &mut Seen) -> Result<World, V
     };
     let mut stage = Stage::new(&mut world, &undisturbed, seen);
     stage.begin()?;
-    if World::begins_with_request(scenario) {
-        while let Some(&action) = possible(stage.world, &undisturbed).progress.first() {
-            stage.apply(action)?;
-            invariants::safe(stage.world)?;
-        }
-        invariants::started(stage.world)?;
-        stage.request(REQUEST, SECOND, WhenBusy::Queue)?;
+    if scenario.begin == Begin::Start {
+        return Ok(world);
+    }
+    rest(&mut stage)?;
+    invariants::started(stage.world)?;
+    stage.request(REQUEST, SECOND, WhenBusy::Queue)?;
+    if scenario.begin == Begin::Undo {
+        rest(&mut stage)?;
+        stage.world.memory.answer = None;
+        stage.take_back(REQUEST)?;
     }
     Ok(world)
+}
+
+/// Goes on undisturbed until nothing happens, or nothing but that a probation is passed.
+fn rest(stage: &mut Stage<'_>) -> Result<(), Violation> {
+    while let Some(&action) = possible(stage.world, stage.scenario).progress.first() {
+        let state = stage.world.coordinator().map(Coordinator::state_name);
+        if action == Action::Expire && state == Some("Probation") {
+            break;
+        }
+        stage.apply(action)?;
+        invariants::safe(stage.world)?;
+    }
+    Ok(())
 }
 
 struct Search<'a> {

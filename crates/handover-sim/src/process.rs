@@ -160,6 +160,10 @@ impl Link {
         !self.to_coordinator.is_empty() || self.coordinator_end == End::Closing
     }
 
+    pub(crate) fn instance_hears_next(&self) -> Option<&ToInstance> {
+        self.to_instance.front()
+    }
+
     pub(crate) fn instance_hears(&self) -> bool {
         !self.to_instance.is_empty() || self.instance_end == End::Closing
     }

@@ -25,6 +25,8 @@ pub enum Begin {
     Start,
     /// With a service that runs undisturbed, and a request to upgrade it.
     Upgrade,
+    /// With a service that was upgraded and is in probation, and a request to undo that.
+    Undo,
 }
 
 /// Disturbances, as an allowance or as what was used of it.
@@ -153,6 +155,16 @@ impl Shape {
         all
     }
 
+    /// A start has no incumbent, so neither probation nor the dark window's budget exists. Without
+    /// probation nothing can be undone.
+    fn begins(&self) -> &'static [Begin] {
+        match (self.probation, self.max_dark) {
+            (false, false) => &[Begin::Upgrade, Begin::Start],
+            (false, true) => &[Begin::Upgrade],
+            (true, _) => &[Begin::Upgrade, Begin::Undo],
+        }
+    }
+
     fn settings(&self) -> Settings {
         let mut settings = Settings {
             mode: self.mode,
@@ -174,6 +186,7 @@ impl Shape {
         let begins = match begin {
             Begin::Start => "start",
             Begin::Upgrade => "upgrade",
+            Begin::Undo => "undo",
         };
         let probation = if self.probation { ", probation" } else { "" };
         let max_dark = if self.max_dark { ", max dark" } else { "" };
@@ -196,10 +209,7 @@ impl Shape {
 pub fn all(depth: Depth) -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for shape in Shape::all() {
-        // A start has no incumbent, so neither probation nor the dark window's budget exists.
-        let starts = !shape.probation && !shape.max_dark;
-        let begins = [Begin::Upgrade, Begin::Start];
-        for begin in begins.into_iter().take(1 + usize::from(starts)) {
+        for &begin in shape.begins() {
             let (budget, suffix) = match depth {
                 Depth::One => (ANY_ONE, "any one disturbance"),
                 Depth::Two | Depth::Full if shape.max_dark => {

@@ -143,6 +143,7 @@ pub const fn reason(outcome: &Outcome) -> &'static str {
                 Refusal::Stopping => "stopping",
                 Refusal::Preflight { .. } => "preflight",
                 Refusal::NoPrevious { .. } => "no previous",
+                Refusal::NothingToUndo => "nothing to undo",
             }
         }
         Outcome::RolledBack { cause }
@@ -167,6 +168,7 @@ pub const fn cause_name(cause: &Cause) -> &'static str {
         Cause::JournalFailed { .. } => "journal failed",
         Cause::Superseded => "superseded",
         Cause::Cancelled => "cancelled",
+        Cause::Undone => "undone",
         Cause::Stopping => "stopping",
         Cause::Crashed { .. } => "crashed",
     }

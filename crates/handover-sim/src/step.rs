@@ -263,6 +263,7 @@ impl<'a> Stage<'a> {
                 return self.request(RequestId(number.into()), CandidateId(number + 1), when_busy);
             }
             Demand::Cancel => coordinator::Input::Cancel,
+            Demand::Undo => return self.undo(),
             Demand::Stop(how) => {
                 self.world.memory.stop = true;
                 self.world.memory.stop_now |= how == Stop::Now;
@@ -273,11 +274,32 @@ impl<'a> Stage<'a> {
         self.fetch()
     }
 
+    fn undo(&mut self) -> Result<(), Violation> {
+        let request = RequestId(u64::from(self.world.spent.requests) + 1);
+        self.take_back(request)
+    }
+
+    /// Asks for an undo. In probation that is a reason to stop the committed instance.
+    ///
+    /// # Errors
+    /// The invariant that it breaks.
+    pub fn take_back(&mut self, request: RequestId) -> Result<(), Violation> {
+        let state = self.world.coordinator().map(Coordinator::state_name);
+        if state == Some("Probation") {
+            self.world.memory.committed = None;
+        }
+        self.world.memory.waiting.push(request);
+        let request = Some(request);
+        self.feed(coordinator::Input::Undo { request })?;
+        self.fetch()
+    }
+
     /// Some requests end the attempt that runs; it must not commit any more.
     fn abandon(&mut self, demand: Demand) {
         let ends = match demand {
             Demand::Upgrade(when_busy) => when_busy == WhenBusy::Supersede,
             Demand::Cancel | Demand::Stop(_) => true,
+            Demand::Undo => false,
         };
         if let Some(coordinator) = self.world.coordinator()
             && ends

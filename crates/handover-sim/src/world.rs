@@ -118,7 +118,7 @@ impl World {
     /// Whether the scenario's own request has to be asked yet.
     #[must_use]
     pub(crate) fn begins_with_request(scenario: &Scenario) -> bool {
-        scenario.begin == Begin::Upgrade
+        scenario.begin != Begin::Start
     }
 
     /// The running coordinator.

@@ -29,7 +29,7 @@ fn recorded(instance: u64) -> Recorded {
     }
 }
 
-fn record(mode: Mode, phase: Phase, named: u32) -> Record {
+fn record(mode: Mode, phase: Phase, undo: bool, named: u32) -> Record {
     let names = |instance: u64| (named & (1 << instance) != 0).then(|| recorded(instance));
     Record {
         mode,
@@ -42,6 +42,7 @@ fn record(mode: Mode, phase: Phase, named: u32) -> Record {
         last_instance: InstanceId(4),
         current: CandidateId(1),
         previous: None,
+        undo,
     }
 }
 
@@ -65,15 +66,12 @@ fn serves(stance: &Stance) -> Vec<InstanceId> {
 }
 
 fn each(mut judge: impl FnMut(&Record, &Observation, &Recovery)) {
-    let sets = 0..1 << (EVERYBODY.len() + 1);
+    let sets = |but: u32| (0..1u32 << (EVERYBODY.len() + 1)).filter(move |set| set & but == 0);
     for mode in [Mode::Overlap, Mode::Exclusive] {
-        for phase in PHASES {
-            for named in sets
-                .clone()
-                .filter(|set| set & 1 == 0 && set & (1 << 5) == 0)
-            {
-                for alive in sets.clone().filter(|set| set & 1 == 0) {
-                    let record = record(mode, phase, named);
+        for (phase, undo) in PHASES.into_iter().flat_map(|p| [(p, false), (p, true)]) {
+            for named in sets(1 | 1 << 5) {
+                for alive in sets(1) {
+                    let record = record(mode, phase, undo, named);
                     let observed = observation(alive);
                     judge(&record, &observed, &recover(&record, &observed));
                 }
@@ -100,7 +98,7 @@ fn i7_recovery_accounts_for_every_process_once() {
         let last = alive.last().copied().unwrap_or_default();
         assert!(found.last_instance >= last.max(record.last_instance));
     });
-    assert_eq!(cases, 2 * 10 * 16 * 32);
+    assert_eq!(cases, 2 * 2 * 10 * 16 * 32);
 }
 
 #[test]
@@ -138,4 +136,35 @@ fn i6_recovery_kills_only_who_never_served() {
             assert!(phase != Phase::Activate);
         }
     });
+}
+
+/// While an undo runs either of the two may hold the lease, so both are waited for.
+#[test]
+fn i12_recovery_waits_for_both_sides_of_an_undo() {
+    each(|record, observed, found| {
+        let parked = record.leaving.last().copied();
+        let (Some(new), Some(parked)) = (record.incumbent, parked) else {
+            return;
+        };
+        let lives = |named: Recorded| observed.pid(named.instance).is_some();
+        let running = record.undo && record.phase != Phase::Stop;
+        if running && record.mode == Mode::Exclusive && lives(new) && lives(parked) {
+            let awaited = serves(&found.stance);
+            assert!(
+                awaited.contains(&new.instance) && awaited.contains(&parked.instance),
+                "{record:?} {observed:?}"
+            );
+        }
+    });
+}
+
+/// Old data, new reader: a record of the version that undid nothing.
+#[test]
+fn i7_a_record_without_the_undo_field_is_read() {
+    let record = record(Mode::Exclusive, Phase::Probation, false, 0b1010);
+    let mut old = serde_json::to_value(&record).expect("a record is JSON");
+    let fields = old.as_object_mut().expect("with fields");
+    assert_eq!(fields.remove("undo"), Some(false.into()));
+    let read: Record = serde_json::from_value(old).expect("the field has a default");
+    assert_eq!(read, record);
 }

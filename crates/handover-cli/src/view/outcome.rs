@@ -77,6 +77,7 @@ fn advice(outcome: &Outcome) -> Option<&'static str> {
             Refusal::Superseded => "nothing; `handover history` tells how the newer one ended",
             Refusal::Stopping => "start it again with `handover run`",
             Refusal::Preflight { .. } => "correct the file and see `handover check --binary PATH`",
+            Refusal::NothingToUndo => "go back to the previous version with `handover rollback`",
             Refusal::NoPrevious { .. } => "name the version with `handover upgrade --binary PATH`",
         }),
         Outcome::NobodyServes { .. } => {
@@ -109,6 +110,7 @@ fn after(cause: &Cause) -> &'static str {
         Cause::NotNative => "see Exclusive ownership in docs/operations.md",
         Cause::JournalFailed { .. } => "make room or correct the rights in the runtime directory",
         Cause::Superseded => "nothing; `handover history` tells how the newer one ended",
+        Cause::Undone => "nothing; the instance before it serves again",
         Cause::Cancelled => "upgrade again when it suits",
         Cause::Stopping => "start it again with `handover run`",
         Cause::Crashed { .. } => "see its last lines above and `handover history`",

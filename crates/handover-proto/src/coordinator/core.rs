@@ -155,6 +155,7 @@ impl Core {
             last_instance: self.last_instance,
             current: self.current,
             previous: self.previous,
+            undo: parked.is_some() && phase != Phase::Probation,
         }));
         let settings = self.settings;
         self.leaving.tell(now, &settings, &mut self.effects);
@@ -201,6 +202,17 @@ impl Core {
         });
     }
 
+    /// The next attempt.
+    pub(super) fn attempt(&mut self, now: Moment, request: Option<RequestId>) -> Attempt {
+        self.last_handover = self.last_handover.next();
+        Attempt {
+            id: self.last_handover,
+            request,
+            started: now,
+            dark_since: None,
+        }
+    }
+
     /// Begins an attempt.
     pub(super) fn begin(
         &mut self,
@@ -210,19 +222,13 @@ impl Core {
         incumbent: Option<Member>,
     ) -> State {
         self.last_instance = self.last_instance.next();
-        self.last_handover = self.last_handover.next();
+        let attempt = self.attempt(now, request);
         let instance = self.last_instance;
         let successor = Member {
             instance,
             candidate,
             pid: None,
             link: Link::Silent,
-        };
-        let attempt = Attempt {
-            id: self.last_handover,
-            request,
-            started: now,
-            dark_since: None,
         };
         self.report(EventKind::HandoverStarted {
             id: attempt.id,
@@ -316,11 +322,7 @@ impl Core {
             return self.lost(now, cause, Some(attempt));
         }
         self.record(now, Phase::Serving, None, Some(incumbent), None, None);
-        let outcome = match cause {
-            Cause::TimedOut { .. } => Outcome::TimedOut { cause },
-            cause => Outcome::RolledBack { cause },
-        };
-        self.finish(now, attempt, outcome);
+        self.finish(now, attempt, super::rollback::outcome(cause));
         self.serve(now, incumbent)
     }
 

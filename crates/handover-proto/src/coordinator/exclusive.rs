@@ -6,6 +6,7 @@ use alloc::string::ToString;
 
 use super::core::Core;
 use super::rollback::{self, Aborting};
+use super::undo::{self, Parked, Undo};
 use super::{Attempt, Input, Member, State, stopping};
 use crate::event::{EventKind, Readiness};
 use crate::identity::InstanceId;
@@ -16,7 +17,7 @@ use crate::phase::Phase;
 use crate::settings::{Settings, Stop};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Step {
+pub(super) enum Step {
     Draining,
     Sealing,
     Activating,
@@ -24,12 +25,14 @@ enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Handing {
-    step: Step,
+    pub(super) step: Step,
     pub(super) attempt: Attempt,
     pub(super) successor: Member,
     /// Absent once it died; then it holds no lease.
     pub(super) incumbent: Option<Member>,
-    step_deadline: Moment,
+    pub(super) step_deadline: Moment,
+    /// Back to the parked instance, which is the successor then.
+    pub(super) undo: Option<Undo>,
 }
 
 /// Asks the incumbent to finish what it has. The dark window begins.
@@ -39,27 +42,27 @@ pub(super) fn drain(
     attempt: Attempt,
     successor: Member,
     incumbent: Member,
+    undo: Option<Undo>,
 ) -> State {
-    let attempt = Attempt {
-        dark_since: Some(now),
-        ..attempt
-    };
-    core.enter(now, Phase::Drain, &attempt, Some(incumbent), successor);
-    let within_ms = u64::try_from(core.settings.drain.as_millis()).unwrap_or(u64::MAX);
-    core.send(
-        incumbent,
-        ToInstance::Drain {
-            id: attempt.id,
-            within_ms,
-        },
-    );
-    State::Handing(Handing {
+    let handing = Handing {
         step: Step::Draining,
-        attempt,
+        attempt: Attempt {
+            dark_since: Some(now),
+            ..attempt
+        },
         successor,
         incumbent: Some(incumbent),
         step_deadline: now + core.settings.drain,
-    })
+        undo,
+    };
+    handing.enter(core, now);
+    // A drain that outlasts the dark window's budget is of no use; its hook may plan for that.
+    let drain = core.settings.drain;
+    let within = core.settings.max_dark.map_or(drain, |most| most.min(drain));
+    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    let id = attempt.id;
+    core.send(incumbent, ToInstance::Drain { id, within_ms });
+    State::Handing(handing)
 }
 
 /// Tells the successor to take the lease and serve.
@@ -69,13 +72,10 @@ pub(super) fn activate(core: &mut Core, now: Moment, handing: Handing, sealed: b
         step_deadline: now + core.settings.activate,
         ..handing
     };
-    core.enter(
-        now,
-        Phase::Activate,
-        &handing.attempt,
-        handing.incumbent,
-        handing.successor,
-    );
+    if let Some(undo) = handing.undo {
+        return undo::take_back(core, now, handing, undo);
+    }
+    handing.enter(core, now);
     core.send(
         handing.successor,
         ToInstance::Activate {
@@ -101,22 +101,47 @@ impl Handing {
             successor,
             incumbent,
             step_deadline,
+            undo: None,
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
-        match self.step {
-            Step::Draining => "Draining",
-            Step::Sealing => "Sealing",
-            Step::Activating => "Activating",
+        match (self.step, self.undo) {
+            (Step::Draining, None) => "Draining",
+            (Step::Sealing, None) => "Sealing",
+            (Step::Activating, None) => "Activating",
+            (Step::Draining, Some(_)) => "UndoDraining",
+            (Step::Sealing, Some(_)) => "UndoSealing",
+            (Step::Activating, Some(_)) => "UndoResuming",
         }
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match self.step {
-            Step::Draining => Phase::Drain,
-            Step::Sealing => Phase::Seal,
-            Step::Activating => Phase::Activate,
+        match (self.step, self.undo) {
+            (Step::Draining, _) => Phase::Drain,
+            (Step::Sealing, _) => Phase::Seal,
+            (Step::Activating, None) => Phase::Activate,
+            (Step::Activating, Some(_)) => Phase::Resume,
+        }
+    }
+
+    /// Names its phase, in the journal and to everybody.
+    pub(super) fn enter(&self, core: &mut Core, now: Moment) {
+        self.record(core, now);
+        core.report(EventKind::PhaseEntered {
+            id: self.attempt.id,
+            phase: self.phase(),
+        });
+    }
+
+    /// An instance that takes back is recorded as the incumbent, and who gave up as parked.
+    pub(super) fn record(&self, core: &mut Core, now: Moment) {
+        let (phase, id) = (self.phase(), Some(self.attempt.id));
+        let (old, new) = (self.incumbent, Some(self.successor));
+        match (self.undo, self.step) {
+            (None, _) => core.record(now, phase, id, old, new, None),
+            (Some(_), Step::Activating) => core.record(now, phase, id, new, None, old),
+            (Some(_), _) => core.record(now, phase, id, old, None, new),
         }
     }
 
@@ -140,18 +165,30 @@ impl Handing {
     pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
         match input {
             Input::Said { instance, message } if instance == self.successor.instance => {
-                self.successor_said(core, now, message)
+                match self.undo {
+                    Some(undo) => self.parked_said(core, now, undo, message),
+                    None => self.successor_said(core, now, message),
+                }
             }
             Input::Said { instance, message } if self.is_incumbent(instance) => {
                 self.incumbent_said(core, now, message)
             }
             Input::Exited { instance, exit } if instance == self.successor.instance => {
                 core.crashed(instance, exit);
-                self.back(core, now, Cause::ExitedBeforeReady { exit })
+                self.back(core, now, Cause::ExitedBeforeReady { exit }, None)
             }
             Input::Exited { instance, exit } if self.is_incumbent(instance) => {
                 core.crashed(instance, exit);
                 self.incumbent_died(core, now)
+            }
+            Input::Closed { instance }
+                if instance == self.successor.instance && self.takes_back() =>
+            {
+                let step_deadline = rollback::by_itself(core, now);
+                State::Handing(Self {
+                    step_deadline,
+                    ..self
+                })
             }
             Input::Closed { instance } if instance == self.successor.instance => {
                 let phase = self.phase();
@@ -184,6 +221,15 @@ impl Handing {
             Input::Stop { how } => {
                 let members = self.incumbent.into_iter().chain([self.successor]);
                 stopping::interrupt(core, now, how, &self.attempt, members)
+            }
+            Input::Undo { request } => {
+                core.refuse(request, self.refusal());
+                State::Handing(self)
+            }
+            // Whoever recovers from the record before finds the same two, and does the same.
+            Input::RecordFailed { reason } if self.takes_back() => {
+                core.unrecorded(&reason);
+                State::Handing(self)
             }
             Input::RecordFailed { reason } => {
                 core.withhold(&reason);
@@ -299,25 +345,15 @@ impl Handing {
             instance: incumbent.instance,
             report,
         });
-        core.enter(
-            now,
-            Phase::Seal,
-            &self.attempt,
-            Some(incumbent),
-            self.successor,
-        );
-        core.send(
-            incumbent,
-            ToInstance::Seal {
-                id: self.attempt.id,
-            },
-        );
-        let step_deadline = now + core.settings.seal;
-        State::Handing(Self {
+        let sealing = Self {
             step: Step::Sealing,
-            step_deadline,
+            step_deadline: now + core.settings.seal,
             ..self
-        })
+        };
+        sealing.enter(core, now);
+        let id = sealing.attempt.id;
+        core.send(incumbent, ToInstance::Seal { id });
+        State::Handing(sealing)
     }
 
     /// The kernel freed its lease with it, whether it had sealed or not (I11).
@@ -329,17 +365,7 @@ impl Handing {
         match handing.step {
             Step::Draining | Step::Sealing => activate(core, now, handing, false),
             Step::Activating => {
-                let Self {
-                    attempt, successor, ..
-                } = handing;
-                core.record(
-                    now,
-                    Phase::Activate,
-                    Some(attempt.id),
-                    None,
-                    Some(successor),
-                    None,
-                );
+                handing.record(core, now);
                 State::Handing(handing)
             }
         }
@@ -353,8 +379,8 @@ impl Handing {
                     instance: incumbent.instance,
                     phase: self.phase(),
                 };
-                core.leaving.dismiss(self.successor, Stop::Now);
-                rollback::resume(core, now, self.attempt, incumbent, cause)
+                let parked = self.dismissed(core);
+                rollback::resume(core, now, self.attempt, incumbent, parked, cause)
             }
             // The lease decides between the two; the loser goes.
             _ => State::Handing(self),
@@ -385,10 +411,11 @@ impl Handing {
         if now < self.step_deadline {
             return State::Handing(self);
         }
-        let allowed = match self.step {
-            Step::Draining => core.settings.drain,
-            Step::Sealing => core.settings.seal,
-            Step::Activating => core.settings.activate,
+        let allowed = match (self.step, self.undo) {
+            (Step::Draining, _) => core.settings.drain,
+            (Step::Sealing, _) => core.settings.seal,
+            (Step::Activating, None) => core.settings.activate,
+            (Step::Activating, Some(_)) => core.settings.resume,
         };
         let phase = self.phase();
         self.abort(core, now, Cause::TimedOut { phase, allowed })
@@ -399,8 +426,8 @@ impl Handing {
     fn abort(self, core: &mut Core, now: Moment, cause: Cause) -> State {
         match self.step {
             Step::Draining | Step::Sealing => {
-                core.leaving.dismiss(self.successor, Stop::Now);
-                self.back(core, now, cause)
+                let parked = self.dismissed(core);
+                self.back(core, now, cause, parked)
             }
             Step::Activating => {
                 let Self {
@@ -423,10 +450,19 @@ impl Handing {
         }
     }
 
+    /// A successor that holds nothing goes; a parked instance stays what it is.
+    fn dismissed(&self, core: &mut Core) -> Option<Parked> {
+        let parked = self.undo.map(|undo| undo.parked(self.successor));
+        if parked.is_none() {
+            core.leaving.dismiss(self.successor, Stop::Now);
+        }
+        parked
+    }
+
     /// The successor holds nothing.
-    fn back(self, core: &mut Core, now: Moment, cause: Cause) -> State {
+    fn back(self, core: &mut Core, now: Moment, cause: Cause, parked: Option<Parked>) -> State {
         match self.incumbent {
-            Some(incumbent) => rollback::resume(core, now, self.attempt, incumbent, cause),
+            Some(incumbent) => rollback::resume(core, now, self.attempt, incumbent, parked, cause),
             None => core.lost(now, cause, Some(&self.attempt)),
         }
     }

@@ -23,6 +23,12 @@ pub enum Input {
     },
     /// Somebody wants the running attempt abandoned.
     Cancel,
+    /// Somebody wants the instance back that is parked since the last commit. Outside probation
+    /// this is refused: [`crate::outcome::Refusal::NothingToUndo`].
+    Undo {
+        /// Whom to answer, if anybody waits.
+        request: Option<RequestId>,
+    },
     /// Somebody wants the service stopped.
     Stop {
         /// How.
@@ -102,6 +108,7 @@ impl Input {
                 ..
             } => "upgrade, fail if busy",
             Self::Cancel => "cancel",
+            Self::Undo { .. } => "undo",
             Self::Stop { .. } => "stop",
             Self::Spawned { .. } => "(spawned)",
             Self::SpawnFailed { .. } => "(spawn failed)",
@@ -128,6 +135,7 @@ impl Input {
             | Self::Exited { instance, .. } => Some(*instance),
             Self::Upgrade { .. }
             | Self::Cancel
+            | Self::Undo { .. }
             | Self::Stop { .. }
             | Self::RecordFailed { .. }
             | Self::Tick => None,

@@ -204,6 +204,7 @@ impl Core {
             | Input::Extend { .. }
             | Input::Upgrade { .. }
             | Input::Cancel
+            | Input::Undo { .. }
             | Input::Stop { .. }
             | Input::RecordFailed { .. }
             | Input::Tick => {}

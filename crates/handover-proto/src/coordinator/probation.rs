@@ -2,7 +2,7 @@
 //! exclusive mode it is parked without a lease.
 
 use super::core::Core;
-use super::{Input, Link, Member, State, rollback, stopping};
+use super::{Input, Link, Member, State, rollback, stopping, undo};
 use crate::event::EventKind;
 use crate::identity::HandoverId;
 use crate::moment::Moment;
@@ -12,7 +12,8 @@ use crate::settings::Stop;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Probation {
-    id: HandoverId,
+    /// The attempt that was committed; the parked instance was sealed under it.
+    pub(super) id: HandoverId,
     pub(super) incumbent: Member,
     pub(super) parked: Member,
     pub(super) deadline: Moment,
@@ -69,6 +70,7 @@ impl Probation {
                 }
                 State::Probation(self)
             }
+            Input::Undo { request } => undo::begin(core, now, self, request),
             Input::Stop { how } => stopping::begin(core, now, how, [self.parked, self.incumbent]),
             Input::RecordFailed { reason } => {
                 core.unrecorded(&reason);
@@ -86,7 +88,7 @@ impl Probation {
         }
     }
 
-    fn passed(self, core: &mut Core, now: Moment) -> State {
+    pub(super) fn passed(self, core: &mut Core, now: Moment) -> State {
         core.leaving.dismiss(self.parked, Stop::Drain);
         core.record(now, Phase::Serving, None, Some(self.incumbent), None, None);
         core.serve(now, self.incumbent)
@@ -119,7 +121,7 @@ impl Probation {
 
 impl Core {
     /// The version before is the current one again.
-    fn take_back(&mut self, candidate: crate::identity::CandidateId) {
+    pub(super) fn take_back(&mut self, candidate: crate::identity::CandidateId) {
         if candidate != self.current {
             self.current = candidate;
             self.previous = None;

@@ -9,7 +9,7 @@ use crate::instance::RECLAIM_WITHIN;
 use crate::journal::{Recorded, Recovery, Stance};
 use crate::message::FromInstance;
 use crate::moment::Moment;
-use crate::outcome::{Cause, Exit};
+use crate::outcome::{Cause, Exit, Refusal};
 use crate::phase::Phase;
 use crate::settings::Stop;
 
@@ -96,6 +96,10 @@ impl Recovering {
                 State::Recovering(self)
             }
             Input::Stop { how } => stopping::begin(core, now, how, self.candidates),
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
+                State::Recovering(self)
+            }
             Input::RecordFailed { reason } => {
                 core.unrecorded(&reason);
                 State::Recovering(self)

@@ -1,12 +1,14 @@
 //! The way back: the successor's end is awaited, then the incumbent takes back.
 
 use super::core::Core;
+use super::undo::{self, Parked};
 use super::{Attempt, Input, Link, Member, Signal, State, stopping};
 use crate::event::EventKind;
+use crate::identity::InstanceId;
 use crate::instance::RECLAIM_WITHIN;
 use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::Moment;
-use crate::outcome::Cause;
+use crate::outcome::{Cause, Outcome, Refusal};
 use crate::phase::Phase;
 use crate::settings::Stop;
 
@@ -27,6 +29,8 @@ pub(super) struct Resuming {
     pub(super) id: crate::identity::HandoverId,
     pub(super) incumbent: Member,
     cause: Cause,
+    /// After an undo that failed: who stays parked.
+    pub(super) parked: Option<Parked>,
     /// Absent once the incumbent is being killed for not coming back.
     pub(super) deadline: Option<Moment>,
 }
@@ -48,6 +52,7 @@ pub(super) fn resume(
     now: Moment,
     attempt: Attempt,
     incumbent: Member,
+    parked: Option<Parked>,
     cause: Cause,
 ) -> State {
     core.record(
@@ -56,7 +61,7 @@ pub(super) fn resume(
         Some(attempt.id),
         Some(incumbent),
         None,
-        None,
+        parked.map(|parked| parked.member),
     );
     core.report(EventKind::PhaseEntered {
         id: attempt.id,
@@ -73,12 +78,21 @@ pub(super) fn resume(
         id: attempt.id,
         incumbent,
         cause,
+        parked,
         deadline: Some(deadline),
     })
 }
 
+/// How an attempt ended that changed nothing.
+pub(super) fn outcome(cause: Cause) -> Outcome {
+    match cause {
+        Cause::TimedOut { .. } => Outcome::TimedOut { cause },
+        cause => Outcome::RolledBack { cause },
+    }
+}
+
 /// Without a channel an incumbent resumes by itself, and then looks for the coordinator.
-fn by_itself(core: &Core, now: Moment) -> Moment {
+pub(super) fn by_itself(core: &Core, now: Moment) -> Moment {
     now + RECLAIM_WITHIN + core.settings.resume
 }
 
@@ -98,6 +112,7 @@ pub(super) fn take_back(
         id,
         incumbent,
         cause,
+        parked: None,
         deadline,
     })
 }
@@ -109,7 +124,7 @@ impl Aborting {
             Input::Exited { instance, exit } if instance == self.successor.instance => {
                 core.crashed(instance, exit);
                 match self.incumbent {
-                    Some(incumbent) => resume(core, now, self.attempt, incumbent, self.cause),
+                    Some(incumbent) => resume(core, now, self.attempt, incumbent, None, self.cause),
                     None => core.lost(now, self.cause, Some(&self.attempt)),
                 }
             }
@@ -132,6 +147,10 @@ impl Aborting {
                 let members = self.incumbent.into_iter().chain([self.successor]);
                 stopping::interrupt(core, now, how.max(Stop::Fast), &self.attempt, members)
             }
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
+                State::Aborting(self)
+            }
             Input::RecordFailed { reason } => {
                 core.unrecorded(&reason);
                 State::Aborting(self)
@@ -150,7 +169,7 @@ impl Aborting {
 }
 
 impl Resuming {
-    pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
+    pub(super) fn handle(mut self, core: &mut Core, now: Moment, input: Input) -> State {
         let resuming = self.incumbent.instance;
         match input {
             Input::Said {
@@ -178,8 +197,20 @@ impl Resuming {
             }
             Input::Exited { instance, exit } if instance == resuming => {
                 core.crashed(instance, exit);
-                core.lost(now, Cause::Crashed { exit }, self.attempt.as_ref())
+                match (self.parked, self.attempt) {
+                    (Some(parked), Some(attempt)) => undo::alone(core, now, attempt, parked),
+                    _ => core.lost(now, Cause::Crashed { exit }, self.attempt.as_ref()),
+                }
             }
+            Input::Exited { instance, exit } if self.is_parked(instance) => {
+                core.crashed(instance, exit);
+                self.parked = None;
+                State::Resuming(self)
+            }
+            Input::Said {
+                instance,
+                message: FromInstance::Hello { lease: Some(_), .. },
+            } if self.is_parked(instance) => self.parked_took_back(core, now),
             Input::Tick if self.deadline.is_some_and(|deadline| now >= deadline) => {
                 core.signal(self.incumbent, Signal::Kill);
                 core.report(EventKind::InstanceKilled { instance: resuming });
@@ -196,10 +227,18 @@ impl Resuming {
                 core.busy(Phase::Resume, request, candidate, when_busy);
                 State::Resuming(self)
             }
-            Input::Stop { how } => match self.attempt {
-                Some(attempt) => stopping::interrupt(core, now, how, &attempt, [self.incumbent]),
-                None => stopping::begin(core, now, how, [self.incumbent]),
-            },
+            Input::Stop { how } => {
+                let parked = self.parked.map(|parked| parked.member);
+                let members = parked.into_iter().chain([self.incumbent]);
+                match self.attempt {
+                    Some(attempt) => stopping::interrupt(core, now, how, &attempt, members),
+                    None => stopping::begin(core, now, how, members),
+                }
+            }
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
+                State::Resuming(self)
+            }
             Input::RecordFailed { reason } => {
                 core.unrecorded(&reason);
                 State::Resuming(self)
@@ -216,7 +255,26 @@ impl Resuming {
         }
     }
 
+    fn is_parked(&self, instance: InstanceId) -> bool {
+        self.parked
+            .is_some_and(|parked| parked.member.instance == instance)
+    }
+
+    /// Without a channel the parked instance found the lease before this one took it back.
+    fn parked_took_back(self, core: &mut Core, now: Moment) -> State {
+        match (self.parked, self.attempt) {
+            (Some(Parked { member, .. }), Some(attempt)) => {
+                core.reconnected(member);
+                undo::undone(core, now, &attempt, member, Some(self.incumbent))
+            }
+            _ => State::Resuming(self),
+        }
+    }
+
     fn resumed(self, core: &mut Core, now: Moment) -> State {
+        if let (Some(parked), Some(attempt)) = (self.parked, self.attempt) {
+            return undo::failed(core, now, &attempt, self.incumbent, parked, self.cause);
+        }
         match self.attempt {
             Some(attempt) => core.rolled_back(now, &attempt, self.incumbent, self.cause),
             None => {

@@ -8,7 +8,7 @@ use crate::event::EventKind;
 use crate::identity::InstanceId;
 use crate::message::FromInstance;
 use crate::moment::Moment;
-use crate::outcome::{Cause, Exit};
+use crate::outcome::{Cause, Exit, Refusal};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Serving {
@@ -31,6 +31,10 @@ impl Serving {
             }
             Input::Said { instance, message } if instance == incumbent.instance => {
                 core.said_while_serving(incumbent, message);
+                State::Serving(self)
+            }
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
                 State::Serving(self)
             }
             Input::RecordFailed { reason } => {

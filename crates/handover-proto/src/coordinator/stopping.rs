@@ -70,7 +70,9 @@ pub(super) fn stopping(core: &mut Core, now: Moment, code: u8, input: Input) -> 
             core.leaving.press(how);
             core.record(now, Phase::Stop, None, None, None, None);
         }
-        Input::Upgrade { request, .. } => core.refuse(request, Refusal::Stopping),
+        Input::Upgrade { request, .. } | Input::Undo { request } => {
+            core.refuse(request, Refusal::Stopping);
+        }
         Input::RecordFailed { reason } => core.unrecorded(&reason),
         Input::Cancel
         | Input::Spawned { .. }

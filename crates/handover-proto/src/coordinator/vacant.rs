@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::{Input, State, stopping};
 use crate::moment::Moment;
+use crate::outcome::Refusal;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Vacant {
@@ -22,6 +23,10 @@ impl Vacant {
                 core.begin(now, candidate, None, None)
             }
             Input::Stop { how } => stopping::begin(core, now, how, []),
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
+                State::Vacant(self)
+            }
             Input::RecordFailed { reason } => {
                 core.unrecorded(&reason);
                 State::Vacant(self)

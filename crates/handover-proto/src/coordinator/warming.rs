@@ -12,7 +12,7 @@ use crate::identity::InstancePid;
 use crate::instance::VERSIONS;
 use crate::message::{FromInstance, ToInstance};
 use crate::moment::Moment;
-use crate::outcome::Cause;
+use crate::outcome::{Cause, Refusal};
 use crate::phase::{Mode, Phase};
 use crate::settings::Stop;
 
@@ -34,6 +34,10 @@ impl Warming {
             }
             Input::SpawnFailed { instance, reason } if instance == successor => {
                 self.failed(core, now, Cause::SpawnFailed { reason })
+            }
+            Input::Undo { request } => {
+                core.refuse(request, Refusal::NothingToUndo);
+                State::Warming(self)
             }
             Input::RecordFailed { reason } => {
                 core.withhold(&reason);
@@ -250,7 +254,7 @@ impl Warming {
         } = self;
         match incumbent {
             Some(incumbent) if incumbent.link == Link::Open => {
-                exclusive::drain(core, now, attempt, successor, incumbent)
+                exclusive::drain(core, now, attempt, successor, incumbent, None)
             }
             Some(incumbent) => {
                 let instance = incumbent.instance;

@@ -98,6 +98,7 @@ fn to_incumbent(machine: &Instance, now: Moment) -> Result<(), Violation> {
         ToInstance::Commit { id },
         ToInstance::Seal { id },
         ToInstance::Resume { id },
+        ToInstance::Introduce { id },
     ];
     for message in frames {
         let name = message.name();

@@ -32,10 +32,10 @@ fn party(world: &World, instance: Option<InstanceId>) -> Party {
     if is(coordinator.successor()) {
         return Party::Successor;
     }
-    let leaving = coordinator.leaving();
-    if coordinator.phase() == Phase::Probation && is(leaving.last().copied()) {
+    if is(coordinator.parked()) {
         return Party::Parked;
     }
+    let leaving = coordinator.leaving();
     if leaving.iter().any(|member| member.instance == instance) {
         return Party::Leaver;
     }

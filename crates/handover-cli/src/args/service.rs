@@ -72,6 +72,13 @@ pub(crate) struct ServiceArgs {
     /// the new one takes it; needs the library
     #[arg(long)]
     pub(crate) exclusive: bool,
+    /// What programs speak besides our own protocol: native (nothing), or beyond-handoff for those
+    /// built on that crate; needs --exclusive and --handoff-socket
+    #[arg(long, value_name = "WIRE")]
+    pub(crate) wire: Option<String>,
+    /// With --wire beyond-handoff: the control socket that such a program binds
+    #[arg(long, value_name = "PATH")]
+    pub(crate) handoff_socket: Option<String>,
     /// Restarts within a minute after which no further one is tried
     #[arg(long, value_name = "N")]
     pub(crate) restart_limit: Option<u32>,

@@ -96,6 +96,20 @@ pub(crate) const KEYS: &[Key] = &[
         "\"overlap\"",
     ),
     key(
+        "wire",
+        "--wire",
+        "HANDOVER_WIRE",
+        Kind::OneOf(&["native", "beyond-handoff"]),
+        "\"native\"",
+    ),
+    key(
+        "handoff-socket",
+        "--handoff-socket",
+        "HANDOVER_HANDOFF_SOCKET",
+        Kind::Text,
+        "",
+    ),
+    key(
         "ready",
         "--ready",
         "HANDOVER_READY",

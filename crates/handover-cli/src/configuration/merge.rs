@@ -292,6 +292,8 @@ pub(super) fn flags(
         ("env", environment),
         ("listeners", list(&args.listen)),
         ("mode", mode()),
+        ("wire", text(&args.wire)),
+        ("handoff-socket", text(&args.handoff_socket)),
         ("ready", text(&args.ready)),
         ("ready-timeout", text(&args.ready_timeout)),
         ("test-command", text(&args.test_command)),

@@ -132,6 +132,7 @@ fn keys_and_defaults_are_the_supervisors() {
     // Absent values have no key in TOML.
     let config = Config {
         directory: Some("x".into()),
+        handoff_socket: Some("x".into()),
         runtime_dir: Some("x".into()),
         ..Config::default()
     };

@@ -1,6 +1,7 @@
-//! The blocking instance: the conversation with a coordinator, the ladder, and real processes.
+//! The blocking instance: the conversation with a coordinator, the ladder, exclusive handovers, and real processes.
 
 mod conversation;
+mod exclusive;
 mod ladder;
 mod processes;
 mod world;

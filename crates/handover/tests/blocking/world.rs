@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -12,9 +13,10 @@ use std::time::{Duration, Instant};
 use handover::blocking::{Connection, Instance, Listener};
 use handover::{Inheritance, InstanceId, Ladder};
 use handover_proto::frame::{Decoded, Reader, VERSION_OLDEST, encode_to};
-use handover_proto::identity::{HandoverId, InstancePid};
+use handover_proto::identity::{Epoch, HandoverId, InstancePid};
 use handover_proto::message::{FromInstance, Role, ToInstance};
 use handover_proto::phase::Mode;
+use handover_sys::passing;
 
 /// Long enough for the slowest machine; only a failing test waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -170,8 +172,20 @@ impl Coordinator {
         self.stream.write_all(&bytes).unwrap();
     }
 
+    /// Says it, with a descriptor on its first byte.
+    pub(crate) fn pass(&self, message: &ToInstance, descriptor: impl AsFd) {
+        let bytes = encode_to(message, VERSION_OLDEST);
+        let sent = passing::send(self.stream.as_fd(), &bytes, &[descriptor.as_fd()]);
+        assert_eq!(sent.unwrap(), bytes.len());
+    }
+
     #[track_caller]
     pub(crate) fn hello(&mut self, role: Role) {
+        assert_eq!(self.hello_with_lease(role), None);
+    }
+
+    #[track_caller]
+    pub(crate) fn hello_with_lease(&mut self, role: Role) -> Option<Epoch> {
         let Some(FromInstance::Hello {
             instance,
             pid,
@@ -182,16 +196,22 @@ impl Coordinator {
         else {
             panic!("expected a greeting");
         };
-        assert_eq!((instance, found, lease), (InstanceId(7), role, None));
+        assert_eq!((instance, found), (InstanceId(7), role));
         assert_eq!(pid, InstancePid(std::process::id()));
+        lease
     }
 
     pub(crate) fn welcome(&mut self, mode: Mode, incumbent: bool) {
+        self.welcome_and(mode, incumbent, false);
+    }
+
+    /// `introduced`: an introduction follows.
+    pub(crate) fn welcome_and(&mut self, mode: Mode, incumbent: bool, introduced: bool) {
         self.say(&ToInstance::Welcome {
             version: VERSION_OLDEST,
             mode,
             incumbent,
-            introduced: false,
+            introduced,
         });
     }
 

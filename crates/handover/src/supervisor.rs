@@ -15,6 +15,7 @@
 //! | `hearing` | what instances say, held against what the kernel says of them |
 //! | `introduction` | the channel between the two instances of an exclusive handover |
 //! | `verdict` | how an attempt ended, in words that help |
+//! | `beyond` | instances that speak beyond-handoff |
 //! | `notices` | `READY=1` and friends |
 //! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
 //! | `survey`, `account` | the status: who serves, and why |
@@ -27,6 +28,7 @@
 
 mod account;
 mod adoption;
+mod beyond;
 mod bus;
 mod candidate;
 mod channel;
@@ -57,7 +59,7 @@ mod trigger;
 mod verdict;
 
 pub use bus::Subscription;
-pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy};
+pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
 pub use error::{StartError, SuperviseError};
 pub use preflight::{CheckReport, Finding};
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 
 use handover_proto::identity::{InstanceId, InstancePid};
 use handover_proto::journal::Observation;
-use handover_proto::manifest::ListenerKind;
+use handover_proto::manifest::{ListenerEntry, ListenerKind};
 use handover_sys::Pidfd;
 use handover_sys::socket::{Kind, describe};
 
+use super::config::ListenerSpec;
 use super::error::StartError;
 use super::process::{DIRECTORY_VARIABLE, INSTANCE_VARIABLE};
 use super::record::RecordedListener;
@@ -86,16 +88,23 @@ fn process_group(pid: u32) -> Option<u32> {
         .ok()
 }
 
-/// Takes the recorded listeners out of the processes that hold them.
+/// Takes the recorded listeners from what a keeper has `kept`, else out of the processes that hold
+/// them.
 ///
 /// # Errors
 /// A listener that somebody alive holds and that cannot be had.
 pub(super) fn take_listeners(
     wanted: &[RecordedListener],
     observed: &Observation,
+    kept: &mut Vec<OwnedFd>,
 ) -> Result<Listeners, StartError> {
     let mut taken = Vec::new();
     for listener in wanted {
+        if let Some(fd) = take_matching(&listener.entry, kept) {
+            let (spec, entry) = (listener.spec.clone(), listener.entry.clone());
+            taken.push(Arc::new(OpenListener::adopted(spec, entry, fd)));
+            continue;
+        }
         let mut refused = None;
         let mut holders = observed.alive.iter().map(|(_, pid)| pid.0);
         let found = holders.find_map(|leader| {
@@ -153,16 +162,47 @@ fn find_in(pid: u32, wanted: &RecordedListener) -> io::Result<Option<OwnedFd>> {
             }
             Err(error) => return Err(error),
         };
-        let Ok(facts) = describe(&duplicate) else {
-            continue;
-        };
-        let right_kind = match wanted.entry.kind {
-            ListenerKind::Tcp | ListenerKind::Unix => facts.listening,
-            ListenerKind::Udp => facts.kind == Kind::Datagram,
-        };
-        if right_kind && facts.local.as_deref() == Some(&wanted.entry.address) {
+        if is_listener(&duplicate, &wanted.entry) {
             return Ok(Some(duplicate));
         }
     }
     Ok(None)
+}
+
+/// Whether a socket is this listener, by what the kernel says of it.
+fn is_listener(socket: &OwnedFd, wanted: &ListenerEntry) -> bool {
+    let Ok(facts) = describe(socket) else {
+        return false;
+    };
+    let right_kind = match wanted.kind {
+        ListenerKind::Tcp | ListenerKind::Unix => facts.listening,
+        ListenerKind::Udp => facts.kind == Kind::Datagram,
+    };
+    right_kind && facts.local.as_deref() == Some(&wanted.address)
+}
+
+fn take_matching(wanted: &ListenerEntry, kept: &mut Vec<OwnedFd>) -> Option<OwnedFd> {
+    let at = kept.iter().position(|fd| is_listener(fd, wanted))?;
+    Some(kept.swap_remove(at))
+}
+
+/// Takes what is configured from what a keeper has kept although no record names it: the earlier
+/// supervisor died before it wrote one, or after the service was stopped.
+pub(super) fn take_kept(specs: &[ListenerSpec], kept: &mut Vec<OwnedFd>) -> Listeners {
+    let take = |spec: &ListenerSpec| {
+        let address = match spec.kind {
+            ListenerKind::Unix => spec.address.clone(),
+            ListenerKind::Tcp | ListenerKind::Udp => {
+                spec.address.to_socket_addrs().ok()?.next()?.to_string()
+            }
+        };
+        let entry = ListenerEntry {
+            name: spec.name.clone(),
+            kind: spec.kind,
+            address,
+        };
+        let fd = take_matching(&entry, kept)?;
+        Some(Arc::new(OpenListener::adopted(spec.clone(), entry, fd)))
+    };
+    specs.iter().filter_map(take).collect()
 }

@@ -72,6 +72,12 @@ pub(crate) enum Command {
         /// Where to write; made if missing.
         dir: Option<PathBuf>,
     },
+    /// The process that holds the listeners for a later supervisor.
+    #[command(name = "__keeper", hide = true)]
+    Keeper {
+        /// The service's runtime directory.
+        dir: PathBuf,
+    },
     /// The server that `demo` upgrades.
     #[command(name = "__demo-server", hide = true)]
     DemoServer(DemoServerArgs),

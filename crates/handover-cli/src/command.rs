@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod events;
+mod keeper;
 mod manual;
 mod run;
 mod server;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Config(command) => config::dispatch(cli.runtime_dir.as_deref(), command),
         Command::Verify(args) => block_on(verify::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
+        Command::Keeper { dir } => keeper::dispatch(&dir),
         Command::DemoServer(args) => block_on(server::serve(args)),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::pages(dir.as_deref()),

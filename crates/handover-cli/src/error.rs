@@ -33,6 +33,8 @@ pub(crate) enum CliError {
     Demo(#[from] DemoError),
     #[error("the server could not start: {0}")]
     Server(String),
+    #[error("the listeners cannot be kept: {0}")]
+    Keeper(#[source] io::Error),
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
     #[error("cannot write {path}: {source}")]
@@ -89,6 +91,7 @@ impl CliError {
             | Self::Supervise(_)
             | Self::Demo(_)
             | Self::Server(_)
+            | Self::Keeper(_)
             | Self::SupervisorGone
             | Self::Runtime(_) => ExitCode::Unexpected,
         }

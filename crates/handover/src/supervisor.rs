@@ -23,6 +23,7 @@
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
+//! | `keeper` | a process that holds the listeners for a later supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `control` | HTTP and JSON on a private Unix socket |
 
@@ -42,6 +43,7 @@ pub mod fuzzing;
 mod hearing;
 mod history;
 mod introduction;
+pub mod keeper;
 mod notices;
 mod opening;
 pub mod preflight;

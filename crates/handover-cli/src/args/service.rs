@@ -98,6 +98,10 @@ pub(crate) struct ServiceArgs {
     /// that failed are shown) or inherit
     #[arg(long, value_name = "HOW")]
     pub(crate) stderr: Option<String>,
+    /// Let a process of its own hold the listeners too, so that they outlive this one where the kernel
+    /// lets nobody take them back out of the server: auto, always, never
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) keeper: Option<String>,
     /// Send the program's standard output to our standard error; implied by `run --format json`
     #[arg(long)]
     pub(crate) stdout_to_stderr: bool,

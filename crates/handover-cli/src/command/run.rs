@@ -34,6 +34,7 @@ pub(super) fn dispatch(runtime_dir: Option<&Path>, args: RunArgs) -> Result<Exit
     let format = args.format.format;
     // Its standard output is ours, and ours carries events.
     config.stdout_to_stderr |= format == Format::Json;
+    config.keeper_arguments = vec![super::keeper::ARGUMENT.to_owned()];
     log(args.log_format, format);
     let print = match (format, args.log_format) {
         (Format::Json, _) => Some(Format::Json),

@@ -243,6 +243,13 @@ pub(crate) const KEYS: &[Key] = &[
         "false",
     ),
     key(
+        "keeper",
+        "--keeper",
+        "HANDOVER_KEEPER",
+        Kind::OneOf(&["auto", "always", "never"]),
+        "\"auto\"",
+    ),
+    key(
         "runtime-dir",
         "--runtime-dir",
         "HANDOVER_RUNTIME_DIR",

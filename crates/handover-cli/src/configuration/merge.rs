@@ -309,6 +309,7 @@ pub(super) fn flags(
         ("probation", text(&args.probation)),
         ("fall-back", text(&args.fall_back)),
         ("max-dark", text(&args.max_dark)),
+        ("keeper", text(&args.keeper)),
         ("restart-limit", count(args.restart_limit)),
         ("restart-pause", text(&args.restart_pause)),
         ("stderr", text(&args.stderr)),

@@ -11,6 +11,8 @@ use handover_proto::phase::Mode;
 use handover_proto::settings::{Backoff, Ladder, Settings};
 use serde::{Deserialize, Serialize};
 
+use super::keeper::KeeperPolicy;
+
 /// A supervisor's configuration. Every field but `program` has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -89,6 +91,12 @@ pub struct Config {
     pub stdout_to_stderr: bool,
     /// Where runtime directories live; absent: see [`super::runtime::root`].
     pub runtime_dir: Option<PathBuf>,
+    /// When a process of its own holds the listeners too, for the case that this supervisor dies.
+    pub keeper: KeeperPolicy,
+    /// The arguments with which this very program calls [`super::keeper::keep`] with the directory
+    /// that is added as the last one. Empty: there is no keeper, whatever the policy.
+    #[serde(skip)]
+    pub keeper_arguments: Vec<String>,
 }
 
 /// What becomes of an instance's standard error.
@@ -146,6 +154,8 @@ impl Default for Config {
             stderr: StderrPolicy::Capture,
             stdout_to_stderr: false,
             runtime_dir: None,
+            keeper: KeeperPolicy::Auto,
+            keeper_arguments: Vec::new(),
         }
     }
 }

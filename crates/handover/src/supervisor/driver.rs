@@ -28,6 +28,7 @@ use super::control;
 use super::error::SuperviseError;
 use super::history::History;
 use super::introduction::Introductions;
+use super::keeper::Keeper;
 use super::notices;
 use super::opening::OwnSockets;
 use super::preflight::{CheckReport, PreflightError};
@@ -74,6 +75,8 @@ pub(super) enum Command {
         instance: InstanceId,
         how: Readiness,
     },
+    /// The keeper of the listeners has ended.
+    KeeperGone { connection: u64 },
     /// Somebody wants another version.
     Upgrade {
         request: UpgradeRequest,
@@ -146,6 +149,7 @@ pub(super) struct Driver {
     /// When the supervisor began; the machine's moments count from here.
     pub(super) origin: Instant,
     pub(super) sockets: Option<OwnSockets>,
+    pub(super) keeper: Keeper,
     /// Held for as long as the supervisor lives; says so to the next one.
     pub(super) _lock: File,
 }
@@ -222,6 +226,7 @@ impl Driver {
                 place: _place,
             } => self.noticed(pid, notice),
             Command::BecameReady { instance, how } => self.became_ready(instance, how),
+            Command::KeeperGone { connection } => self.keeper_gone(connection),
             Command::Upgrade { request, answer } => self.upgrade(request, answer),
             Command::Tested {
                 candidate,
@@ -279,6 +284,7 @@ impl Driver {
         }
         self.answers.clear();
         server.finish().await;
+        self.keeper.end();
         if self.exit == Some(0) {
             self.journal.remove();
         }

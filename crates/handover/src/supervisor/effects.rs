@@ -44,6 +44,7 @@ impl Driver {
             }
         }
         self.forget_candidates();
+        self.keep_listeners();
     }
 
     fn send(&mut self, to: InstanceId, message: ToInstance) {
@@ -81,6 +82,8 @@ impl Driver {
     }
 
     fn record(&mut self, record: Record) {
+        // A new version may have brought new ones, and is started next.
+        self.keep_listeners();
         let candidates = self.candidates.values().map(|c| c.recorded()).collect();
         let mut listeners: Vec<RecordedListener> = Vec::new();
         for open in self

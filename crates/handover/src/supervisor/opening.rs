@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use super::account::Account;
-use super::adoption::{self, take_listeners};
+use super::adoption::{self, take_kept, take_listeners};
 use super::beyond::Foreign;
 use super::bus::Bus;
 use super::candidate::Candidate;
@@ -25,6 +25,7 @@ use super::driver::Driver;
 use super::error::StartError;
 use super::history::History;
 use super::introduction::Introductions;
+use super::keeper::{self, Keeper};
 use super::record::{Envelope, Journal};
 use super::runtime;
 use super::sockets::{self, Listeners};
@@ -50,7 +51,10 @@ impl Driver {
             .as_ref()
             .map(|found| found.listeners.as_slice())
             .unwrap_or_default();
-        let taken = take_listeners(recorded, &observed)?;
+        let mut kept = keeper::fetch(&dir);
+        let keeper = Keeper::new(&config, &dir, !kept.is_empty());
+        let mut taken = take_listeners(recorded, &observed, &mut kept)?;
+        taken.extend(take_kept(&config.listeners, &mut kept));
         let listeners = sockets::open_all(&config.listeners, &taken)?;
         let sockets = OwnSockets::open(&dir)?;
         let null = File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
@@ -103,9 +107,12 @@ impl Driver {
             commands,
             origin: now,
             sockets: Some(sockets),
+            keeper,
             _lock: lock,
         };
         driver.watch_survivors(&observed);
+        // Before anybody serves.
+        driver.keep_listeners();
         Ok(driver)
     }
 

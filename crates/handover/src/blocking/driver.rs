@@ -260,10 +260,10 @@ impl Driver {
 
     /// Takes the next thing that has happened, if any.
     fn take_one(&mut self) -> bool {
-        if let Ok(command) = self.orders.try_recv() {
-            self.obey(command);
-        } else if let Some(event) = self.link.event() {
+        if let Some(event) = self.link.event() {
             self.hear(event);
+        } else if let Ok(command) = self.orders.try_recv() {
+            self.obey(command);
         } else {
             return self.take_signals() | self.take_time();
         }

@@ -158,8 +158,9 @@ impl Driver {
             }
             drain::Effect::Shutdown => stage(Stage::Grace),
             drain::Effect::Cut => {
-                stage(Stage::Forced);
+                // In this order: whoever learns of the cut by the stage and ends counts as cut.
                 core.ledger.cut();
+                stage(Stage::Forced);
                 self.second_cut = Some(Instant::now() + ROUGH_AFTER);
             }
             drain::Effect::Paused(report) => match &mut self.owner {

@@ -49,8 +49,9 @@ impl Tally {
 pub enum Input {
     /// Drain by the ladder; there is no way back.
     Retire(Ladder),
-    /// Take no new work and finish what is there for at most this long; may be resumed.
-    Pause(Duration),
+    /// Take no new work; may be resumed. What is there goes on: in exclusive mode the right to write
+    /// is held back by other means, and a slow answer must not make the others wait.
+    Pause,
     /// Take new work again.
     Resume,
     /// Skip what is left of the ladder and cut.
@@ -74,7 +75,7 @@ pub enum Effect {
     Shutdown,
     /// Cut what is left.
     Cut,
-    /// A pause is over; this is what it achieved.
+    /// No new work is taken; so much is still open.
     Paused(DrainReport),
     /// The drain is over; this is what it achieved.
     Over(DrainReport),
@@ -100,10 +101,6 @@ impl Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Serving,
-    Pausing {
-        base: Tally,
-        until: Moment,
-    },
     Paused,
     Announced {
         base: Tally,
@@ -175,7 +172,7 @@ impl Drain {
             | State::Notified { base, .. }
             | State::Grace { base, .. }
             | State::Forced { base, .. } => Some(tally.since(base)),
-            State::Serving | State::Pausing { .. } | State::Paused | State::Over => None,
+            State::Serving | State::Paused | State::Over => None,
         }
     }
 
@@ -190,7 +187,7 @@ impl Drain {
                 }
             }
             // It has long stopped accepting: there is nothing to announce to load balancers.
-            State::Pausing { .. } | State::Paused => {
+            State::Paused => {
                 self.effects.push_back(Effect::Announce);
                 State::Announced {
                     base,
@@ -208,18 +205,16 @@ impl Drain {
         };
     }
 
-    fn pause(&mut self, now: Moment, within: Duration, base: Tally) {
+    fn pause(&mut self, tally: &Tally) {
         if self.state == State::Serving {
             self.effects.push_back(Effect::Pause);
-            self.state = State::Pausing {
-                base,
-                until: now + within,
-            };
+            self.effects.push_back(Effect::Paused(tally.since(tally)));
+            self.state = State::Paused;
         }
     }
 
     fn resume(&mut self) {
-        if matches!(self.state, State::Pausing { .. } | State::Paused) {
+        if self.state == State::Paused {
             self.effects.push_back(Effect::Reopen);
             self.state = State::Serving;
         }
@@ -248,11 +243,7 @@ impl Drain {
                 until: now,
             },
             State::Grace { base, .. } => State::Grace { base, until: now },
-            State::Serving
-            | State::Pausing { .. }
-            | State::Paused
-            | State::Forced { .. }
-            | State::Over => self.state,
+            State::Serving | State::Paused | State::Forced { .. } | State::Over => self.state,
         };
     }
 
@@ -260,10 +251,6 @@ impl Drain {
     fn step(&mut self, now: Moment, tally: &Tally, looked: bool) -> Option<State> {
         let empty = tally.open() == 0;
         match self.state {
-            State::Pausing { base, until } if empty || now >= until => {
-                self.effects.push_back(Effect::Paused(tally.since(&base)));
-                Some(State::Paused)
-            }
             State::Announced {
                 base,
                 ladder,
@@ -305,7 +292,6 @@ impl Drain {
                 Some(self.over(tally.since(&base)))
             }
             State::Serving
-            | State::Pausing { .. }
             | State::Paused
             | State::Announced { .. }
             | State::Stopping { .. }
@@ -331,7 +317,7 @@ impl Machine for Drain {
         let mut looked = input == Input::Look && matches!(self.state, State::Stopping { .. });
         match input {
             Input::Retire(ladder) => self.retire(now, ladder, tally),
-            Input::Pause(within) => self.pause(now, within, tally),
+            Input::Pause => self.pause(&tally),
             Input::Resume => self.resume(),
             Input::Hurry => self.hurry(now),
             Input::Look => {}
@@ -350,8 +336,7 @@ impl Machine for Drain {
         match self.state {
             // At once: as soon as `Stop` is carried out.
             State::Stopping { .. } => Some(Moment::ZERO),
-            State::Pausing { until, .. }
-            | State::Announced { until, .. }
+            State::Announced { until, .. }
             | State::Notified { until, .. }
             | State::Grace { until, .. }
             | State::Forced { until, .. } => Some(until),

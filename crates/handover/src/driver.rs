@@ -1,12 +1,14 @@
 //! Carries out what the machines decide: one task, one event at a time.
 
-mod effects;
+pub(crate) mod effects;
+mod exclusive;
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handover_proto::identity::InstancePid;
+use handover_proto::identity::{HandoverId, InstancePid};
 use handover_proto::instance::{self, Identity, Incumbent, Input, Successor};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
@@ -18,7 +20,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use crate::core::Core;
 use crate::drain::{self, Drain};
 use crate::error::ReadyError;
+use crate::exclusive::OwnError;
+use crate::exclusive::call::Report;
+use crate::exclusive::owner::Owner;
 use crate::inheritance::Native;
+use crate::lease::Gate;
 use crate::ledger::lock;
 use crate::link::{Link, LinkEvent};
 use crate::notice::Notice;
@@ -26,11 +32,11 @@ use crate::signals::{Signals, Streams};
 
 /// How often a changed count of connections is told to the coordinator: people watch it, nothing
 /// is decided by it.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// The ladder of an instance without a coordinator: nobody else may serve, so asking clients to
 /// reconnect is only worth a moment, while a request in flight is as precious as ever.
-const LADDER_ALONE: Ladder = Ladder {
+pub(crate) const LADDER_ALONE: Ladder = Ladder {
     announce: Duration::ZERO,
     notify: Duration::from_secs(1),
     grace: Duration::from_secs(30),
@@ -40,29 +46,71 @@ const LADDER_ALONE: Ladder = Ladder {
 #[derive(Debug)]
 pub(crate) enum Command {
     Ready(oneshot::Sender<Result<(), ReadyError>>),
+    Own(Box<Request>),
+    /// The program cannot go on.
+    Fail(String),
     Drain(Option<Ladder>),
     Status(String),
     Extend(Duration),
     WatchSignals(Streams),
 }
 
+/// To become the owner of data.
+pub(crate) struct Request {
+    pub(crate) owner: Owner,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) answer: oneshot::Sender<Result<(), OwnError>>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
 enum Event {
     Command(Option<Command>),
+    Report(Report),
     Link(LinkEvent),
     Signal,
     Emptied,
+    /// The last permit to write is gone.
+    Unwritten,
     Deadline,
     Count,
 }
 
-/// How far `ready` has come.
+/// How far `ready` or `own` has come.
 #[derive(Debug)]
 enum Readiness {
     Waiting,
-    Asked(oneshot::Sender<Result<(), ReadyError>>),
+    Asked(Asker),
     Told,
     /// It will never be ready; the reason waits for whoever asks.
-    Refused(Option<ReadyError>),
+    Refused(Option<Refusal>),
+}
+
+/// Who waits for it.
+#[derive(Debug)]
+enum Asker {
+    Ready(oneshot::Sender<Result<(), ReadyError>>),
+    Own(oneshot::Sender<Result<(), OwnError>>),
+}
+
+/// Why it will never be ready.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Ready(ReadyError),
+    Own(OwnError),
+    /// Somebody has the lease; who, is found out when it is said.
+    Busy,
+}
+
+/// The coordinator's terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Welcome {
+    pub(crate) mode: Mode,
+    pub(crate) introduced: bool,
 }
 
 /// The task behind an instance.
@@ -79,10 +127,19 @@ pub(crate) struct Driver {
     inputs: VecDeque<Input>,
     readiness: Readiness,
     /// Why the machine would end before it is ready, by the input it looks at.
-    reason: Option<ReadyError>,
-    /// The coordinator welcomed us.
-    welcome: bool,
-    exclusive: bool,
+    reason: Option<Refusal>,
+    /// Why it ends, as soon as its service is gone.
+    ending: Option<Refusal>,
+    /// What the coordinator said.
+    said: Option<Welcome>,
+    /// The machine wants to be warm.
+    warming: bool,
+    /// An introduction that came before the program asked to be the owner.
+    introduction: Option<(HandoverId, Option<OwnedFd>)>,
+    /// What owns the data, if anything does or is to.
+    owner: Option<Owner>,
+    reports: Option<mpsc::UnboundedReceiver<Report>>,
+    identity: Identity,
     supervised: bool,
     /// The program's own ladder for a drain that no coordinator asked for.
     ladder: Option<Ladder>,
@@ -103,16 +160,19 @@ impl Driver {
     ) -> std::io::Result<Self> {
         let pid = InstancePid(std::process::id());
         let supervised = native.is_some();
+        let instance = native.as_ref().map(|native| native.instance);
+        let identity = Identity {
+            instance: instance.unwrap_or_default(),
+            pid,
+        };
         let (machine, link) = match native {
             Some(native) => {
-                let instance = native.instance;
-                let machine = Successor::new(Moment::ZERO, Identity { instance, pid });
+                let machine = Successor::new(Moment::ZERO, identity);
                 let link = Link::open(native.stream, native.reconnect)?;
                 (instance::Instance::Successor(machine), link)
             }
             None => {
-                let instance = Default::default();
-                let machine = Incumbent::alone(Identity { instance, pid }, None);
+                let machine = Incumbent::alone(identity, None);
                 (instance::Instance::Incumbent(machine), Link::absent())
             }
         };
@@ -130,8 +190,13 @@ impl Driver {
             inputs: VecDeque::new(),
             readiness: Readiness::Waiting,
             reason: None,
-            welcome: false,
-            exclusive: false,
+            ending: None,
+            said: None,
+            warming: false,
+            introduction: None,
+            owner: None,
+            reports: None,
+            identity,
             supervised,
             ladder,
             own_request: false,
@@ -157,11 +222,23 @@ impl Driver {
         let deadlines = [self.machine.next_deadline(), self.drain.next_deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.map(|at| self.origin + at.since(Moment::ZERO));
+        let owners = self.owner.as_ref().and_then(Owner::next_deadline);
+        let deadline = deadline
+            .into_iter()
+            .chain(owners.map(Instant::from_std))
+            .min();
+        let writers = self
+            .owner
+            .as_ref()
+            .filter(|owner| owner.waits_for_writers());
+        let writers = writers.map(Owner::gate);
         let (linked, counts) = (self.link.is_open(), self.drain.counts());
         tokio::select! {
             () = self.signals.next() => Event::Signal,
             event = self.link.event() => Event::Link(event),
             command = next_command(&mut self.commands) => Event::Command(command),
+            report = next_report(&mut self.reports) => Event::Report(report),
+            () = unwritten(writers.as_deref()) => Event::Unwritten,
             () = self.core.ledger.emptied(), if counts => Event::Emptied,
             () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
                 Event::Deadline
@@ -174,11 +251,16 @@ impl Driver {
         match event {
             Event::Command(None) => self.commands = None,
             Event::Command(Some(command)) => self.obey(command),
-            Event::Link(LinkEvent::Said(message)) => {
-                if let ToInstance::Welcome { mode, .. } = message {
-                    self.exclusive = mode == Mode::Exclusive;
+            Event::Report(report) => {
+                if let Some(owner) = &mut self.owner {
+                    owner.hear(report);
                 }
-                self.inputs.push_back(Input::Said(message));
+            }
+            Event::Link(LinkEvent::Said(message)) => self.heard(message),
+            Event::Link(LinkEvent::Introduced(id, socket)) => {
+                self.introduced(id, socket);
+                self.inputs
+                    .push_back(Input::Said(ToInstance::Introduce { id }));
             }
             Event::Link(LinkEvent::Closed) => self.inputs.push_back(Input::Closed),
             Event::Link(LinkEvent::Connected) => {
@@ -188,8 +270,8 @@ impl Driver {
             }
             Event::Signal => self.leave(None),
             Event::Count => self.tell_count(),
-            // `settle` looks at the count and the time anyway.
-            Event::Emptied => {}
+            // `settle` looks at the counts and the time anyway.
+            Event::Emptied | Event::Unwritten => {}
             Event::Deadline => {
                 if self
                     .machine
@@ -204,7 +286,9 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Ready(answer) => self.ask_ready(answer),
+            Command::Ready(answer) => self.ask(Asker::Ready(answer)),
+            Command::Own(request) => self.own(*request),
+            Command::Fail(reason) => self.inputs.push_back(Input::Failed { reason }),
             Command::Drain(ladder) => self.leave(ladder),
             Command::Status(text) if self.supervised => {
                 self.link.send(&FromInstance::Status { text });
@@ -237,27 +321,67 @@ impl Driver {
         self.inputs.push_back(Input::Terminate);
     }
 
-    fn ask_ready(&mut self, answer: oneshot::Sender<Result<(), ReadyError>>) {
+    fn ask(&mut self, asker: Asker) {
         match &mut self.readiness {
             Readiness::Waiting => {
-                self.readiness = Readiness::Asked(answer);
-                self.warmed();
+                self.readiness = Readiness::Asked(asker);
+                self.warm();
             }
             Readiness::Asked(_) | Readiness::Told => {
-                let _ = answer.send(Err(ReadyError::Twice));
+                asker.answer(Err(Refusal::Ready(ReadyError::Twice)));
             }
             Readiness::Refused(reason) => {
-                let _ = answer.send(Err(reason.take().unwrap_or(ReadyError::Twice)));
+                let reason = reason.take();
+                asker.answer(Err(reason.unwrap_or(Refusal::Ready(ReadyError::Twice))));
             }
         }
     }
 
-    /// Both the coordinator and the program must have spoken before the machine may hear it.
-    fn warmed(&mut self) {
-        if self.welcome && matches!(self.readiness, Readiness::Asked(_)) {
-            let claimed = lock(&self.core.pool).claimed();
-            self.inputs.push_back(Input::Warmed { claimed });
+    fn heard(&mut self, message: ToInstance) {
+        match &message {
+            ToInstance::Welcome {
+                mode, introduced, ..
+            } => {
+                self.said = Some(Welcome {
+                    mode: *mode,
+                    introduced: *introduced,
+                });
+            }
+            ToInstance::Drain { id, .. } => {
+                if let Some(owner) = &mut self.owner {
+                    owner.attempt(*id);
+                }
+            }
+            _ => {}
         }
+        self.inputs.push_back(Input::Said(message));
+    }
+
+    /// Both the coordinator and the program must have spoken before the machine may hear it.
+    fn warm(&mut self) {
+        let Readiness::Asked(asker) = &self.readiness else {
+            return;
+        };
+        if !self.warming {
+            return;
+        }
+        let exclusive = self
+            .said
+            .is_some_and(|welcome| welcome.mode == Mode::Exclusive);
+        match (asker, exclusive || !self.supervised) {
+            (Asker::Own(_), true) => self.warm_owner(),
+            (Asker::Ready(_), false) => {
+                let claimed = lock(&self.core.pool).claimed();
+                self.inputs.push_back(Input::Warmed { claimed });
+            }
+            (Asker::Own(_), false) => self.fail(&OwnError::Overlap),
+            (Asker::Ready(_), true) => self.fail(&ReadyError::Exclusive),
+        }
+    }
+
+    fn fail(&mut self, error: &impl std::error::Error) {
+        let reason = error.to_string();
+        self.inputs.push_back(Input::Failed { reason });
     }
 
     fn tell_count(&mut self) {
@@ -272,6 +396,53 @@ impl Driver {
         let now = self.now();
         let tally = self.core.ledger.tally();
         self.drain.handle(now, (input, tally));
+    }
+}
+
+impl Asker {
+    fn answer(self, result: Result<(), Refusal>) {
+        // Whoever does not wait any more does not need it.
+        match self {
+            Self::Ready(answer) => drop(answer.send(result.map_err(Refusal::into_ready))),
+            Self::Own(answer) => drop(answer.send(result.map_err(Refusal::into_own))),
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn into_ready(self) -> ReadyError {
+        match self {
+            Self::Ready(error) => error,
+            // Only an owner fails with those.
+            Self::Own(_) | Self::Busy => ReadyError::Exclusive,
+        }
+    }
+
+    pub(crate) fn into_own(self) -> OwnError {
+        match self {
+            Self::Ready(error) => error.into(),
+            Self::Own(error) => error,
+            Self::Busy => OwnError::Ended,
+        }
+    }
+}
+
+async fn next_report(reports: &mut Option<mpsc::UnboundedReceiver<Report>>) -> Report {
+    let next = match reports {
+        Some(reports) => reports.recv().await,
+        None => None,
+    };
+    match next {
+        Some(report) => report,
+        // The owner holds a sender for as long as there is one.
+        None => std::future::pending().await,
+    }
+}
+
+async fn unwritten(gate: Option<&Gate>) {
+    match gate {
+        Some(gate) => gate.emptied().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle a program holds on its own part in handovers.
 
-mod open;
+pub(crate) mod open;
+mod own;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
 use crate::signals;
 use crate::stage::{Stage, Standing, wait};
+use crate::state::StateBudget;
 
 /// One process of a service: opens its listeners, says when it is ready, and learns when to go.
 ///
@@ -48,6 +50,8 @@ pub struct Instance {
     id: Option<InstanceId>,
     signals: bool,
     runtime: tokio::runtime::Handle,
+    budget: StateBudget,
+    trust_filesystem: bool,
 }
 
 /// How an [`Instance`] is to be started. From [`Instance::builder`].
@@ -58,6 +62,8 @@ pub struct Builder {
     signals: bool,
     ladder: Option<Ladder>,
     inheritance: Option<Inheritance>,
+    budget: StateBudget,
+    trust_filesystem: bool,
 }
 
 impl Builder {
@@ -74,6 +80,20 @@ impl Builder {
     /// coordinator: notify for 1 s, grace of 30 s.
     pub fn ladder(mut self, ladder: Ladder) -> Self {
         self.ladder = Some(ladder);
+        self
+    }
+
+    /// How much state may cross in a handover, and how long a seal may take for it. By default
+    /// [`StateBudget::default`].
+    pub fn state_budget(mut self, budget: StateBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Whether the data directory of [`Instance::own`] may be on a FUSE or unknown filesystem. Say
+    /// so only if nothing but this host opens it: otherwise two owners are possible (I1).
+    pub fn trust_filesystem(mut self, trust: bool) -> Self {
+        self.trust_filesystem = trust;
         self
     }
 
@@ -115,6 +135,8 @@ impl Builder {
             id,
             signals: self.signals,
             runtime,
+            budget: self.budget,
+            trust_filesystem: self.trust_filesystem,
         })
     }
 }
@@ -140,6 +162,8 @@ impl Instance {
             signals: true,
             ladder: None,
             inheritance: None,
+            budget: StateBudget::default(),
+            trust_filesystem: false,
         }
     }
 
@@ -155,6 +179,15 @@ impl Instance {
     /// # Errors
     /// See [`ReadyError`].
     pub async fn ready(&self) -> Result<(), ReadyError> {
+        self.close_unclaimed();
+        let (answer, answered) = oneshot::channel();
+        self.order(Command::Ready(answer));
+        answered.await.unwrap_or(Err(ReadyError::Ended))?;
+        let told = self.notice.say("READY=1".into()).await;
+        told.map_err(ReadyError::Notify)
+    }
+
+    fn close_unclaimed(&self) {
         for Unclaimed { name, what } in lock(&self.core.pool).close_unclaimed() {
             tracing::warn!(
                 name,
@@ -162,11 +195,6 @@ impl Instance {
                 "inherited, but not used by this program; closed"
             );
         }
-        let (answer, answered) = oneshot::channel();
-        self.order(Command::Ready(answer));
-        answered.await.unwrap_or(Err(ReadyError::Ended))?;
-        let told = self.notice.say("READY=1".into()).await;
-        told.map_err(ReadyError::Notify)
     }
 
     /// Resolves when the coordinator has made this instance the one that serves; without a

@@ -40,6 +40,7 @@
 mod address;
 #[cfg(feature = "axum")]
 mod axum;
+pub mod blocking;
 mod connection;
 mod core;
 mod crash;
@@ -47,6 +48,7 @@ mod datagram;
 pub mod drain;
 mod driver;
 mod error;
+mod exclusive;
 mod guard;
 mod inheritance;
 mod instance;
@@ -58,8 +60,10 @@ mod notice;
 mod pool;
 #[cfg(feature = "axum")]
 pub mod reconnect;
+mod service;
 mod signals;
 mod stage;
+mod state;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
 
@@ -67,14 +71,21 @@ pub use address::Address;
 pub use connection::{Connection, Cut};
 pub use datagram::UdpSocket;
 pub use error::{ListenError, ReadyError, StartError};
+pub use exclusive::OwnError;
 pub use guard::Guard;
 pub use inheritance::Inheritance;
 pub use instance::{Builder, Instance};
 pub use lease::{Lease, LeaseError, Permit};
 pub use listener::Listener;
 pub use pool::Unclaimed;
+pub use service::{Service, ServiceError};
 pub use stage::Stage;
+pub use state::{
+    Item, ItemReader, Memory, State, StateBudget, StateError, StateWriter, StreamWriter,
+};
 
 pub use handover_proto::event::DrainReport;
 pub use handover_proto::identity::InstanceId;
 pub use handover_proto::settings::Ladder;
+pub use handover_proto::state::{ItemSpec, Need};
+pub use handover_sys::memfd::{Memfd, SealedMemfd};

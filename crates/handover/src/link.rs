@@ -1,13 +1,15 @@
 //! The native channel to the coordinator: frames out, frames in, and knocking again after it
 //! broke.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use handover_proto::frame::{Decoded, MAX_FRAME, Reader, VERSION_OLDEST, encode_from};
+use handover_proto::identity::HandoverId;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_sys::passing::{self, PassError};
 use tokio::io::Interest;
@@ -16,21 +18,25 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// First pause between two tries to find a new coordinator: it binds its socket within
 /// milliseconds of its start.
-const SEEK_FIRST: Duration = Duration::from_millis(20);
+pub(crate) const SEEK_FIRST: Duration = Duration::from_millis(20);
 
 /// Longest pause: an instance that serves alone for days still finds a coordinator within a
 /// second, at the cost of one failing system call.
-const SEEK_MOST: Duration = Duration::from_secs(1);
+pub(crate) const SEEK_MOST: Duration = Duration::from_secs(1);
 
 /// A coordinator that does not accept within this time is stuck; try again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Bytes kept for a coordinator that does not read. Beyond it, words for people are dropped;
 /// frames of the protocol are few and always kept.
-const MAX_OUTBOX: usize = 2 * MAX_FRAME;
+pub(crate) const MAX_OUTBOX: usize = 2 * MAX_FRAME;
 
 /// Bytes read at once: control frames are tens of bytes long.
-const READ_AT_ONCE: usize = 4096;
+pub(crate) const READ_AT_ONCE: usize = 4096;
+
+/// Descriptors that may wait for their frames: each introduction brings one, and a coordinator has
+/// one attempt at a time. More is nonsense, and is not hoarded.
+pub(crate) const MAX_DESCRIPTORS: usize = 4;
 
 #[derive(Debug)]
 enum State {
@@ -47,6 +53,8 @@ enum State {
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     Said(ToInstance),
+    /// An `Introduce` and the channel that came with it, if one did.
+    Introduced(HandoverId, Option<OwnedFd>),
     Closed,
     Connected,
 }
@@ -58,6 +66,8 @@ pub(crate) struct Link {
     address: Option<PathBuf>,
     outbox: Vec<u8>,
     reader: Reader,
+    /// Descriptors whose frames have not been read yet.
+    descriptors: VecDeque<OwnedFd>,
     version: u16,
 }
 
@@ -68,6 +78,7 @@ impl Link {
             address: None,
             outbox: Vec::new(),
             reader: Reader::new(),
+            descriptors: VecDeque::new(),
             version: VERSION_OLDEST,
         }
     }
@@ -141,6 +152,7 @@ impl Link {
         self.state = State::Absent;
         self.outbox.clear();
         self.reader = Reader::new();
+        self.descriptors.clear();
         self.version = VERSION_OLDEST;
         LinkEvent::Closed
     }
@@ -168,13 +180,13 @@ impl Link {
                 if let ToInstance::Welcome { version, .. } = message {
                     self.version = version;
                 }
-                return Some(LinkEvent::Said(message));
+                return Some(self.said(message));
             }
             Ok(Some(Decoded::Unknown { kind })) => {
                 tracing::debug!(kind, "skipped a frame of a newer coordinator");
                 return None;
             }
-            Ok(None) => {}
+            Ok(None) => self.drop_strays(),
             Err(error) => {
                 tracing::warn!(%error, "the coordinator broke the protocol; closing its channel");
                 return Some(self.close());
@@ -209,18 +221,45 @@ impl Link {
         None
     }
 
+    fn said(&mut self, message: ToInstance) -> LinkEvent {
+        match message {
+            ToInstance::Introduce { id } => LinkEvent::Introduced(id, self.descriptors.pop_front()),
+            other => LinkEvent::Said(other),
+        }
+    }
+
+    /// Closes what came with frames that bring no descriptor (I8).
+    fn drop_strays(&mut self) {
+        if self.reader.buffered() == 0 && !self.descriptors.is_empty() {
+            let found = self.descriptors.len();
+            tracing::warn!(
+                found,
+                "the coordinator sent descriptors nobody expects; closed"
+            );
+            self.descriptors.clear();
+        }
+    }
+
     fn read(&mut self) -> Option<LinkEvent> {
         let State::Open(stream) = &self.state else {
             return None;
         };
         let mut buffer = [0; READ_AT_ONCE];
-        match stream.try_read(&mut buffer) {
-            Ok(0) => Some(self.close()),
-            // All frames were read before, so there is room.
-            Ok(found) => match self.reader.push(buffer.get(..found).unwrap_or_default()) {
-                Ok(()) => None,
-                Err(_) => Some(self.close()),
-            },
+        let received = stream.try_io(Interest::READABLE, || {
+            passing::receive(stream.as_fd(), &mut buffer, 1).map_err(into_io)
+        });
+        match received {
+            Ok(received) if received.bytes == 0 => Some(self.close()),
+            Ok(received) => {
+                self.descriptors.extend(received.descriptors);
+                let bytes = buffer.get(..received.bytes).unwrap_or_default();
+                // All frames were read before, so there is room.
+                let pushed = self.reader.push(bytes);
+                if pushed.is_err() || self.descriptors.len() > MAX_DESCRIPTORS {
+                    return Some(self.close());
+                }
+                None
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(_) => Some(self.close()),
         }
@@ -252,7 +291,7 @@ impl Link {
 }
 
 /// A coordinator can make us retire: it must be of our own user, or root.
-fn is_trusted(stream: &UnixStream) -> bool {
+pub(crate) fn is_trusted(stream: impl AsFd) -> bool {
     let own = rustix::process::geteuid().as_raw();
     handover_sys::peer::credentials(stream).is_ok_and(|peer| peer.uid == own || peer.uid == 0)
 }

@@ -160,14 +160,17 @@ fn a_late_driver_makes_up_for_lost_time() {
 #[test]
 fn a_pause_can_be_resumed_and_retired() {
     let mut world = World::with_open(2);
-    assert_eq!(world.tell(Input::Pause(secs(3))), [Effect::Pause]);
+    // What is open goes on, and nobody waits for it.
+    let paused = [Effect::Pause, Effect::Paused(report(0, 0, 2))];
+    assert_eq!(world.tell(Input::Pause), paused);
+    assert_eq!(world.tell(Input::Pause), []);
     assert_eq!(world.close(1), []);
-    assert_eq!(world.after(secs(3)), [Effect::Paused(report(1, 0, 1))]);
     assert_eq!(world.tell(Input::Resume), [Effect::Reopen]);
     assert_eq!(world.tell(Input::Resume), []);
 
-    assert_eq!(world.tell(Input::Pause(secs(3))), [Effect::Pause]);
-    assert_eq!(world.close(1), [Effect::Paused(report(1, 0, 0))]);
+    let paused = [Effect::Pause, Effect::Paused(report(0, 0, 1))];
+    assert_eq!(world.tell(Input::Pause), paused);
+    assert_eq!(world.close(1), []);
     // It stopped accepting long ago: nothing is left to announce to load balancers.
     let over = [
         Effect::Announce,
@@ -185,7 +188,7 @@ fn a_second_request_to_retire_changes_nothing() {
     let before = world.drain.next_deadline();
     world.now = world.now + Duration::from_millis(500);
     assert_eq!(world.tell(Input::Retire(LADDER)), []);
-    assert_eq!(world.tell(Input::Pause(secs(1))), []);
+    assert_eq!(world.tell(Input::Pause), []);
     assert_eq!(world.tell(Input::Resume), []);
     assert_eq!(world.drain.next_deadline(), before);
 }

@@ -81,6 +81,21 @@ impl Successor {
         }
     }
 
+    /// A successor without a coordinator: it was started by hand. Whoever holds the lease serves.
+    #[must_use]
+    pub fn alone(identity: Identity) -> Self {
+        let terms = Terms {
+            mode: Mode::Exclusive,
+            incumbent: false,
+            linked: false,
+        };
+        Self {
+            identity,
+            state: State::Warming { terms },
+            effects: VecDeque::from([Effect::Warm]),
+        }
+    }
+
     /// The state's name, for state tables.
     #[must_use]
     pub fn state_name(&self) -> &'static str {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use handover_proto::event::DrainReport;
-use handover_proto::instance::{Effect, Input, Instance, WELCOME_WITHIN};
+use handover_proto::instance::{Effect, Input, Instance};
 use handover_proto::message::FromInstance;
 use handover_proto::moment::Machine;
 
-use super::{Driver, LADDER_ALONE, Readiness};
+use super::{Driver, LADDER_ALONE, Readiness, Refusal};
 use crate::drain;
 use crate::error::ReadyError;
+use crate::exclusive::owner::Owner;
 use crate::stage::Stage;
 
 impl Driver {
@@ -20,9 +21,12 @@ impl Driver {
                 self.execute(effect);
             } else if let Some(effect) = self.drain.poll_effect() {
                 self.act(effect);
+            } else if let Some(step) = self.owner.as_mut().and_then(Owner::poll_step) {
+                self.step(step);
             } else if let Some(input) = self.inputs.pop_front() {
-                self.reason = refusal(&input);
+                self.reason = self.refusal(&input);
                 self.machine.handle(self.now(), input);
+                self.note_abort();
             } else if self.drain_is_due() {
                 self.look(drain::Input::Look);
             } else {
@@ -47,8 +51,8 @@ impl Driver {
         {
             return;
         }
-        if let Readiness::Asked(answer) = std::mem::replace(&mut self.readiness, Readiness::Told) {
-            let _ = answer.send(Ok(()));
+        if let Readiness::Asked(asker) = std::mem::replace(&mut self.readiness, Readiness::Told) {
+            asker.answer(Ok(()));
         }
         if !self.supervised {
             // Nobody else could.
@@ -56,9 +60,9 @@ impl Driver {
         }
     }
 
-    fn refuse(&mut self, reason: ReadyError) {
+    pub(super) fn refuse(&mut self, reason: Refusal) {
         match std::mem::replace(&mut self.readiness, Readiness::Refused(None)) {
-            Readiness::Asked(answer) => drop(answer.send(Err(reason))),
+            Readiness::Asked(asker) => asker.answer(Err(reason)),
             Readiness::Waiting => self.readiness = Readiness::Refused(Some(reason)),
             other => self.readiness = other,
         }
@@ -68,27 +72,26 @@ impl Driver {
         crate::crash::before(effect.name());
         match effect {
             Effect::Send(message) => self.link.send(&message),
-            Effect::Reconnect => self.link.seek(),
-            Effect::Warm if self.exclusive => {
-                let reason = ReadyError::Exclusive.to_string();
-                self.inputs.push_back(Input::Failed { reason });
-            }
+            Effect::Reconnect if self.supervised => self.link.seek(),
+            Effect::Reconnect => {}
             Effect::Warm => {
-                self.welcome = true;
-                self.warmed();
+                self.warming = true;
+                self.warm();
             }
             Effect::Drain { within_ms } => {
-                let within = Duration::from_millis(within_ms);
-                self.look(drain::Input::Pause(within));
+                self.look(drain::Input::Pause);
+                self.drain_owner(Duration::from_millis(within_ms));
             }
-            Effect::Resume { .. } => {
-                self.look(drain::Input::Resume);
-                while let Some(effect) = self.drain.poll_effect() {
-                    self.act(effect);
+            Effect::Resume { .. } => match &mut self.owner {
+                Some(owner) => owner.resume(),
+                None => self.resumed(),
+            },
+            Effect::Committed => {
+                self.core.stand(|standing| standing.committed = true);
+                if let Some(owner) = &mut self.owner {
+                    owner.committed();
                 }
-                self.inputs.push_back(Input::Resumed);
             }
-            Effect::Committed => self.core.stand(|standing| standing.committed = true),
             Effect::Retire { ladder } => {
                 let alone = if self.supervised {
                     ladder
@@ -97,20 +100,31 @@ impl Driver {
                 };
                 let own = self.ladder.unwrap_or(alone);
                 let ladder = if self.own_request { own } else { ladder };
+                if let Some(owner) = &mut self.owner {
+                    owner.retire();
+                }
                 self.look(drain::Input::Retire(ladder));
             }
-            Effect::Exit { code } => self.exit(code),
-            // Without a lease and state none of the exclusive steps can be taken; the welcome of an
-            // exclusive coordinator has been refused, so these come from one that errs.
-            Effect::Seal => self.inputs.push_back(Input::SealFailed {
-                reason: "this instance has no state to seal".into(),
-            }),
-            Effect::Acquire => self.inputs.push_back(Input::LeaseBusy),
-            Effect::Activate { .. } => self.inputs.push_back(Input::Failed {
-                reason: ReadyError::Exclusive.to_string(),
-            }),
-            Effect::Release => {}
+            Effect::Exit { code } => match &mut self.owner {
+                Some(owner) => {
+                    self.ending = self.reason.take();
+                    owner.exit(code);
+                }
+                None => self.exit(code),
+            },
+            Effect::Acquire | Effect::Activate { .. } | Effect::Seal | Effect::Release => {
+                self.execute_owners(effect);
+            }
         }
+    }
+
+    /// Accepts again, and tells the machine.
+    pub(super) fn resumed(&mut self) {
+        self.look(drain::Input::Resume);
+        while let Some(effect) = self.drain.poll_effect() {
+            self.act(effect);
+        }
+        self.inputs.push_back(Input::Resumed);
     }
 
     fn act(&mut self, effect: drain::Effect) {
@@ -148,12 +162,21 @@ impl Driver {
                 stage(Stage::Forced);
                 core.ledger.cut();
             }
-            drain::Effect::Paused(report) => self.inputs.push_back(Input::Drained { report }),
-            drain::Effect::Over(report) => {
-                self.finish(report);
-                self.inputs.push_back(Input::Retired { report });
-            }
+            drain::Effect::Paused(report) => match &mut self.owner {
+                Some(owner) => owner.paused(report),
+                None => self.inputs.push_back(Input::Drained { report }),
+            },
+            drain::Effect::Over(report) => match &mut self.owner {
+                Some(owner) => owner.close(report),
+                None => self.retired(report),
+            },
         }
+    }
+
+    /// Nothing is left to do but to end.
+    pub(super) fn retired(&mut self, report: DrainReport) {
+        self.finish(report);
+        self.inputs.push_back(Input::Retired { report });
     }
 
     fn finish(&self, report: DrainReport) {
@@ -171,10 +194,10 @@ impl Driver {
 
     /// The process is to end. A library does not end it: everybody who waits for the end of the
     /// drain goes on instead.
-    fn exit(&mut self, code: u8) {
+    pub(super) fn exit(&mut self, code: u8) {
         if matches!(self.machine, Instance::Successor(_)) {
-            let reason = self.reason.take().unwrap_or(ReadyError::Ended);
-            self.refuse(reason);
+            let reason = self.reason.take();
+            self.refuse(reason.unwrap_or(Refusal::Ready(ReadyError::Ended)));
         }
         if self.core.standing.borrow().stage == Stage::Over {
             return;
@@ -188,24 +211,13 @@ impl Driver {
     }
 }
 
-/// Why an instance that is not ready ends after this input.
-fn refusal(input: &Input) -> Option<ReadyError> {
-    match input {
-        Input::Closed => Some(ReadyError::CoordinatorGone),
-        Input::Terminate => Some(ReadyError::Terminated),
-        Input::Tick => Some(ReadyError::NoWelcome {
-            within: WELCOME_WITHIN,
-        }),
-        Input::Failed { .. } => Some(ReadyError::Exclusive),
-        _ => None,
-    }
-}
-
 impl Drop for Driver {
     /// The runtime ends while the ladder runs, which is what `main` returning after its server has
     /// finished looks like: the coordinator still gets its report.
     fn drop(&mut self) {
-        let Some(mut report) = self.drain.report(&self.core.ledger.tally()) else {
+        let closing = self.owner.as_ref().and_then(Owner::closing);
+        let running = self.drain.report(&self.core.ledger.tally());
+        let Some(mut report) = running.or(closing) else {
             return;
         };
         // What is open now ends with the process.

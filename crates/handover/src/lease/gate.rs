@@ -103,6 +103,18 @@ impl Gate {
         self.wake();
     }
 
+    /// The lock is held under `epoch`, and writers wait until it is opened.
+    pub(crate) fn hold(&self, epoch: Epoch) {
+        let mut inner = self.lock();
+        inner.standing = Standing::Frozen(epoch);
+        inner.latest = inner.latest.max(epoch);
+    }
+
+    /// Whether writers pass.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.lock().standing, Standing::Open(_))
+    }
+
     /// From now on writers wait; those with a permit go on. Nothing if it is not open.
     pub(crate) fn freeze(&self) {
         let mut inner = self.lock();

@@ -69,6 +69,13 @@ impl Ownership {
         self.file.busy()
     }
 
+    /// Makes the lock's epoch the one that the lease shows, if the lock is held; writers wait.
+    pub(crate) fn hold(&self) {
+        if let Some(epoch) = self.held() {
+            self.gate.hold(epoch);
+        }
+    }
+
     /// Lets writers pass, if the lock is held; otherwise nothing (I2).
     pub(crate) fn open(&self) {
         if let Some(epoch) = self.held() {

@@ -1,6 +1,9 @@
 //! What the tests share: instances without an environment, and conditions with a deadline.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+pub mod coordinator;
+pub mod store;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -1,0 +1,175 @@
+//! A successor's part: warm, acquire, activate. And taking back: acquire, resume.
+
+use handover_proto::instance::Input;
+use handover_proto::state::Need;
+
+use super::{Call, Due, Hook, OwnError, Owner, ServiceError, Step, Wire, words};
+use crate::lease::Attempt;
+use crate::state::State;
+
+impl Owner {
+    /// Runs the warm hook, once the base is here if one comes.
+    pub(crate) fn warm(&mut self, introduced: bool) {
+        self.due = Due::Warm { introduced };
+    }
+
+    /// Tries to take the lease.
+    pub(crate) fn acquire(&mut self) -> Input {
+        match self.lease.try_acquire() {
+            Ok(Attempt::Acquired(epoch)) => {
+                self.lease.hold();
+                Input::LeaseAcquired { epoch }
+            }
+            Ok(Attempt::Busy) => Input::LeaseBusy,
+            // Whoever takes back tries again; whoever waits for its turn gives up.
+            Err(error) if self.sealed => {
+                tracing::error!(%error, "the lease cannot be taken back yet");
+                Input::LeaseBusy
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                self.failure = Some(error.into());
+                Input::Failed { reason }
+            }
+        }
+    }
+
+    /// Runs the activate hook, once the sealed state is here if there is one.
+    pub(crate) fn activate(&mut self, sealed: bool) {
+        self.due = Due::Activate { sealed };
+    }
+
+    /// Runs the resume hook.
+    pub(crate) fn resume(&mut self) {
+        (self.draining, self.undrained, self.flushing) = (None, None, None);
+        self.sealed = false;
+        self.wire = Wire::Absent;
+        self.number += 1;
+        let lease = self.lease();
+        self.call(Call::Resume(lease));
+    }
+
+    /// Does what is due, if what it waits for is here.
+    pub(super) fn take_next(&mut self) {
+        match self.due {
+            Due::Nothing => {}
+            Due::Warm { introduced: false } => self.call_warm(State::default()),
+            Due::Warm { introduced: true } => {
+                if let Some(base) = self.base.take() {
+                    self.call_warm(base);
+                } else if matches!(self.wire, Wire::Broken { .. }) {
+                    // The incumbent may be dead; then this instance is all there is (I11). If it is
+                    // not, its seal fails, since it has no channel either.
+                    tracing::warn!("no base arrived; warming without");
+                    self.call_warm(State::default());
+                }
+            }
+            Due::Activate { sealed: false } => self.call_activate(State::default()),
+            Due::Activate { sealed: true } => self.activate_sealed(),
+        }
+    }
+
+    fn call_warm(&mut self, base: State) {
+        self.due = Due::Nothing;
+        self.call(Call::Warm(base));
+    }
+
+    fn call_activate(&mut self, state: State) {
+        self.due = Due::Nothing;
+        let lease = self.lease();
+        self.call(Call::Activate(lease, state));
+    }
+
+    fn activate_sealed(&mut self) {
+        if let Some(state) = self.delta.take() {
+            return self.call_activate(state);
+        }
+        match &self.wire {
+            // On its way.
+            Wire::Open { .. } => {}
+            Wire::Broken { reason, .. } => {
+                let reason = reason.clone();
+                self.fail(OwnError::State { reason });
+            }
+            Wire::Absent => {
+                let required = self.items.iter().find(|item| item.need == Need::Required);
+                match required {
+                    None => self.call_activate(State::default()),
+                    Some(item) => {
+                        let reason = format!(
+                            "item {:?} is required and the coordinator introduced nobody",
+                            item.name
+                        );
+                        self.fail(OwnError::State { reason });
+                    }
+                }
+            }
+        }
+    }
+
+    /// A successor cannot go on; an incumbent's failures are its seal's.
+    pub(super) fn fail(&mut self, error: OwnError) {
+        let waits = !matches!(self.due, Due::Nothing) || self.running == Some(Hook::Warm);
+        if waits {
+            self.due = Due::Nothing;
+            self.input(Input::Failed {
+                reason: error.to_string(),
+            });
+            self.failure = Some(error);
+        }
+    }
+
+    pub(super) fn warmed(&mut self, result: Result<(), ServiceError>) {
+        match result {
+            // The driver knows what was claimed.
+            Ok(()) => self.input(Input::Warmed {
+                claimed: Vec::new(),
+            }),
+            Err(error) => {
+                self.input(Input::Failed {
+                    reason: words("warm", &error),
+                });
+                self.failure = Some(OwnError::Warm(error));
+            }
+        }
+    }
+
+    pub(super) fn activated(&mut self, result: Result<(), ServiceError>) {
+        match result {
+            Ok(()) => {
+                self.wire = Wire::Absent;
+                self.lease.open();
+                self.input(Input::Activated);
+            }
+            Err(error) => {
+                self.input(Input::Failed {
+                    reason: words("activate", &error),
+                });
+                self.failure = Some(OwnError::Activate(error));
+            }
+        }
+    }
+
+    pub(super) fn resumed(&mut self, result: Result<(), ServiceError>) {
+        match result {
+            Ok(()) => {
+                self.lease.open();
+                self.steps.push_back(Step::Resumed);
+            }
+            Err(error) => {
+                let reason = words("resume", &error);
+                tracing::error!(reason, "this instance cannot serve any more");
+                self.input(Input::Failed { reason });
+            }
+        }
+    }
+
+    /// The lease is committed to us, or to the other one for good.
+    pub(crate) fn committed(&mut self) {
+        if self.lease.held().is_none() {
+            self.lease.hand_over();
+        } else if let Err(error) = self.lease.reserve() {
+            tracing::warn!(%error, "epochs for later owners could not be reserved");
+        }
+    }
+}

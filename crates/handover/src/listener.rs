@@ -13,7 +13,7 @@ use crate::connection::Connection;
 
 pub(crate) use accept::{Patience, Trouble, classify};
 pub(crate) use bind::{tcp, tcp_socket, udp, udp_socket, unix, unix_socket};
-pub(crate) use slot::{MAX_QUEUE, Shelf, Slot, Socket};
+pub(crate) use slot::{MAX_QUEUE, Parked, Shelf, Slot};
 
 /// A TCP or Unix stream listener of an [`Instance`](crate::Instance), known by name.
 ///

@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::datagram::UdpSocket;
 use crate::error::ListenError;
 use crate::ledger::lock;
-use crate::listener::{self, Listener, Slot, Socket};
+use crate::listener::{self, Listener, Parked, Slot};
 use crate::pool::{Unclaimed, Wanted};
 
 impl Instance {
@@ -22,8 +22,8 @@ impl Instance {
     /// one without a name that is bound to `address`; else bound here, with a queue of 4,096.
     ///
     /// `[::]` also takes IPv4, whatever the system's default. With `:0` the kernel chooses a port,
-    /// see [`Listener::local_addr`]. Inherited sockets become non-blocking for every process that
-    /// holds them.
+    /// see [`Listener::local_addr`]. When it is first accepted on, an inherited socket becomes
+    /// non-blocking for every process that holds it.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -131,13 +131,13 @@ impl Instance {
         name: &str,
         fd: OwnedFd,
         inherited: bool,
-        socket: impl FnOnce(OwnedFd) -> io::Result<Socket>,
+        socket: impl FnOnce(OwnedFd) -> Parked,
     ) -> Result<Listener, ListenError> {
-        let adopted = socket(fd).and_then(|socket| {
-            let address = socket.local_addr()?;
+        let socket = socket(fd);
+        let adopted = socket.local_addr().map(|address| {
             let slot = Slot::new(socket, inherited, Arc::clone(&self.core.ledger));
             self.core.shelf.add(&slot);
-            Ok(Listener::new(name.to_owned(), address, inherited, slot))
+            Listener::new(name.to_owned(), address, inherited, slot)
         });
         self.opened(name, inherited, adopted)
     }

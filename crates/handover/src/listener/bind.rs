@@ -11,9 +11,9 @@ use std::path::Path;
 
 use handover_sys::control::BindError;
 use socket2::{Domain, Protocol, Socket as Raw, Type};
-use tokio::net::{TcpListener, UdpSocket, UnixListener};
+use tokio::net::UdpSocket;
 
-use super::Socket;
+use super::Parked;
 
 /// Connections the kernel may queue for us: its own limit (`net.core.somaxconn`, 4,096 since
 /// Linux 5.4). A queue that is full during a stall loses connections, one that is empty costs
@@ -88,18 +88,14 @@ fn umask() -> u32 {
         .unwrap_or(STRICT)
 }
 
-/// Puts a listening TCP socket into the reactor.
-pub(crate) fn tcp_socket(fd: OwnedFd) -> io::Result<Socket> {
-    let listener = std::net::TcpListener::from(fd);
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener).map(Socket::Tcp)
+/// A listening TCP socket, for the reactor to watch when it is first accepted on.
+pub(crate) fn tcp_socket(fd: OwnedFd) -> Parked {
+    Parked::Tcp(fd.into())
 }
 
-/// Puts a listening Unix socket into the reactor.
-pub(crate) fn unix_socket(fd: OwnedFd) -> io::Result<Socket> {
-    let listener = net::UnixListener::from(fd);
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener).map(Socket::Unix)
+/// A listening Unix socket, as [`tcp_socket`].
+pub(crate) fn unix_socket(fd: OwnedFd) -> Parked {
+    Parked::Unix(fd.into())
 }
 
 /// Puts a UDP socket into the reactor.

@@ -19,20 +19,23 @@ pub(crate) const MAX_QUEUE: usize = 4096;
 
 /// A listening socket in use.
 #[derive(Debug)]
-pub(crate) enum Socket {
+enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 /// A listening socket the reactor does not watch.
 #[derive(Debug)]
-enum Parked {
+pub(crate) enum Parked {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
 
 #[derive(Debug)]
 enum State {
+    /// Nobody has accepted on it yet. Until then it is as it came: whether it blocks is a property
+    /// of all processes that hold it, and an incumbent of another library may count on it.
+    Fresh(Parked),
     Open(Socket),
     Parked(Parked),
     /// Only what was queued when it closed is left.
@@ -56,19 +59,6 @@ pub(crate) struct Slot {
 }
 
 impl Socket {
-    pub(crate) fn local_addr(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(Address::Inet),
-            Self::Unix(listener) => {
-                let address = listener.local_addr()?;
-                Ok(Address::of_unix(
-                    address.as_pathname(),
-                    address.as_abstract_name(),
-                ))
-            }
-        }
-    }
-
     fn park(self) -> io::Result<Parked> {
         match self {
             Self::Tcp(listener) => listener.into_std().map(Parked::Tcp),
@@ -90,7 +80,29 @@ impl Socket {
 }
 
 impl Parked {
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Address::Inet),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Ok(Address::of_unix(
+                    address.as_pathname(),
+                    address.as_abstract_name(),
+                ))
+            }
+        }
+    }
+
+    /// Whoever else holds the socket may have changed it meanwhile.
+    fn never_block(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+
     fn resume(self) -> io::Result<Socket> {
+        self.never_block()?;
         match self {
             Self::Tcp(listener) => TcpListener::from_std(listener).map(Socket::Tcp),
             Self::Unix(listener) => UnixListener::from_std(listener).map(Socket::Unix),
@@ -126,10 +138,10 @@ impl Parked {
 }
 
 impl Slot {
-    pub(crate) fn new(socket: Socket, shared: bool, ledger: Arc<Ledger>) -> Arc<Self> {
+    pub(crate) fn new(socket: Parked, shared: bool, ledger: Arc<Ledger>) -> Arc<Self> {
         Arc::new(Self {
             content: Mutex::new(Content {
-                state: State::Open(socket),
+                state: State::Fresh(socket),
                 waiting: None,
             }),
             ledger,
@@ -143,12 +155,17 @@ impl Slot {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(Connection, Address)>> {
         let mut content = lock(&self.content);
+        if let State::Fresh(fresh) = &content.state {
+            // A copy, because a failed registration would consume the only one.
+            let socket = fresh.try_clone().and_then(Parked::resume);
+            content.state = State::Open(socket?);
+        }
         let accepted = match &mut content.state {
             // Counted under the lock: once the drain has closed the slot, no connection appears.
             State::Open(socket) => socket
                 .poll_accept(context)
                 .map_ok(|(stream, peer)| (Connection::new(stream, self.ledger.open()), peer)),
-            State::Parked(_) => Poll::Pending,
+            State::Fresh(_) | State::Parked(_) => Poll::Pending,
             State::Closed(queue) => queue
                 .pop_front()
                 .map_or(Poll::Pending, |next| Poll::Ready(Ok(next))),
@@ -180,6 +197,7 @@ impl Slot {
                     State::Closed(VecDeque::new())
                 }
             },
+            State::Fresh(fresh) => State::Parked(fresh),
             other => other,
         };
     }
@@ -202,14 +220,14 @@ impl Slot {
         let closed = State::Closed(VecDeque::new());
         let parked = match std::mem::replace(&mut content.state, closed) {
             State::Open(socket) => socket.park(),
-            State::Parked(parked) => Ok(parked),
+            State::Fresh(parked) | State::Parked(parked) => Ok(parked),
             State::Closed(queue) => {
                 content.state = State::Closed(queue);
                 return;
             }
         };
         let Ok(parked) = parked else { return };
-        if !self.shared {
+        if !self.shared && parked.never_block().is_ok() {
             content.state = State::Closed(self.take_queue(&parked));
         }
         Self::wake(&mut content);

@@ -40,7 +40,9 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Hand over to the version before this one and wait until that is over
     Rollback(RollbackArgs),
-    /// Show who serves, on what, and since when
+    /// In probation, let the old version take back at once, without starting anything
+    Undo(UndoArgs),
+    /// Show who serves, on what, since when, and why
     Status(ShowArgs),
     /// Watch a service live
     Top(TopArgs),
@@ -181,6 +183,15 @@ pub(crate) struct RollbackArgs {
     pub(crate) select: SelectArgs,
     #[command(flatten)]
     pub(crate) busy: BusyArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// Arguments of `undo`.
+#[derive(Args, Debug)]
+pub(crate) struct UndoArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

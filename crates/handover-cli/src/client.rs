@@ -112,6 +112,11 @@ impl Client {
         self.outcome("/v1/rollback", &body).await
     }
 
+    /// Lets the parked instance take back; otherwise as [`upgrade`](Self::upgrade).
+    pub(crate) async fn undo(&self) -> Result<Outcome, ClientError> {
+        self.outcome("/v1/undo", &serde_json::json!({})).await
+    }
+
     /// Looks at a candidate without starting it.
     pub(crate) async fn check(&self, request: &UpgradeRequest) -> Result<CheckReport, ClientError> {
         self.ask(Method::POST, "/v1/check", Some(&json(request)))

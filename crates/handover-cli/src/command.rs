@@ -32,6 +32,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Run(args) => run::dispatch(cli.runtime_dir.as_deref(), args),
         Command::Upgrade(args) => block_on(upgrade::upgrade(root, args)),
         Command::Rollback(args) => block_on(upgrade::rollback(root, args)),
+        Command::Undo(args) => block_on(upgrade::undo(root, args)),
         Command::Status(args) => block_on(show::status(root, args)),
         Command::Top(args) => block_on(watch::top(root, args)),
         Command::History(args) => block_on(show::history(root, args)),

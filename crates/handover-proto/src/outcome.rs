@@ -90,6 +90,12 @@ pub enum Cause {
         /// What arrived.
         found: String,
     },
+    /// It was ready, and in probation it stopped answering. Filled in by the driver.
+    #[error("the new version failed its probe in probation: {reason}")]
+    ProbeFailed {
+        /// What was asked and what came of it.
+        reason: String,
+    },
     /// Exclusive mode, and a program without the library. Filled in by the driver.
     #[error(
         "the new version does not speak the native protocol, without which nobody can tell when \

@@ -165,6 +165,7 @@ pub const fn cause_name(cause: &Cause) -> &'static str {
         Cause::ChannelClosed { .. } => "channel closed",
         Cause::Violation { .. } => "violation",
         Cause::NotNative => "not native",
+        Cause::ProbeFailed { .. } => "probe failed",
         Cause::JournalFailed { .. } => "journal failed",
         Cause::Superseded => "superseded",
         Cause::Cancelled => "cancelled",

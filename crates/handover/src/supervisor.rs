@@ -8,9 +8,9 @@
 //! | `config` | everything a user can set |
 //! | `driver` | the loop: inputs to the machine, effects from it |
 //! | `opening` | what has to be there before the loop begins |
-//! | `effects` | executing what the machine wants |
+//! | `effects`, `report` | executing what the machine wants, telling what it reports |
 //! | `process` | starting, signalling and watching instances |
-//! | `readiness` | finding out that an instance that says nothing is ready |
+//! | `readiness`, `health` | finding out that an instance is ready, and in probation that it stays well |
 //! | `channel` | native frames to inputs and back |
 //! | `hearing` | what instances say, held against what the kernel says of them |
 //! | `introduction` | the channel between the two instances of an exclusive handover |
@@ -40,6 +40,7 @@ mod effects;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod health;
 mod hearing;
 mod history;
 mod introduction;
@@ -51,6 +52,7 @@ mod process;
 mod readable;
 mod readiness;
 mod record;
+mod report;
 pub mod runtime;
 mod shell;
 mod sockets;

@@ -1,14 +1,14 @@
-//! `handover upgrade` and `handover rollback`: ask, show what happens, and wait until it is over.
+//! `handover upgrade`, `handover rollback` and `handover undo`: ask, show what happens, and wait until it is over.
 
 use super::show::{json_line, request};
 use super::{connect, interruptible};
-use crate::args::{Format, RollbackArgs, UpgradeArgs};
+use crate::args::{Format, RollbackArgs, UndoArgs, UpgradeArgs};
 use crate::client::{Client, ClientError, EventLine, EventStream};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say, stderr_is_terminal};
 use crate::view;
-use crate::view::outcome::Ending;
+use crate::view::outcome::{Ending, Wish};
 use handover_proto::event::{Event, EventKind};
 use handover_proto::identity::InstanceId;
 use handover_proto::outcome::Outcome;
@@ -33,13 +33,23 @@ pub(super) async fn upgrade(root: PathBuf, args: UpgradeArgs) -> Result<ExitCode
     let (_, client) = connect(&root, &args.select)?;
     let request = request(&args.candidate, args.busy.meaning())?;
     let attempt = client.upgrade(&request);
-    interruptible(follow(&client, attempt, args.format.format), GOES_ON).await
+    let followed = follow(&client, attempt, args.format.format, Wish::Forward);
+    interruptible(followed, GOES_ON).await
+}
+
+/// In probation: lets the parked instance take back.
+pub(super) async fn undo(root: PathBuf, args: UndoArgs) -> Result<ExitCode, CliError> {
+    let (_, client) = connect(&root, &args.select)?;
+    let attempt = client.undo();
+    let followed = follow(&client, attempt, args.format.format, Wish::Back);
+    interruptible(followed, GOES_ON).await
 }
 
 pub(super) async fn rollback(root: PathBuf, args: RollbackArgs) -> Result<ExitCode, CliError> {
     let (_, client) = connect(&root, &args.select)?;
     let attempt = client.rollback(args.busy.meaning());
-    interruptible(follow(&client, attempt, args.format.format), GOES_ON).await
+    let followed = follow(&client, attempt, args.format.format, Wish::Forward);
+    interruptible(followed, GOES_ON).await
 }
 
 /// Shows events until the attempt is over, then how it ended.
@@ -47,6 +57,7 @@ async fn follow(
     client: &Client,
     attempt: impl Future<Output = Result<Outcome, ClientError>>,
     format: Format,
+    wish: Wish,
 ) -> Result<ExitCode, CliError> {
     let begun = Instant::now();
     let mut screen = Screen::new(format);
@@ -65,7 +76,7 @@ async fn follow(
     screen.clear();
     let outcome = outcome?;
     let rest = async {
-        while !story.told(&outcome)
+        while !story.told(&outcome, wish)
             && let Some(line) = next(&mut events).await
         {
             story.hear(&line, &mut screen)?;
@@ -77,6 +88,7 @@ async fn follow(
         result.map_err(CliError::Stdout)?;
     }
     let ending = Ending {
+        wish,
         took: begun.elapsed(),
         dark: story.dark,
         last_words: story.last_words,
@@ -165,10 +177,14 @@ impl Story {
     }
 
     /// Whether nothing more is to come that belongs to the ending.
-    fn told(&self, outcome: &Outcome) -> bool {
+    fn told(&self, outcome: &Outcome, wish: Wish) -> bool {
         match outcome {
             Outcome::Committed { .. } => self.finished,
             Outcome::Refused { .. } => true,
+            // The one that was to take back stays parked.
+            Outcome::RolledBack { .. } | Outcome::TimedOut { .. } if wish == Wish::Back => {
+                self.finished
+            }
             Outcome::RolledBack { .. }
             | Outcome::TimedOut { .. }
             | Outcome::NobodyServes { .. } => self.finished && self.successor_is_gone,
@@ -262,16 +278,16 @@ mod tests {
     fn last_words_are_those_of_the_latest_attempt() {
         let mut story = Story::since(0);
         let outcomes = sample::outcomes();
-        let failed = &outcomes[4].0;
+        let failed = &outcomes[7].0;
         for event in sample::events() {
             story.learn(&event);
         }
         assert_eq!(story.last_words, ["config.toml: unknown key `prot`"]);
-        assert!(story.told(failed));
+        assert!(story.told(failed, Wish::Forward));
         for event in sample::events().iter().take(5) {
             story.learn(event);
         }
         assert!(story.last_words.is_empty());
-        assert!(!story.told(failed));
+        assert!(!story.told(failed, Wish::Forward));
     }
 }

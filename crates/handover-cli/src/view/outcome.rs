@@ -8,9 +8,21 @@ use handover_proto::phase::Phase;
 use handover_proto::status::Status;
 use std::time::Duration;
 
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Another version.
+    #[default]
+    Forward,
+    /// The instance before this one, which is parked.
+    Back,
+}
+
 /// What is known when an attempt is over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ending {
+    /// What was asked for.
+    pub(crate) wish: Wish,
     /// Since the request, as the client saw it.
     pub(crate) took: Duration,
     /// How long nobody could serve, if that was so.
@@ -28,7 +40,16 @@ pub(crate) fn render(outcome: &Outcome, ending: &Ending, ink: Ink) -> String {
         Some(dark) => format!(", dark for {}", duration(dark)),
         None => String::new(),
     };
-    let head = format!("{outcome} ({took}{dark})");
+    let told = match (ending.wish, outcome) {
+        (Wish::Back, Outcome::Committed { instance, .. }) => {
+            format!("undone: instance {instance} serves again")
+        }
+        (Wish::Back, Outcome::RolledBack { cause } | Outcome::TimedOut { cause }) => {
+            format!("not undone: {cause}; the new version serves on")
+        }
+        _ => outcome.to_string(),
+    };
+    let head = format!("{told} ({took}{dark})");
     let mut text = match outcome {
         Outcome::Committed { .. } => ink.good(&head),
         _ => ink.bad(&head),
@@ -106,6 +127,9 @@ fn after(cause: &Cause) -> &'static str {
         Cause::SealFailed { .. } => "see why the old instance could not write its state",
         Cause::ChannelClosed { .. } | Cause::Violation { .. } => {
             "see which version of the library both programs are built with"
+        }
+        Cause::ProbeFailed { .. } => {
+            "see why the new version stopped answering, then upgrade again"
         }
         Cause::NotNative => "see Exclusive ownership in docs/operations.md",
         Cause::JournalFailed { .. } => "make room or correct the rights in the runtime directory",

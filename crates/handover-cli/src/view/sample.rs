@@ -1,6 +1,6 @@
 //! Fixed states for snapshot tests of the screens.
 
-use crate::view::outcome::Ending;
+use crate::view::outcome::{Ending, Wish};
 use handover::supervisor::{CheckReport, Finding};
 use handover_proto::event::{DrainReport, Event, EventKind, Readiness};
 use handover_proto::identity::{Epoch, Generation, HandoverId, InstanceId, InstancePid};
@@ -191,6 +191,7 @@ fn never_ready() -> Outcome {
 
 pub(crate) fn outcomes() -> Vec<(Outcome, Ending)> {
     let ending = |took: u64, words: &[&str], status: Option<Status>| Ending {
+        wish: Wish::Forward,
         took: Duration::from_millis(took),
         dark: None,
         last_words: words.iter().map(|&word| word.to_owned()).collect(),
@@ -201,6 +202,10 @@ pub(crate) fn outcomes() -> Vec<(Outcome, Ending)> {
         ..ending(1_240, &[], Some(on_probation()))
     };
     let refused = |refusal| Outcome::Refused { refusal };
+    let back = |ending| Ending {
+        wish: Wish::Back,
+        ..ending
+    };
     let words = ["config.toml: unknown key `prot`", "giving up"];
     let cause = Cause::Crashed {
         exit: Exit::Signal(11),
@@ -210,6 +215,12 @@ pub(crate) fn outcomes() -> Vec<(Outcome, Ending)> {
         (committed(), dark),
         (too_dark(), ending(240, &[], Some(at_rest()))),
         (not_native(), ending(90, &[], Some(at_rest()))),
+        (committed(), back(ending(12, &[], Some(at_rest())))),
+        (too_dark(), back(ending(240, &[], Some(on_probation())))),
+        (
+            refused(Refusal::NothingToUndo),
+            back(ending(1, &[], Some(at_rest()))),
+        ),
         (crashed_at_start(), ending(38, &words, Some(at_rest()))),
         (never_ready(), ending(30_010, &[], Some(at_rest()))),
         (

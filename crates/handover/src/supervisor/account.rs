@@ -16,6 +16,8 @@ pub(super) struct Account {
     /// The last process that ended unasked.
     crash: Option<String>,
     starting: bool,
+    /// The running attempt is an undo, and it is done.
+    taken_back: bool,
     /// Since when nobody may write.
     dark_since: Option<Instant>,
     seal: Option<Progress>,
@@ -26,7 +28,10 @@ impl Account {
     /// Takes note of what is reported. `probation` is how long one lasts.
     pub(super) fn learn(&mut self, kind: &EventKind, probation: Duration) {
         match kind {
-            EventKind::HandoverStarted { from, .. } => self.starting = from.is_none(),
+            EventKind::HandoverStarted { from, .. } => {
+                self.starting = from.is_none();
+                self.taken_back = false;
+            }
             EventKind::PhaseEntered { id, phase } => self.entered(*id, *phase, probation),
             EventKind::SealProgress { done, total, .. } => {
                 let (done, total) = (*done, *total);
@@ -35,6 +40,7 @@ impl Account {
             EventKind::HandoverFinished { id, outcome, .. } => self.finished(*id, outcome),
             EventKind::TakenBack { cause, .. } => {
                 self.probation_until = None;
+                self.taken_back = true;
                 self.why = format!("it took back: {cause}");
             }
             EventKind::InstanceAdopted { .. } => {
@@ -69,6 +75,7 @@ impl Account {
         self.dark_since = None;
         self.seal = None;
         self.why = match outcome {
+            Outcome::Committed { .. } if self.taken_back => return,
             Outcome::Committed { .. } if self.starting => format!("since it was started ({id})"),
             Outcome::Committed { .. } => format!("since handover {id} was committed"),
             Outcome::RolledBack { cause } | Outcome::TimedOut { cause } => {

@@ -112,6 +112,12 @@ impl Candidate {
         self.argv.join(" ")
     }
 
+    /// Where its TCP listeners are, in order.
+    pub(super) fn tcp_addresses(&self) -> Vec<std::net::SocketAddr> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|open| open.tcp_address()).collect()
+    }
+
     /// Whether it is the same program, the same file, with the same arguments and listeners: a
     /// restart of a version, which leaves the version before it the one to roll back to.
     pub(super) fn is_same_version(&self, other: &Self) -> bool {

@@ -33,12 +33,13 @@ use super::survey;
 /// How long answers under way may take once the supervisor ends.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "GET /v1/status",
     "GET /v1/events?since=SEQ",
     "GET /v1/history",
     "POST /v1/upgrade",
     "POST /v1/rollback",
+    "POST /v1/undo",
     "POST /v1/check",
     "POST /v1/stop",
     "POST /v1/abort",
@@ -83,6 +84,7 @@ pub(super) fn serve(listener: UnixListener, driver: UnboundedSender<Command>, bu
         .route("/v1/history", get(history))
         .route("/v1/upgrade", post(upgrade))
         .route("/v1/rollback", post(rollback))
+        .route("/v1/undo", post(undo))
         .route("/v1/check", post(check))
         .route("/v1/stop", post(stop))
         .route("/v1/abort", post(abort))
@@ -259,6 +261,14 @@ async fn rollback(State(shared): State<Shared>, body: Bytes) -> Result<Response,
     let RollbackRequest { when_busy } = parse(&body)?;
     let outcome = ask(&shared, |answer| Command::Rollback {
         when_busy,
+        answer: Some(answer),
+    })
+    .await?;
+    Ok(answer(&outcome))
+}
+
+async fn undo(State(shared): State<Shared>) -> Result<Response, Failure> {
+    let outcome = ask(&shared, |answer| Command::Undo {
         answer: Some(answer),
     })
     .await?;

@@ -26,6 +26,7 @@ use super::channel::{self, ChannelId, Place, Sender};
 use super::config::Config;
 use super::control;
 use super::error::SuperviseError;
+use super::health::Watch;
 use super::history::History;
 use super::introduction::Introductions;
 use super::keeper::Keeper;
@@ -99,6 +100,16 @@ pub(super) enum Command {
         request: UpgradeRequest,
         answer: oneshot::Sender<CheckReport>,
     },
+    /// A channel that closed may have been that of a process that is ending; if not, it is heard
+    /// of now.
+    Lost { instance: InstanceId },
+    /// In probation the new instance does not answer as it should.
+    Unhealthy {
+        instance: InstanceId,
+        reason: String,
+    },
+    /// Somebody wants the parked instance back.
+    Undo { answer: Option<Answer> },
     /// Somebody wants the running attempt abandoned.
     Cancel,
     /// Somebody wants the service stopped.
@@ -135,6 +146,10 @@ pub(super) struct Driver {
     pub(super) foreign: Option<Foreign>,
     /// Why who serves does.
     pub(super) account: Account,
+    /// The probe of a new instance in probation.
+    pub(super) watch: Option<Watch>,
+    /// Why a new instance in probation is being undone, if nobody asked for that.
+    pub(super) unhealthy: Option<String>,
     /// What instances did wrong since the latest attempt began.
     pub(super) faults: BTreeMap<InstanceId, Fault>,
     pub(super) journal: Journal,
@@ -239,6 +254,9 @@ impl Driver {
             },
             Command::Rollback { when_busy, answer } => self.rollback(when_busy, answer),
             Command::Check { request, answer } => self.check(request, answer),
+            Command::Lost { instance } => self.lost(instance),
+            Command::Unhealthy { instance, reason } => self.unhealthy(instance, reason),
+            Command::Undo { answer } => self.undo(answer),
             Command::Cancel => self.tell(Input::Cancel),
             Command::Stop { how } => self.tell(Input::Stop { how }),
             // Whoever asked may have gone; then nobody wants the answer.

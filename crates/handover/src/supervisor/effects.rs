@@ -7,13 +7,12 @@ use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
 use handover_proto::journal::Record;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
-use handover_proto::status::HistoryEntry;
+use handover_proto::phase::Phase;
 use handover_sys::Pidfd;
 use tokio::net::UnixStream;
 
-use super::bus::unix_ms;
 use super::channel;
-use super::driver::{Attempt, Driver};
+use super::driver::Driver;
 use super::process::{self, Process, Surroundings};
 use super::readiness::{self, Target};
 use super::record::RecordedListener;
@@ -42,6 +41,9 @@ impl Driver {
                 }
                 Effect::Exit { code } => self.exit = Some(code),
             }
+        }
+        if self.machine.phase() != Phase::Probation {
+            self.watch = None;
         }
         self.forget_candidates();
         self.keep_listeners();
@@ -140,11 +142,7 @@ impl Driver {
         let pid = process.pid;
         process::watch(instance, process.pidfd.clone(), self.to_self.clone());
         process.link = Some(channel::open(instance, ours, self.to_self.clone()));
-        let tcp = candidate
-            .listeners
-            .iter()
-            .filter_map(|open| open.tcp_address())
-            .collect();
+        let tcp = candidate.tcp_addresses();
         let target = Target { instance, pid, tcp };
         // An instance of theirs may accept before it is known to be one.
         if self.foreign.is_none() {
@@ -185,78 +183,6 @@ impl Driver {
         }
     }
 
-    /// Completes what the machine cannot know, and tells everybody.
-    fn report(&mut self, mut kind: EventKind) {
-        match &mut kind {
-            EventKind::HandoverStarted {
-                id, to, candidate, ..
-            } => {
-                let wanted = self
-                    .machine
-                    .successor()
-                    .filter(|member| member.instance == *to);
-                let program = wanted.and_then(|member| self.candidates.get(&member.candidate));
-                *candidate = program.map(|program| program.label()).unwrap_or_default();
-                self.latest = Some(*to);
-                self.faults.clear();
-                let (program, instance) = (candidate.clone(), *to);
-                self.attempts.insert(*id, Attempt { program, instance });
-            }
-            EventKind::InstanceReady { instance, .. } => {
-                if let Some(process) = self.processes.get_mut(instance) {
-                    process.stop_probe();
-                }
-            }
-            EventKind::InstanceExited {
-                instance,
-                expected,
-                last_words,
-                ..
-            } => {
-                self.introductions.gone(*instance);
-                if let Some(process) = self.processes.remove(instance) {
-                    if !*expected && let Some(stderr) = &process.stderr {
-                        *last_words = stderr.last_words();
-                    }
-                    // Workers without their leader would go on accepting.
-                    kill_group(process.pid, handover_sys::Signal::TERM);
-                }
-            }
-            EventKind::HandoverFinished {
-                id,
-                outcome,
-                took,
-                dark,
-                last_words,
-            } => {
-                self.introductions.over(*id);
-                let attempt = self.attempts.remove(id);
-                *outcome = self.explained(attempt.as_ref().map(|a| a.instance), outcome.clone());
-                let candidate = attempt
-                    .as_ref()
-                    .and_then(|a| self.processes.get(&a.instance));
-                let stderr = candidate.and_then(|process| process.stderr.as_ref());
-                if let (Some(stderr), false) = (stderr, outcome.exit_code() == 0) {
-                    *last_words = stderr.last_words();
-                }
-                self.history.push(HistoryEntry {
-                    unix_ms: unix_ms(),
-                    id: *id,
-                    program: attempt.map(|attempt| attempt.program).unwrap_or_default(),
-                    outcome: outcome.clone(),
-                    took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                    dark_us: u64::try_from(dark.as_micros()).unwrap_or(u64::MAX),
-                });
-            }
-            EventKind::GaveUp { cause, .. } | EventKind::TakenBack { cause, .. } => {
-                *cause = self.explain(self.latest, cause.clone());
-            }
-            _ => {}
-        }
-        self.account.learn(&kind, self.config.probation);
-        self.bus.publish(kind);
-    }
-
     /// Closes programs and listeners that no instance and no rollback needs any more.
     fn forget_candidates(&mut self) {
         let machine = &self.machine;
@@ -288,7 +214,7 @@ impl Driver {
 
 /// Signals what is left of an instance's process group. Each process is opened before its group is
 /// read again, so that a reused number is never hit.
-fn kill_group(leader: u32, signal: handover_sys::Signal) {
+pub(super) fn kill_group(leader: u32, signal: handover_sys::Signal) {
     let members = |pgid| handover_sys::process::process_group_members(pgid).unwrap_or_default();
     let opened: Vec<Pidfd> = members(leader)
         .into_iter()

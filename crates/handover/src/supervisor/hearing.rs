@@ -2,6 +2,8 @@
 //! against what the kernel says of it; one that errs loses its channel, and the reason is kept for
 //! whoever asks how the attempt ended.
 
+use std::time::Duration;
+
 use handover_proto::coordinator::Input;
 use handover_proto::event::{EventKind, Readiness};
 use handover_proto::identity::{InstanceId, InstancePid};
@@ -12,8 +14,12 @@ use tokio::net::UnixStream;
 
 use super::channel::{self, ChannelId, Sender};
 use super::config::ReadinessSpec;
-use super::driver::Driver;
+use super::driver::{Command, Driver};
 use super::verdict::Fault;
+
+/// How long after its channel a process that is ending ends, at the most; how it ended says more
+/// than that its channel closed.
+const UNTIL_GONE: Duration = Duration::from_millis(20);
 
 impl Driver {
     pub(super) fn closed(&mut self, instance: InstanceId, id: ChannelId, fault: Option<String>) {
@@ -32,8 +38,23 @@ impl Driver {
                 },
             ),
             // A program that never greeted has no channel to lose.
-            None if self.machine.is_native(instance) => self.tell(Input::Closed { instance }),
+            None if self.machine.is_native(instance) => {
+                process.closing = true;
+                let to = self.to_self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(UNTIL_GONE).await;
+                    let _ = to.send(Command::Lost { instance });
+                });
+            }
             None => {}
+        }
+    }
+
+    /// A process outlived its channel.
+    pub(super) fn lost(&mut self, instance: InstanceId) {
+        let process = self.processes.get_mut(&instance);
+        if process.is_some_and(|process| std::mem::take(&mut process.closing)) {
+            self.tell(Input::Closed { instance });
         }
     }
 
@@ -150,6 +171,8 @@ impl Driver {
         match known {
             Some((&instance, process)) => {
                 process.link = Some(channel::open(instance, stream, self.to_self.clone()));
+                // What was sent in between did not arrive.
+                self.lost(instance);
             }
             None => self.bus.warn(format!(
                 "process {pid} connected to the native socket and is no instance of this service"

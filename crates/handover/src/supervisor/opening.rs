@@ -96,6 +96,8 @@ impl Driver {
             introductions: Introductions::default(),
             foreign,
             account: Account::default(),
+            watch: None,
+            unhealthy: None,
             faults: BTreeMap::new(),
             journal,
             history,

@@ -39,6 +39,8 @@ pub(super) struct Process {
     pub(super) link: Option<Sender>,
     /// What listens for it to speak beyond-handoff.
     pub(super) foreign: Option<beyond::Task>,
+    /// Its channel closed a moment ago.
+    pub(super) closing: bool,
     /// Its last `STATUS=`.
     pub(super) text: Option<String>,
     /// Connections as it counts them.
@@ -58,6 +60,7 @@ impl Process {
             pidfd: Arc::new(pidfd),
             started: Instant::now(),
             link: None,
+            closing: false,
             foreign: None,
             text: None,
             connections: None,

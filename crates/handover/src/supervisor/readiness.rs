@@ -40,7 +40,18 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// Longest head of an answer that is read for its status line.
 const MOST_HEAD: usize = 256;
 
+/// What one look at a serving instance tells.
+pub(super) enum Health {
+    /// It answered as it should.
+    Good,
+    /// It did not, and why.
+    Bad(String),
+    /// Somebody else answered, or nobody that could be told apart.
+    Unknown,
+}
+
 /// What to probe.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) instance: InstanceId,
     /// Its process, which leads its process group.
@@ -174,8 +185,77 @@ async fn by_connection(
     }
 }
 
+/// One look at an instance that serves, by what `spec` names.
+pub(super) async fn examine(spec: &ReadinessSpec, target: &Target) -> Health {
+    let first = target.tcp.first().copied().map(reachable);
+    let (address, question) = match spec {
+        ReadinessSpec::Auto | ReadinessSpec::Native | ReadinessSpec::Notify => {
+            return Health::Unknown;
+        }
+        ReadinessSpec::Command(command) => return by_one_command(target, command).await,
+        ReadinessSpec::Accepts => (first, Question::Accept),
+        ReadinessSpec::HttpPath(path) => {
+            let host = first.map(|address| address.to_string()).unwrap_or_default();
+            let path = path.clone();
+            (first, Question::Http { host, path })
+        }
+        ReadinessSpec::HttpUrl { authority, path } => {
+            let (host, path) = (authority.clone(), path.clone());
+            (resolved(authority).await, Question::Http { host, path })
+        }
+        ReadinessSpec::Tcp(address) => (resolved(address).await, Question::Accept),
+    };
+    let Some(address) = address else {
+        return Health::Bad("its address does not resolve".into());
+    };
+    let asked = match &question {
+        Question::Http { path, .. } => format!("GET {path} at {address}"),
+        Question::Accept => format!("a connection to {address}"),
+    };
+    match timeout(PROBE_WITHIN, answer(target.pid, address, question)).await {
+        Ok(Ok(Answer::Right(_))) => Health::Good,
+        Ok(Ok(Answer::Wrong)) => Health::Bad(format!("{asked} was not answered with 2xx")),
+        Ok(Ok(Answer::Foreign)) => Health::Unknown,
+        Ok(Err(error)) => Health::Bad(format!("{asked}: {error}")),
+        Err(_) => Health::Bad(format!("{asked} was not answered within {PROBE_WITHIN:?}")),
+    }
+}
+
+async fn resolved(address: &str) -> Option<SocketAddr> {
+    let mut found = tokio::net::lookup_host(address).await.ok()?;
+    found.next()
+}
+
+async fn by_one_command(target: &Target, command: &str) -> Health {
+    let env = [("HANDOVER_PROBE_PID".into(), target.pid.to_string().into())];
+    let done = shell::run(command, env, COMMAND_WITHIN).await;
+    match done.map(|done| done.exit) {
+        Ok(Some(exit)) if exit.is_success() => Health::Good,
+        Ok(Some(exit)) => Health::Bad(format!("`{command}` {exit}")),
+        Ok(None) => Health::Bad(format!("`{command}` was not done after {COMMAND_WITHIN:?}")),
+        Err(error) => Health::Bad(format!("`{command}` could not be run: {error}")),
+    }
+}
+
+/// What became of one connection.
+enum Answer {
+    /// It did what was asked.
+    Right(Readiness),
+    /// It answered something else.
+    Wrong,
+    /// Another process accepted.
+    Foreign,
+}
+
 /// One connection. `Some` if it proves that the instance is ready.
 async fn probe(pid: u32, address: SocketAddr, question: Question) -> io::Result<Option<Readiness>> {
+    Ok(match answer(pid, address, question).await? {
+        Answer::Right(known) => Some(known),
+        Answer::Wrong | Answer::Foreign => None,
+    })
+}
+
+async fn answer(pid: u32, address: SocketAddr, question: Question) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     let local = stream.local_addr()?;
     let inode = loop {
@@ -188,15 +268,16 @@ async fn probe(pid: u32, address: SocketAddr, question: Question) -> io::Result<
     };
     let known = match inode {
         Some(inode) if holds(pid, inode) => Readiness::Probe,
-        Some(_) => return Ok(None),
+        Some(_) => return Ok(Answer::Foreign),
         None => Readiness::SharedProbe,
     };
     match question {
-        Question::Accept if known == Readiness::Probe => Ok(Some(Readiness::Accepts)),
-        Question::Accept => Ok(Some(known)),
-        Question::Http { host, path } => Ok(answers_2xx(&mut stream, &host, &path)
-            .await?
-            .then_some(known)),
+        Question::Accept if known == Readiness::Probe => Ok(Answer::Right(Readiness::Accepts)),
+        Question::Accept => Ok(Answer::Right(known)),
+        Question::Http { host, path } => match answers_2xx(&mut stream, &host, &path).await? {
+            true => Ok(Answer::Right(known)),
+            false => Ok(Answer::Wrong),
+        },
     }
 }
 

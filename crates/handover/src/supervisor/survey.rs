@@ -32,9 +32,9 @@ impl Driver {
         let own = handover_sys::usage(std::process::id()).ok();
         let previous = machine.previous().and_then(|id| self.candidates.get(&id));
         let incumbent = machine.incumbent();
+        let parked = machine.parked();
         let mut leaving = machine.leaving();
-        // The machine names it after those that go.
-        let parked = leaving.pop_if(|_| machine.phase() == Phase::Probation);
+        leaving.retain(|member| parked.is_none_or(|parked| parked.instance != member.instance));
         let others: Vec<_> = leaving.iter().chain(&parked).map(|m| m.instance).collect();
         let candidates: Vec<Member> = match (incumbent, machine.phase()) {
             (None, Phase::Resume) => machine

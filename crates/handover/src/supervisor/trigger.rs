@@ -4,8 +4,9 @@ use std::io;
 
 use handover_proto::coordinator::Input;
 use handover_proto::event::EventKind;
-use handover_proto::identity::CandidateId;
+use handover_proto::identity::{CandidateId, InstanceId, RequestId};
 use handover_proto::outcome::{Outcome, Refusal};
+use handover_proto::phase::Phase;
 use handover_proto::settings::{Stop, WhenBusy};
 use handover_proto::status::UpgradeRequest;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +15,9 @@ use tokio::sync::oneshot;
 use super::candidate::{self, Candidate};
 use super::config::ListenerSpec;
 use super::driver::{Answer, Command, Driver};
+use super::health::Watch;
 use super::preflight::{self, CheckReport};
+use super::readiness::Target;
 use super::sockets::{self, Listeners};
 
 /// A signal to the supervisor, by meaning.
@@ -74,7 +77,6 @@ impl Driver {
                  Signal the instance itself if it does",
             ),
             Signalled::Stop => {
-                use handover_proto::phase::Phase;
                 let again = self.machine.phase() == Phase::Stop;
                 let how = if again { Stop::Now } else { Stop::Drain };
                 self.tell(Input::Stop { how });
@@ -176,16 +178,18 @@ impl Driver {
     }
 
     fn hand_in(&mut self, candidate: CandidateId, when_busy: WhenBusy, answer: Option<Answer>) {
-        let request = answer.map(|answer| {
-            self.last_request = self.last_request.next();
-            self.answers.insert(self.last_request, answer);
-            self.last_request
-        });
+        let request = self.request(answer);
         self.tell(Input::Upgrade {
             request,
             candidate,
             when_busy,
         });
+    }
+
+    fn request(&mut self, answer: Option<Answer>) -> Option<RequestId> {
+        self.last_request = self.last_request.next();
+        self.answers.insert(self.last_request, answer?);
+        Some(self.last_request)
     }
 
     /// Goes back to the previous version, by a handover like any other.
@@ -202,6 +206,52 @@ impl Driver {
             Ok(id) => self.hand_in(id, when_busy, answer),
             Err(reason) => self.answer_refused(Refusal::NoPrevious { reason }, answer),
         }
+    }
+
+    /// Lets the parked instance take back.
+    pub(super) fn undo(&mut self, answer: Option<Answer>) {
+        let request = self.request(answer);
+        self.tell(Input::Undo { request });
+    }
+
+    /// In probation the new instance does not answer: the parked one takes back by itself.
+    pub(super) fn unhealthy(&mut self, instance: InstanceId, reason: String) {
+        let serves = self.machine.incumbent().map(|member| member.instance);
+        if self.machine.phase() == Phase::Probation && serves == Some(instance) {
+            self.bus.warn(format!(
+                "instance {instance} fails its probe in probation ({reason}): it is undone"
+            ));
+            self.unhealthy = Some(reason);
+            self.undo(None);
+        }
+    }
+
+    /// An attempt is over. One that was to undo an instance that does not answer leaves no other
+    /// way than its end: then the parked one takes back.
+    pub(super) fn undone(&mut self, outcome: &Outcome) {
+        let unhealthy = self.unhealthy.take();
+        let committed = matches!(outcome, Outcome::Committed { .. });
+        let serving = self.machine.incumbent().map(|member| member.instance);
+        let process = serving.and_then(|instance| self.processes.get(&instance));
+        if let (Some(_), false, Some(process)) = (unhealthy, committed, process) {
+            // ESRCH: it is gone already.
+            let _ = process.pidfd.signal(handover_sys::Signal::KILL);
+        }
+    }
+
+    pub(super) fn watch_probation(&mut self) {
+        let Some(member) = self.machine.incumbent() else {
+            return;
+        };
+        let instance = member.instance;
+        let candidate = self.candidates.get(&member.candidate);
+        let (Some(process), Some(candidate)) = (self.processes.get(&instance), candidate) else {
+            return;
+        };
+        let pid = process.pid;
+        let tcp = candidate.tcp_addresses();
+        let target = Target { instance, pid, tcp };
+        self.watch = Watch::begin(&self.config.ready, target, self.to_self.clone());
     }
 
     pub(super) fn refuse(&mut self, reason: &impl ToString, answer: Option<Answer>) {

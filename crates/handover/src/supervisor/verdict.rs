@@ -54,6 +54,12 @@ impl Driver {
             {
                 Cause::NotNative
             }
+            Cause::Undone => match &self.unhealthy {
+                Some(reason) => Cause::ProbeFailed {
+                    reason: reason.clone(),
+                },
+                None => cause,
+            },
             cause => cause,
         }
     }

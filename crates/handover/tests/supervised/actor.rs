@@ -18,6 +18,9 @@ use handover_sys::passing;
 /// How a lie is named on the command line of an instance.
 pub const LIE: &str = "lie:";
 
+/// Honest, but for the drains it never finishes.
+const NEVER_DRAINS: &str = "never-drains";
+
 /// What an instance is told to do wrong, if anything.
 fn lie() -> Option<String> {
     std::env::args().find_map(|argument| argument.strip_prefix(LIE).map(str::to_owned))
@@ -35,7 +38,7 @@ pub fn play() {
         std::process::exit(3);
     });
     match lie().as_deref() {
-        None => actor.own(),
+        None | Some(NEVER_DRAINS) => actor.own(),
         Some("silent") => park(),
         Some("notify") => {
             let socket = std::env::var("NOTIFY_SOCKET").expect("a notify socket");
@@ -235,6 +238,7 @@ impl Actor {
                 self.role = Role::Incumbent;
                 self.say(&ready(Some(epoch)));
             }
+            ToInstance::Drain { .. } if lie().as_deref() == Some(NEVER_DRAINS) => {}
             ToInstance::Drain { id, .. } => {
                 let report = DrainReport::default();
                 self.say(&FromInstance::Drained { id, report });

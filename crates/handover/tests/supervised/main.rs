@@ -9,7 +9,7 @@ mod full;
 mod stage;
 
 use handover_proto::identity::{Epoch, InstanceId};
-use handover_proto::outcome::{Cause, Outcome};
+use handover_proto::outcome::{Cause, Outcome, Refusal};
 use handover_proto::phase::Phase;
 use handover_proto::status::LeaseStatus;
 use std::time::Duration;
@@ -214,6 +214,95 @@ fn a_parked_instance_takes_back_when_the_new_one_dies() {
         "it took back: the serving instance was killed by signal 9"
     );
     assert!(status.parked.is_none() && status.probation_ms.is_none());
+}
+
+#[test]
+fn an_undo_lets_the_parked_instance_take_back() {
+    let stage = Stage::start(|config| config.probation = Duration::from_secs(600));
+    let nothing = stage.undo();
+    assert!(
+        matches!(
+            &nothing,
+            Outcome::Refused {
+                refusal: Refusal::NothingToUndo
+            }
+        ),
+        "{nothing}"
+    );
+    assert!(
+        nothing.to_string().contains("handover rollback"),
+        "{nothing}"
+    );
+
+    committed(&stage.upgrade(None));
+    assert_eq!(stage.status().lease, held(2, 2));
+    let outcome = stage.undo();
+    assert!(
+        matches!(
+            &outcome,
+            Outcome::Committed {
+                instance: InstanceId(1),
+                ..
+            }
+        ),
+        "{outcome}"
+    );
+    let status = stage.status();
+    assert_eq!(status.lease, held(1, 3));
+    assert_eq!(status.why, "it took back: it was undone on request");
+    let history = stage.history();
+    let undo = history.last().expect("an entry");
+    assert!(undo.program.contains("instance") && undo.dark_us > 0);
+    // I9: and on from there.
+    stage.until("the other has gone", |status| status.leaving.is_empty());
+    committed(&stage.upgrade(None));
+    assert_eq!(stage.status().lease, held(3, 4));
+}
+
+#[test]
+fn an_undo_that_fails_leaves_the_new_version_on_probation() {
+    let stage = Stage::start(|config| {
+        config.probation = Duration::from_secs(600);
+        config.drain_timeout = Duration::from_millis(200);
+    });
+    committed(&stage.upgrade(Some("never-drains")));
+    let outcome = stage.undo();
+    assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome}");
+    let status = stage.status();
+    assert_eq!(status.phase, Phase::Probation);
+    assert_eq!(status.lease, held(2, 2));
+    assert!(status.parked.is_some() && status.probation_ms.is_some());
+}
+
+/// A new version that was ready and then fails its probe goes, although nobody asked.
+#[test]
+fn a_failed_probe_in_probation_undoes_the_new_version() {
+    let stage = Stage::start(|config| {
+        config.probation = Duration::from_secs(600);
+        let probe = format!("command:test ! -e {}/sick", config.env["ACTOR_DIR"]);
+        config.ready = probe.parse().expect("a probe");
+        config.drain_timeout = Duration::from_millis(200);
+    });
+    // Whether it can still be drained or has to be killed.
+    for (lie, epoch) in [(None, 3), (Some("never-drains"), 5)] {
+        committed(&stage.upgrade(lie));
+        let sick = stage.dir.path().join("sick");
+        std::fs::write(&sick, "").expect("writes");
+        let status = stage.until("it is undone", |status| status.phase == Phase::Serving);
+        assert_eq!(status.lease, held(1, epoch));
+        assert!(status.why.starts_with("it took back"), "{}", status.why);
+        std::fs::remove_file(&sick).expect("removes");
+        stage.until("the other has gone", |status| status.leaving.is_empty());
+    }
+    let told = stage
+        .events()
+        .into_iter()
+        .map(|event| event.kind.to_string());
+    let told: Vec<String> = told.filter(|line| line.contains("took back")).collect();
+    assert!(
+        told[0].contains("failed its probe in probation: `test"),
+        "{told:?}"
+    );
 }
 
 fn kill(pid: Option<handover_proto::identity::InstancePid>) {

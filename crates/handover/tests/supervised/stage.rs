@@ -85,6 +85,7 @@ impl Stage {
         let mut config = Config {
             service: SERVICE.into(),
             program: role("instance", None),
+            ready_timeout: PATIENCE,
             mode: Mode::Exclusive,
             runtime_dir: Some(root),
             kill_after: Duration::from_millis(200),
@@ -213,8 +214,8 @@ impl Stage {
     }
 
     #[track_caller]
-    pub fn rollback(&self) -> Outcome {
-        self.outcome("POST /v1/rollback", "")
+    pub fn undo(&self) -> Outcome {
+        self.outcome("POST /v1/undo", "")
     }
 
     pub fn history(&self) -> Vec<HistoryEntry> {

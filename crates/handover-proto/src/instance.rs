@@ -31,6 +31,15 @@ pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// that another one serves (beyond-handoff 0.1.4 waits as long).
 pub const RECLAIM_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a sealed instance that lost its coordinator stands by for a lease that the successor
+/// holds: twice the time an activation may take by default. If the successor dies or is killed in
+/// that time, whether by a new coordinator or not, the lease is free and somebody is there to take
+/// it with all that was in memory.
+pub const STAND_BY_FOR: Duration = Duration::from_secs(120);
+
+/// Pause between two tries at a lease after [`RECLAIM_WITHIN`] of standing by.
+pub const STAND_BY_EVERY: Duration = Duration::from_millis(250);
+
 /// Pause between two tries at a lease that is held.
 pub const RECLAIM_EVERY: Duration = Duration::from_millis(20);
 

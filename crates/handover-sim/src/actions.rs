@@ -258,8 +258,12 @@ pub(crate) fn due(world: &World, process: &Process) -> Option<Moment> {
     }
     // Every try before the last would find the lease as it is now. Whoever waits for a
     // coordinator's word has no last try.
+    let patience = match process.state_name() {
+        "Acquiring" => instance::RECLAIM_WITHIN,
+        _ => instance::STAND_BY_FOR,
+    };
     let gives_up = process.unlinked();
-    gives_up.then(|| deadline.max(world.now + instance::RECLAIM_WITHIN))
+    gives_up.then(|| deadline.max(world.now + patience))
 }
 
 fn deadlines(possible: &mut Possible, world: &World, early: bool) {

@@ -12,12 +12,15 @@ use crate::seen::{Arm, Happening, Party, Seen};
 use crate::trace;
 
 /// Arms that may go unnoticed, each with the reason.
-pub const EXCUSED: [(Arm, &str); 9] = [
+pub const EXCUSED: [(Arm, &str); 12] = [
     (closed("Aborting", Party::Incumbent), NOTED),
     (closed("Activating", Party::Incumbent), NOTED),
     (closed("Probation", Party::Parked), NOTED),
     (closed("Recovering", Party::Candidate), NOTED),
     (closed("Resuming", Party::Incumbent), NOTED),
+    (closed("Resuming", Party::Parked), NOTED),
+    (closed("UndoResuming", Party::Incumbent), NOTED),
+    (closed("UndoResuming", Party::Successor), NOTED),
     (
         of_instance("Incumbent", "Retiring", "(closed)"),
         "what it would still say is lost on the broken channel",

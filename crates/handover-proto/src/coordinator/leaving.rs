@@ -14,8 +14,8 @@ use crate::settings::{Settings, Stop};
 enum Stage {
     /// To be told as firmly as `how` says, right after the record that names it (I7).
     Named { how: Stop },
-    /// Told to go; killed at `deadline`.
-    Asked { deadline: Moment },
+    /// Told to go; killed at `deadline`. `said` on its channel, so that it may be lost with it.
+    Asked { deadline: Moment, said: bool },
     /// SIGKILL is on its way; the kernel does the rest.
     Killed,
 }
@@ -64,7 +64,7 @@ impl Leaving {
         self.0
             .iter()
             .filter_map(|leaver| match leaver.stage {
-                Stage::Asked { deadline } => Some(deadline),
+                Stage::Asked { deadline, .. } => Some(deadline),
                 Stage::Named { .. } | Stage::Killed => None,
             })
             .min()
@@ -75,7 +75,9 @@ impl Leaving {
         for leaver in &mut self.0 {
             leaver.stage = match leaver.stage {
                 Stage::Killed => Stage::Killed,
-                Stage::Asked { deadline } if how == Stop::Drain => Stage::Asked { deadline },
+                Stage::Asked { deadline, said } if how == Stop::Drain => {
+                    Stage::Asked { deadline, said }
+                }
                 Stage::Asked { .. } => Stage::Named { how },
                 Stage::Named { how: older } => Stage::Named {
                     how: how.max(older),
@@ -100,6 +102,14 @@ impl Leaving {
 }
 
 impl Leaver {
+    /// Nothing that was said to it is under way any more. True if something was.
+    fn heard(&mut self) -> bool {
+        match &mut self.stage {
+            Stage::Asked { said, .. } => core::mem::take(said),
+            Stage::Named { .. } | Stage::Killed => false,
+        }
+    }
+
     fn tell(
         &mut self,
         now: Moment,
@@ -124,6 +134,7 @@ impl Leaver {
                 effects.push_back(Effect::Report(EventKind::InstanceRetiring { instance: to }));
                 Stage::Asked {
                     deadline: now + ladder.total() + settings.kill_after,
+                    said: self.member.link == Link::Open,
                 }
             }
             Stop::Fast => {
@@ -133,6 +144,7 @@ impl Leaver {
                 });
                 Stage::Asked {
                     deadline: now + settings.kill_after,
+                    said: false,
                 }
             }
             Stop::Now => {
@@ -175,6 +187,8 @@ impl Core {
                     self.send(member, ToInstance::Retire { ladder });
                 }
                 FromInstance::Retired { report } => {
+                    // It heard, and exits next.
+                    self.leaving.0[at].heard();
                     self.report(EventKind::InstanceDrained {
                         instance,
                         report: *report,
@@ -197,6 +211,10 @@ impl Core {
                 | FromInstance::Extend { .. }
                 | FromInstance::Connections { .. } => {}
             },
+            // What it was told may be lost.
+            Input::Closed { .. } if self.leaving.0[at].heard() => {
+                self.signal(member, Signal::Term);
+            }
             Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Closed { .. }
@@ -214,7 +232,7 @@ impl Core {
     /// Kills the leavers whose time is over.
     pub(super) fn leavers_tick(&mut self, now: Moment) {
         for leaver in &mut self.leaving.0 {
-            let Stage::Asked { deadline } = leaver.stage else {
+            let Stage::Asked { deadline, .. } = leaver.stage else {
                 continue;
             };
             if now >= deadline {

@@ -75,18 +75,7 @@ impl Recovering {
                 }
                 State::Recovering(self)
             }
-            Input::Tick if now >= self.deadline => {
-                for member in self.candidates {
-                    core.leaving.dismiss(member, Stop::Now);
-                }
-                core.lost(
-                    now,
-                    Cause::Crashed {
-                        exit: Exit::Unknown,
-                    },
-                    None,
-                )
-            }
+            Input::Tick if now >= self.deadline => self.nobody_came(core, now),
             Input::Upgrade {
                 request,
                 candidate,
@@ -114,6 +103,25 @@ impl Recovering {
             | Input::Extend { .. }
             | Input::Exited { .. } => State::Recovering(self),
         }
+    }
+
+    /// Whoever holds the lease hangs. The youngest has served least, so it goes first; one that
+    /// stands by takes the lease as soon as it is gone.
+    fn nobody_came(mut self, core: &mut Core, now: Moment) -> State {
+        self.candidates.sort_by_key(|member| member.instance);
+        let youngest = self.candidates.pop();
+        if let Some(member) = youngest {
+            core.leaving.dismiss(member, Stop::Now);
+        }
+        let Some(&next) = self.candidates.first() else {
+            let exit = Exit::Unknown;
+            return core.lost(now, Cause::Crashed { exit }, None);
+        };
+        core.record(now, Phase::Resume, None, Some(next), None, None);
+        State::Recovering(Self {
+            deadline: now + RECLAIM_WITHIN + core.settings.resume,
+            ..self
+        })
     }
 
     fn knows(&self, instance: crate::identity::InstanceId) -> bool {

@@ -1,10 +1,12 @@
 //! From ready until gone.
 
+mod parked;
+
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::mem;
 
-use super::{Effect, Identity, Input, Promotion, RECLAIM_EVERY, RECLAIM_WITHIN};
+use super::{Effect, Identity, Input, Promotion};
 use crate::event::DrainReport;
 use crate::identity::{Epoch, HandoverId};
 use crate::message::{FromInstance, Role, ToInstance};
@@ -150,20 +152,6 @@ impl Incumbent {
         State::Exited
     }
 
-    fn resume(&mut self, id: HandoverId, lease: Option<Epoch>) -> State {
-        self.push(Effect::Resume { lease });
-        State::Resuming { id, lease }
-    }
-
-    fn reclaim(&mut self, id: HandoverId, until: Option<Moment>) -> State {
-        self.push(Effect::Acquire);
-        State::Reclaiming {
-            id,
-            retry: None,
-            until,
-        }
-    }
-
     fn serving(&mut self, lease: Option<Epoch>, input: Input) -> State {
         match input {
             Input::Said(ToInstance::Drain { id, within_ms }) => {
@@ -296,106 +284,6 @@ impl Incumbent {
             | Input::Resumed
             | Input::Retired { .. }
             | Input::Tick => State::SealingInVain { id, lease },
-        }
-    }
-
-    fn sealed(&mut self, id: HandoverId, now: Moment, input: Input) -> State {
-        match input {
-            Input::Said(ToInstance::Resume { id: named }) if named == id => self.reclaim(id, None),
-            // The successor may or may not have been activated: the lease knows (I1, I12).
-            Input::Closed => self.reclaim(id, Some(now + RECLAIM_WITHIN)),
-            Input::Said(ToInstance::Commit { id: named }) if named == id => {
-                self.push(Effect::Committed);
-                State::Sealed { id }
-            }
-            Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, None),
-            Input::Terminate => self.exit(),
-            Input::Said(_)
-            | Input::Connected
-            | Input::Warmed { .. }
-            | Input::Failed { .. }
-            | Input::LeaseAcquired { .. }
-            | Input::LeaseBusy
-            | Input::Activated
-            | Input::Drained { .. }
-            | Input::Sealed
-            | Input::SealFailed { .. }
-            | Input::Resumed
-            | Input::Retired { .. }
-            | Input::Tick => State::Sealed { id },
-        }
-    }
-
-    fn reclaiming(
-        &mut self,
-        id: HandoverId,
-        retry: Option<Moment>,
-        until: Option<Moment>,
-        now: Moment,
-        input: Input,
-    ) -> State {
-        match input {
-            Input::LeaseAcquired { epoch } => self.resume(id, Some(epoch)),
-            // Without a coordinator: the successor has it, and it serves.
-            Input::LeaseBusy if until.is_some_and(|until| now >= until) => self.exit(),
-            Input::LeaseBusy => {
-                let at = now + RECLAIM_EVERY;
-                State::Reclaiming {
-                    id,
-                    retry: Some(until.map_or(at, |until| at.min(until))),
-                    until,
-                }
-            }
-            Input::Tick if retry.is_some_and(|at| now >= at) => self.reclaim(id, until),
-            Input::Closed if until.is_none() => State::Reclaiming {
-                id,
-                retry,
-                until: Some(now + RECLAIM_WITHIN),
-            },
-            Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, None),
-            Input::Terminate => self.exit(),
-            Input::Said(_)
-            | Input::Closed
-            | Input::Connected
-            | Input::Warmed { .. }
-            | Input::Failed { .. }
-            | Input::Activated
-            | Input::Drained { .. }
-            | Input::Sealed
-            | Input::SealFailed { .. }
-            | Input::Resumed
-            | Input::Retired { .. }
-            | Input::Tick => State::Reclaiming { id, retry, until },
-        }
-    }
-
-    fn resuming(&mut self, id: HandoverId, lease: Option<Epoch>, input: Input) -> State {
-        match input {
-            Input::Resumed => {
-                self.send(FromInstance::Resumed { id, lease });
-                if !self.linked {
-                    self.push(Effect::Reconnect);
-                }
-                State::Serving { lease }
-            }
-            Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
-            Input::Terminate => self.retire(Ladder::default(), lease),
-            Input::Failed { .. } => {
-                self.push(Effect::Exit { code: 1 });
-                State::Exited
-            }
-            Input::Said(_)
-            | Input::Closed
-            | Input::Connected
-            | Input::Warmed { .. }
-            | Input::LeaseAcquired { .. }
-            | Input::LeaseBusy
-            | Input::Activated
-            | Input::Drained { .. }
-            | Input::Sealed
-            | Input::SealFailed { .. }
-            | Input::Retired { .. }
-            | Input::Tick => State::Resuming { id, lease },
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::ledger::Ledger;
+use crate::address::Address;
+use crate::lease::Lease;
+use crate::ledger::{Ledger, lock};
 use crate::listener::Shelf;
 use crate::pool::Pool;
 use crate::stage::Standing;
@@ -21,6 +23,10 @@ pub(crate) struct Core {
     /// Whether clients are to be asked to reconnect; beside `standing`, since every answer of a
     /// server looks at it.
     reconnect: AtomicBool,
+    /// The lease, once the program has asked to be the owner.
+    lease: watch::Sender<Option<Lease>>,
+    /// Where its stream listeners are bound, in the order in which they were opened.
+    addresses: Mutex<Vec<Address>>,
 }
 
 impl Core {
@@ -32,6 +38,8 @@ impl Core {
             shelf: Shelf::default(),
             pool: Mutex::new(pool),
             reconnect: AtomicBool::new(false),
+            lease: watch::Sender::default(),
+            addresses: Mutex::default(),
         })
     }
 
@@ -46,5 +54,36 @@ impl Core {
     /// Whether clients are to be asked to reconnect.
     pub(crate) fn asks_to_reconnect(&self) -> bool {
         self.reconnect.load(Ordering::Acquire)
+    }
+
+    /// Notes what the program's writers ask for their permits.
+    pub(crate) fn owns(&self, lease: Lease) {
+        self.lease.send_replace(Some(lease));
+    }
+
+    /// The lease, as soon as the program has asked to be the owner.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn lease(&self) -> Lease {
+        let mut lease = self.lease.subscribe();
+        let found = match lease.wait_for(Option::is_some).await {
+            Ok(found) => found.clone(),
+            // The sender lives as long as `self`.
+            Err(_) => None,
+        };
+        match found {
+            Some(lease) => lease,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes where a stream listener is bound.
+    pub(crate) fn listens_at(&self, address: Address) {
+        lock(&self.addresses).push(address);
+    }
+
+    /// Where the first stream listener is bound.
+    #[cfg(feature = "axum")]
+    pub(crate) fn first_address(&self) -> Option<Address> {
+        lock(&self.addresses).first().cloned()
     }
 }

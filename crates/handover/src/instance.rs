@@ -294,6 +294,14 @@ impl Instance {
         crate::reconnect::ReconnectLayer::new(Arc::clone(&self.core))
     }
 
+    /// Lets in requests that write only while this instance owns the data ([`Instance::own`]), and
+    /// passes them on to the new owner afterwards.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn owner_layer(&self) -> crate::owner::OwnerLayer {
+        crate::owner::OwnerLayer::new(Arc::clone(&self.core))
+    }
+
     fn until(
         &self,
         reached: impl Fn(&Standing) -> bool + Send + Sync + 'static,

@@ -57,6 +57,8 @@ mod ledger;
 mod link;
 mod listener;
 mod notice;
+#[cfg(feature = "axum")]
+pub mod owner;
 mod pool;
 #[cfg(feature = "axum")]
 pub mod reconnect;

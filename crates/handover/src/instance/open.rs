@@ -137,6 +137,7 @@ impl Instance {
         let adopted = socket.local_addr().map(|address| {
             let slot = Slot::new(socket, inherited, Arc::clone(&self.core.ledger));
             self.core.shelf.add(&slot);
+            self.core.listens_at(address.clone());
             Listener::new(name.to_owned(), address, inherited, slot)
         });
         self.opened(name, inherited, adopted)

@@ -63,6 +63,7 @@ impl Instance {
         };
         let owner = Owner::new(Box::new(hooks), tell, file, items, self.budget);
         let lease = owner.lease();
+        self.core.owns(lease.clone());
         let (answer, answered) = oneshot::channel();
         self.order(Command::Own(Box::new(Request {
             owner,

@@ -326,6 +326,19 @@ pub fn take_numbered(variable_name: &str) -> Result<Option<OwnedFd>, InheritErro
     Ok(Some(unsafe { OwnedFd::from_raw_fd(raw) }))
 }
 
+/// Takes a variable that goes with a descriptor of [`take_numbered`] out of the environment, so that
+/// no child believes it. `None` when it is not set.
+///
+/// The rule of [`take`] about threads applies.
+#[must_use]
+pub fn take_variable(name: &str) -> Option<String> {
+    // Held, so that what is taken together is seen together.
+    let _taken = taken();
+    let text = variable(name)?;
+    remove(name);
+    Some(text)
+}
+
 /// A variable's value. One that is not UTF-8 is kept recognisable, and then refused by the parser.
 fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value: OsString| value.to_string_lossy().into_owned())

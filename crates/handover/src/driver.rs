@@ -17,16 +17,16 @@ use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
+use crate::conversation::{Conversation, Counterpart};
 use crate::core::Core;
 use crate::drain::{self, Drain};
 use crate::error::ReadyError;
 use crate::exclusive::OwnError;
 use crate::exclusive::call::Report;
 use crate::exclusive::owner::Owner;
-use crate::inheritance::Native;
 use crate::lease::Gate;
 use crate::ledger::lock;
-use crate::link::{Link, LinkEvent};
+use crate::link::LinkEvent;
 use crate::notice::Notice;
 use crate::signals::{Signals, Streams};
 
@@ -118,7 +118,7 @@ pub(crate) struct Driver {
     core: Arc<Core>,
     machine: instance::Instance,
     drain: Drain,
-    link: Link,
+    link: Conversation,
     notice: Notice,
     signals: Signals,
     commands: Option<mpsc::UnboundedReceiver<Command>>,
@@ -153,29 +153,24 @@ impl Driver {
     /// Call inside the runtime.
     pub(crate) fn new(
         core: Arc<Core>,
-        native: Option<Native>,
+        counterpart: Counterpart,
         notice: Notice,
         ladder: Option<Ladder>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> std::io::Result<Self> {
         let pid = InstancePid(std::process::id());
-        let supervised = native.is_some();
-        let instance = native.as_ref().map(|native| native.instance);
+        let supervised = counterpart.waits();
+        let instance = counterpart.instance();
         let identity = Identity {
             instance: instance.unwrap_or_default(),
             pid,
         };
-        let (machine, link) = match native {
-            Some(native) => {
-                let machine = Successor::new(Moment::ZERO, identity);
-                let link = Link::open(native.stream, native.reconnect)?;
-                (instance::Instance::Successor(machine), link)
-            }
-            None => {
-                let machine = Incumbent::alone(identity, None);
-                (instance::Instance::Incumbent(machine), Link::absent())
-            }
+        let machine = if supervised {
+            instance::Instance::Successor(Successor::new(Moment::ZERO, identity))
+        } else {
+            instance::Instance::Incumbent(Incumbent::alone(identity, None))
         };
+        let link = counterpart.converse()?;
         let mut count = interval(COUNT_EVERY);
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {

@@ -28,6 +28,12 @@ const SERVICE: &str = "HANDOVER_SERVICE";
 /// Where systemd, or a supervisor that speaks its protocol, wants to hear `READY=1`.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
+/// Who we are to a supervisor of beyond-handoff (0.1.4): `successor`, or not set.
+const HANDOFF_ROLE: &str = "HANDOFF_ROLE";
+
+/// Number of the descriptor that is the channel to it.
+const HANDOFF_SOCKET_FD: &str = "HANDOFF_SOCK_FD";
+
 /// The channel to a coordinator, and who we are to it.
 #[derive(Debug)]
 pub(crate) struct Native {
@@ -46,13 +52,15 @@ pub(crate) struct Native {
 pub struct Inheritance {
     pub(crate) listeners: Vec<Inherited>,
     pub(crate) native: Option<Native>,
+    /// The channel to a supervisor of beyond-handoff.
+    pub(crate) handoff: Option<UnixStream>,
     pub(crate) notify: Option<OsString>,
     pub(crate) service: Option<String>,
 }
 
 impl Inheritance {
-    /// Takes the descriptors announced by `LISTEN_FDS` (systemd, `sd_listen_fds(3)`) and by
-    /// `HANDOVER_SOCKET_FD`, sets close-on-exec on them, and removes these variables with their
+    /// Takes the descriptors announced by `LISTEN_FDS` (systemd, `sd_listen_fds(3)`), by
+    /// `HANDOVER_SOCKET_FD`, and by `HANDOFF_SOCK_FD` with `HANDOFF_ROLE=successor`, sets close-on-exec on them, and removes these variables with their
     /// companions so that no child believes them. `NOTIFY_SOCKET` stays for children.
     ///
     /// It changes the environment of the process. Rust code is safe against that; C code that
@@ -68,9 +76,18 @@ impl Inheritance {
             Some(fd) => Some(Self::native(fd)?),
             None => None,
         };
+        let role = inherited::take_variable(HANDOFF_ROLE);
+        let handoff = match inherited::take_numbered(HANDOFF_SOCKET_FD)? {
+            // Whoever offers both protocols is a coordinator of ours.
+            Some(fd) if native.is_none() && role.as_deref() == Some("successor") => {
+                Some(Self::channel_of(fd)?)
+            }
+            Some(_) | None => None,
+        };
         Ok(Self {
             listeners,
             native,
+            handoff,
             notify: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()),
             service: std::env::var(SERVICE).ok(),
         })
@@ -82,14 +99,18 @@ impl Inheritance {
             .parse()
             .map(InstanceId)
             .map_err(|_| StartError::BadInstance { found: number })?;
-        let stream = UnixStream::from(fd);
-        // Answers for a connected stream socket only.
-        stream.peer_addr().map_err(StartError::Channel)?;
         Ok(Native {
-            stream,
+            stream: Self::channel_of(fd)?,
             instance,
             reconnect: std::env::var_os(NATIVE_SOCKET).map(PathBuf::from),
         })
+    }
+
+    fn channel_of(fd: OwnedFd) -> Result<UnixStream, StartError> {
+        let stream = UnixStream::from(fd);
+        // Answers for a connected stream socket only.
+        stream.peer_addr().map_err(StartError::Channel)?;
+        Ok(stream)
     }
 
     /// Adds a listener that came in another way, as if it had been inherited under `name`.
@@ -131,7 +152,7 @@ impl Inheritance {
     /// Whether a coordinator waits for this process to greet it.
     #[must_use]
     pub const fn is_supervised(&self) -> bool {
-        self.native.is_some()
+        self.native.is_some() || self.handoff.is_some()
     }
 
     /// Names of the listeners, in the order they were passed; `unknown` for one without a name.

@@ -4,6 +4,7 @@ pub(crate) mod open;
 mod own;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use handover_proto::identity::InstanceId;
 use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::beyond;
+use crate::conversation::Counterpart;
 use crate::core::Core;
 use crate::driver::{Command, Driver};
 use crate::error::{ReadyError, StartError};
@@ -23,6 +26,9 @@ use crate::pool::{Pool, Unclaimed};
 use crate::signals;
 use crate::stage::{Stage, Standing, wait};
 use crate::state::StateBudget;
+
+/// Where an incumbent listens for supervisors of beyond-handoff, if the program does not say.
+const HANDOFF_SOCKET: &str = "HANDOVER_HANDOFF_SOCKET";
 
 /// One process of a service: opens its listeners, says when it is ready, and learns when to go.
 ///
@@ -64,6 +70,7 @@ pub struct Builder {
     inheritance: Option<Inheritance>,
     budget: StateBudget,
     trust_filesystem: bool,
+    handoff_socket: Option<PathBuf>,
 }
 
 impl Builder {
@@ -97,6 +104,17 @@ impl Builder {
         self
     }
 
+    /// Takes part in handovers of beyond-handoff (0.1.4): as incumbent the instance listens on this
+    /// control socket, which it binds with mode 0600 when it is the owner of its data, in place of
+    /// whatever is there; only its own user and root are talked to. By default the path in
+    /// `HANDOVER_HANDOFF_SOCKET`, else none. Without effect beside a coordinator of ours.
+    ///
+    /// State items do not cross there: what a successor needs must be in the data directory.
+    pub fn handoff_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.handoff_socket = Some(path.into());
+        self
+    }
+
     /// What the instance inherits, instead of what the environment says.
     pub fn inherit(mut self, inheritance: Inheritance) -> Self {
         self.inheritance = Some(inheritance);
@@ -115,13 +133,26 @@ impl Builder {
         };
         let name = inheritance.service.unwrap_or(self.name);
         let core = Core::new(name, Pool::new(inheritance.listeners));
-        let id = inheritance.native.as_ref().map(|native| native.instance);
+        let control = self.handoff_socket.or_else(|| {
+            let path = std::env::var_os(HANDOFF_SOCKET)?;
+            Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
+        });
+        let counterpart = match (inheritance.native, inheritance.handoff, control) {
+            (Some(native), _, _) => Counterpart::Native(native),
+            (None, None, None) => Counterpart::Nobody,
+            (None, successor, control) => Counterpart::Beyond(beyond::Terms {
+                successor,
+                control,
+                ladder: self.ladder.unwrap_or_default(),
+            }),
+        };
+        let id = counterpart.instance();
         // Whoever speaks the native protocol does not need to be told twice.
         let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
         let (commands, orders) = mpsc::unbounded_channel();
         let driver = Driver::new(
             Arc::clone(&core),
-            inheritance.native,
+            counterpart,
             notice.clone(),
             self.ladder,
             orders,
@@ -164,6 +195,7 @@ impl Instance {
             inheritance: None,
             budget: StateBudget::default(),
             trust_filesystem: false,
+            handoff_socket: None,
         }
     }
 

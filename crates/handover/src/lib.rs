@@ -40,8 +40,10 @@
 mod address;
 #[cfg(feature = "axum")]
 mod axum;
+mod beyond;
 pub mod blocking;
 mod connection;
+mod conversation;
 mod core;
 mod crash;
 mod datagram;

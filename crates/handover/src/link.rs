@@ -296,7 +296,7 @@ pub(crate) fn is_trusted(stream: impl AsFd) -> bool {
     handover_sys::peer::credentials(stream).is_ok_and(|peer| peer.uid == own || peer.uid == 0)
 }
 
-fn into_io(error: PassError) -> io::Error {
+pub(crate) fn into_io(error: PassError) -> io::Error {
     match error {
         PassError::Io(error) => error,
         other => io::Error::other(other),

@@ -72,7 +72,7 @@ impl Driver {
         crate::crash::before(effect.name());
         match effect {
             Effect::Send(message) => self.link.send(&message),
-            Effect::Reconnect if self.supervised => self.link.seek(),
+            Effect::Reconnect if self.supervised || self.link.is_beyond() => self.link.seek(),
             Effect::Reconnect => {}
             Effect::Warm => {
                 self.warming = true;

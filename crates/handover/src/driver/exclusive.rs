@@ -86,6 +86,14 @@ impl Driver {
                 self.inputs.push_back(tried);
             }
             Effect::Activate { sealed, .. } => owner.activate(sealed),
+            // Their successor has no channel for it, and would serve without.
+            Effect::Seal if self.link.is_beyond() && owner.requires().is_some() => {
+                let item = owner.requires().unwrap_or_default();
+                let reason = format!(
+                    "item {item:?} is required and beyond-handoff has no channel for state"
+                );
+                self.inputs.push_back(Input::SealFailed { reason });
+            }
             Effect::Seal => owner.seal(),
             Effect::Release => owner.release(),
             _ => {}

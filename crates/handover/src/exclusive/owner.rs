@@ -13,7 +13,7 @@ use handover_proto::event::DrainReport;
 use handover_proto::identity::HandoverId;
 use handover_proto::instance::Input;
 use handover_proto::message::FromInstance;
-use handover_proto::state::{ItemSpec, Terms};
+use handover_proto::state::{ItemSpec, Need, Terms};
 
 use super::OwnError;
 use super::call::{Call, Caller, Hook, Report};
@@ -180,6 +180,13 @@ impl Owner {
     /// The error that says who has the lease.
     pub(crate) fn busy(&self) -> OwnError {
         self.lease.busy().into()
+    }
+
+    /// An item that must cross, if there is one.
+    pub(crate) fn requires(&self) -> Option<&str> {
+        let required = |item: &&ItemSpec| item.need == Need::Required;
+        let item = self.items.iter().find(required)?;
+        Some(&item.name)
     }
 
     /// When to look again although nothing happened.

@@ -1,0 +1,362 @@
+//! The conversation with a supervisor of beyond-handoff (0.1.4): as its successor on the socket
+//! the process was started with, then as its incumbent on a control socket of our own.
+//!
+//! Their supervisor is there only while it hands over. So the incumbent listens, takes one session
+//! at a time, and lets the next wait, as theirs does.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use handover_proto::beyond::{
+    AsIncumbent, AsSuccessor, Effect, Input, MAX_FRAME, Message, Reader, encode,
+};
+use handover_proto::message::{FromInstance, ToInstance};
+use handover_proto::moment::{Machine, Moment};
+use handover_proto::settings::Ladder;
+use handover_sys::passing;
+use tokio::io::Interest;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::link::{LinkEvent, READ_AT_ONCE, into_io, is_trusted};
+
+/// Bytes kept for a supervisor that does not read: far more than all frames of a handover.
+const MAX_OUTBOX: usize = MAX_FRAME;
+
+/// After a failure to accept: most likely descriptors are short, and the session waits in the queue.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the greeting names this build by.
+const BUILD: &str = concat!("handover ", env!("CARGO_PKG_VERSION"));
+
+/// How an instance takes part in handovers of theirs.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// The channel of a successor, if it was started as one.
+    pub(crate) successor: Option<std::os::unix::net::UnixStream>,
+    /// Where to listen as incumbent.
+    pub(crate) control: Option<PathBuf>,
+    /// How to retire after a commit.
+    pub(crate) ladder: Ladder,
+}
+
+#[derive(Debug)]
+enum Side {
+    Successor(AsSuccessor),
+    Incumbent(AsIncumbent),
+}
+
+#[derive(Debug)]
+struct Session {
+    side: Side,
+    stream: UnixStream,
+    reader: Reader,
+    outbox: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    Absent,
+    Open(Box<Session>),
+    /// Waits for the next session.
+    Listening,
+}
+
+/// The conversation.
+#[derive(Debug)]
+pub(crate) struct Link {
+    state: State,
+    control: Option<PathBuf>,
+    listener: Option<UnixListener>,
+    ladder: Ladder,
+    origin: Instant,
+    events: VecDeque<LinkEvent>,
+    /// A successor serves in our place: nobody is waited for any more.
+    over: bool,
+}
+
+enum Step {
+    Read(io::Result<usize>),
+    Writable,
+    Deadline,
+    Accepted(io::Result<UnixStream>),
+}
+
+impl Link {
+    /// Call inside the runtime.
+    pub(crate) fn new(terms: Terms) -> io::Result<Self> {
+        let mut link = Self {
+            state: State::Absent,
+            control: terms.control,
+            listener: None,
+            ladder: terms.ladder,
+            origin: Instant::now(),
+            events: VecDeque::new(),
+            over: false,
+        };
+        if let Some(stream) = terms.successor {
+            stream.set_nonblocking(true)?;
+            let machine = AsSuccessor::new(Moment::ZERO, std::process::id(), BUILD.into());
+            link.begin(Side::Successor(machine), UnixStream::from_std(stream)?);
+        }
+        Ok(link)
+    }
+
+    fn begin(&mut self, side: Side, stream: UnixStream) {
+        self.state = State::Open(Box::new(Session {
+            side,
+            stream,
+            reader: Reader::new(),
+            outbox: Vec::new(),
+        }));
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Waits for the next supervisor, on the control socket. Whoever served there before is
+    /// displaced: we own the data.
+    pub(crate) fn seek(&mut self) {
+        if self.is_open() || self.over {
+            return;
+        }
+        let Some(path) = &self.control else {
+            tracing::warn!(
+                "no path for a control socket was given (Builder::handoff_socket); \
+                 beyond-handoff cannot hand this instance over"
+            );
+            return;
+        };
+        if self.listener.is_none() {
+            match listen(path) {
+                Ok(listener) => self.listener = Some(listener),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "no control socket");
+                    return;
+                }
+            }
+        }
+        self.state = State::Listening;
+    }
+
+    /// Says something, as far as their protocol has words for it.
+    pub(crate) fn send(&mut self, message: &FromInstance) {
+        self.put(Input::Say(message.clone()));
+    }
+
+    fn now(&self) -> Moment {
+        Moment::ZERO + self.origin.elapsed()
+    }
+
+    fn put(&mut self, input: Input) {
+        let now = self.now();
+        let State::Open(session) = &mut self.state else {
+            return;
+        };
+        session.handle(now, input);
+        while let State::Open(session) = &mut self.state {
+            let Some(effect) = session.poll_effect() else {
+                return;
+            };
+            self.execute(effect);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(message) => {
+                if let State::Open(session) = &mut self.state {
+                    session.send(&message);
+                }
+            }
+            Effect::Tell(message) => {
+                if matches!(message, ToInstance::Commit { .. }) && self.listener.is_some() {
+                    // The path is the successor's by now.
+                    (self.over, self.listener) = (true, None);
+                }
+                self.events.push_back(LinkEvent::Said(message));
+            }
+            Effect::Close => self.close(),
+            // The next word comes over the control socket.
+            Effect::Serve => {
+                self.close();
+                self.seek();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.state = State::Absent;
+        self.events.push_back(LinkEvent::Closed);
+    }
+
+    /// The next thing that happens; never resolves while nobody can come.
+    ///
+    /// # Cancel safety
+    /// Cancelling loses nothing.
+    pub(crate) async fn event(&mut self) -> LinkEvent {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            let mut buffer = [0; READ_AT_ONCE];
+            match self.step(&mut buffer).await {
+                Step::Read(Ok(0) | Err(_)) => {
+                    self.put(Input::Closed);
+                    self.close();
+                }
+                Step::Read(Ok(read)) => self.take(buffer.get(..read).unwrap_or_default()),
+                Step::Writable => {
+                    if let State::Open(session) = &mut self.state {
+                        session.flush_ready();
+                    }
+                }
+                Step::Deadline => self.put(Input::Tick),
+                Step::Accepted(Ok(stream)) => self.accepted(stream),
+                Step::Accepted(Err(error)) => {
+                    tracing::warn!(%error, "the control socket cannot accept for now");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self, buffer: &mut [u8]) -> Step {
+        match (&mut self.state, &self.listener) {
+            (State::Open(session), _) => {
+                let deadline = session.next_deadline();
+                let deadline = deadline.map(|at| self.origin + at.since(Moment::ZERO));
+                let full = !session.outbox.is_empty();
+                tokio::select! {
+                    read = read(&session.stream, buffer) => Step::Read(read),
+                    _ = session.stream.writable(), if full => Step::Writable,
+                    () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
+                        Step::Deadline
+                    }
+                }
+            }
+            (State::Listening, Some(listener)) => {
+                let accepted = listener.accept().await;
+                Step::Accepted(accepted.map(|(stream, _)| stream))
+            }
+            (State::Listening | State::Absent, _) => pending().await,
+        }
+    }
+
+    /// Anybody who can drain and seal us must be of our own user, or root.
+    fn accepted(&mut self, stream: UnixStream) {
+        if !is_trusted(&stream) {
+            tracing::warn!("another user connected to the control socket; not talking to it");
+            return;
+        }
+        let machine = AsIncumbent::new(self.now(), std::process::id(), BUILD.into(), self.ladder);
+        self.begin(Side::Incumbent(machine), stream);
+        self.events.push_back(LinkEvent::Connected);
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let State::Open(session) = &mut self.state else {
+            return;
+        };
+        let mut result = session.reader.push(bytes);
+        while let State::Open(session) = &mut self.state
+            && result.is_ok()
+        {
+            match session.reader.next_message() {
+                Ok(Some(message)) => self.put(Input::Heard(message)),
+                Ok(None) => return,
+                Err(error) => result = Err(error),
+            }
+        }
+        if let Err(error) = result {
+            tracing::warn!(%error, "the supervisor broke the protocol; its session is closed");
+            self.close();
+        }
+    }
+}
+
+impl Session {
+    fn handle(&mut self, now: Moment, input: Input) {
+        match &mut self.side {
+            Side::Successor(machine) => machine.handle(now, input),
+            Side::Incumbent(machine) => machine.handle(now, input),
+        }
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        match &mut self.side {
+            Side::Successor(machine) => machine.poll_effect(),
+            Side::Incumbent(machine) => machine.poll_effect(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        match &self.side {
+            Side::Successor(machine) => machine.next_deadline(),
+            Side::Incumbent(machine) => machine.next_deadline(),
+        }
+    }
+
+    /// At once as far as the socket takes it: whoever is ready should be heard now.
+    fn send(&mut self, message: &Message) {
+        let bytes = encode(message);
+        if self.outbox.len() + bytes.len() <= MAX_OUTBOX {
+            self.outbox.extend(bytes);
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.outbox.is_empty() {
+            match passing::send(self.stream.as_fd(), &self.outbox, &[]) {
+                Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
+                Err(passing::PassError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return;
+                }
+                // What they said before they left is still to be read.
+                Err(_) => return self.outbox.clear(),
+            }
+        }
+    }
+
+    /// Through the reactor, so that it forgets a readiness that is not there.
+    fn flush_ready(&mut self) {
+        let sent = self.stream.try_io(Interest::WRITABLE, || {
+            passing::send(self.stream.as_fd(), &self.outbox, &[]).map_err(into_io)
+        });
+        match sent {
+            Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.outbox.clear(),
+        }
+    }
+}
+
+async fn read(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// A control socket of mode 0600 at `path`, in place of whatever is there: bound beside it and
+/// renamed, so that at no moment nobody or everybody can connect.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let name = format!(".handoff-{}.tmp", std::process::id());
+    let beside = path.with_file_name(name);
+    let listener = handover_sys::control::bind_private(&beside).map_err(io::Error::other)?;
+    if let Err(error) = std::fs::rename(&beside, path) {
+        let _ = std::fs::remove_file(&beside);
+        return Err(error);
+    }
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}

@@ -1,0 +1,101 @@
+//! With whom an instance talks about handovers: a coordinator of ours, or a supervisor of
+//! beyond-handoff.
+
+use std::io;
+
+use handover_proto::identity::InstanceId;
+use handover_proto::message::FromInstance;
+
+use crate::beyond;
+use crate::inheritance::Native;
+use crate::link::{self, LinkEvent};
+
+/// Who is there at the start, or may come.
+#[derive(Debug)]
+pub(crate) enum Counterpart {
+    /// A coordinator of ours waits for a greeting.
+    Native(Native),
+    /// A supervisor of beyond-handoff does, or will come.
+    Beyond(beyond::Terms),
+    /// Nobody.
+    Nobody,
+}
+
+impl Counterpart {
+    /// Whether somebody waits for this process to become ready.
+    pub(crate) const fn waits(&self) -> bool {
+        match self {
+            Self::Native(_) => true,
+            Self::Beyond(terms) => terms.successor.is_some(),
+            Self::Nobody => false,
+        }
+    }
+
+    /// Our number, if it gave us one.
+    pub(crate) fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::Native(native) => Some(native.instance),
+            Self::Beyond(_) | Self::Nobody => None,
+        }
+    }
+
+    /// Call inside the runtime.
+    pub(crate) fn converse(self) -> io::Result<Conversation> {
+        Ok(match self {
+            Self::Native(native) => {
+                let link = link::Link::open(native.stream, native.reconnect)?;
+                Conversation::Native(link)
+            }
+            Self::Beyond(terms) => Conversation::Beyond(beyond::Link::new(terms)?),
+            Self::Nobody => Conversation::Native(link::Link::absent()),
+        })
+    }
+}
+
+/// Either channel; the driver does not care which.
+#[derive(Debug)]
+pub(crate) enum Conversation {
+    Native(link::Link),
+    Beyond(beyond::Link),
+}
+
+impl Conversation {
+    pub(crate) const fn is_open(&self) -> bool {
+        match self {
+            Self::Native(link) => link.is_open(),
+            Self::Beyond(link) => link.is_open(),
+        }
+    }
+
+    /// Whether somebody can come although nobody was there at the start.
+    pub(crate) const fn is_beyond(&self) -> bool {
+        matches!(self, Self::Beyond(_))
+    }
+
+    /// See [`link::Link::seek`], [`beyond::Link::seek`].
+    pub(crate) fn seek(&mut self) {
+        match self {
+            Self::Native(link) => link.seek(),
+            Self::Beyond(link) => link.seek(),
+        }
+    }
+
+    /// See [`link::Link::send`], [`beyond::Link::send`].
+    pub(crate) fn send(&mut self, message: &FromInstance) {
+        match self {
+            Self::Native(link) => link.send(message),
+            Self::Beyond(link) => link.send(message),
+        }
+    }
+
+    /// The next thing that happens.
+    ///
+    /// # Cancel safety
+    /// Cancelling loses nothing; a try to connect begins anew.
+    pub(crate) async fn event(&mut self) -> LinkEvent {
+        match self {
+            Self::Native(link) => link.event().await,
+            Self::Beyond(link) => link.event().await,
+        }
+    }
+}

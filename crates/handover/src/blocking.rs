@@ -27,9 +27,11 @@
 //! | dropping a future cancels it | nothing is cancelled; a cut ends reads and writes |
 //!
 //! # What runs where
-//! One thread, `handover`, talks to the coordinator and keeps the ladder's time. Its only waits
-//! are poll(2); it holds an eventfd for requests and a socket pair for signals. It ends with the
-//! process.
+//! One thread, `handover`, talks to the coordinator and keeps the ladder's time. Its only wait is
+//! poll(2); it holds an eventfd for requests and a socket pair for signals, and ends when no handle,
+//! listener or guard is left (under a coordinator: with the process). An owner of data has a second
+//! one for its hooks, `handover-hooks`, and a third for as long as an attempt brings state,
+//! `handover-state`. No runtime runs; that of a program that has one is not touched.
 //!
 //! # Signals
 //! SIGTERM and SIGINT begin the drain through a handler that writes one byte to that pair. Not by

@@ -254,6 +254,7 @@ impl Core {
             attempt,
             successor,
             incumbent,
+            introduced: false,
             deadline,
         })
     }

@@ -22,6 +22,8 @@ pub(super) struct Warming {
     pub(super) successor: Member,
     /// Absent at a start, and after the incumbent died: then the successor is all there is.
     pub(super) incumbent: Option<Member>,
+    /// Exclusive: incumbent and successor were given a channel to each other.
+    pub(super) introduced: bool,
     pub(super) deadline: Moment,
 }
 
@@ -200,14 +202,14 @@ impl Warming {
             let found = format!("protocol {oldest} to {newest}");
             return self.violated(core, now, expected, found);
         }
-        self.introduce(core);
-        State::Warming(self)
+        let introduced = self.introduce(core);
+        State::Warming(Self { introduced, ..self })
     }
 
     /// Welcomes the successor, and opens the channel over which state crosses. An incumbent that
-    /// cannot be told is not introduced: by the time the successor is warm it is either refused
-    /// ([`Self::warmed`]) or gone.
-    fn introduce(&self, core: &mut Core) {
+    /// cannot be told is not introduced, and then it is not drained either: what it has in memory
+    /// could not cross ([`Self::warmed`]).
+    fn introduce(&self, core: &mut Core) -> bool {
         let exclusive = core.settings.mode == Mode::Exclusive;
         let linked = |incumbent: &Member| exclusive && incumbent.link == Link::Open;
         let other = self.incumbent.filter(linked);
@@ -217,6 +219,7 @@ impl Warming {
             core.send(incumbent, ToInstance::Introduce { id });
             core.send(self.successor, ToInstance::Introduce { id });
         }
+        other.is_some()
     }
 
     fn violated(self, core: &mut Core, now: Moment, expected: String, found: String) -> State {
@@ -250,10 +253,11 @@ impl Warming {
             attempt,
             successor,
             incumbent,
+            introduced,
             ..
         } = self;
         match incumbent {
-            Some(incumbent) if incumbent.link == Link::Open => {
+            Some(incumbent) if introduced && incumbent.link == Link::Open => {
                 exclusive::drain(core, now, attempt, successor, incumbent, None)
             }
             Some(incumbent) => {

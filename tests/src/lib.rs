@@ -15,11 +15,13 @@
 //! | [`patience`] | waiting on a condition, never on time |
 //! | [`peer`] | third-party programs, found or skipped aloud |
 //! | [`fixture`] | the server itself |
+//! | [`handoff`] | a daemon on beyond-handoff, and the same on our library |
 #![forbid(unsafe_code)]
 
 pub mod control;
 pub mod crash;
 pub mod fixture;
+pub mod handoff;
 pub mod http;
 pub mod load;
 pub mod locks;

@@ -18,14 +18,14 @@ use crate::FIXTURE;
 const PACE: Duration = Duration::from_millis(2);
 
 /// Asks again and again, and remembers whether every question was answered.
-struct Client {
+pub(crate) struct Client {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     thread: JoinHandle<Vec<String>>,
 }
 
 impl Client {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let (stop, answered) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
@@ -52,21 +52,21 @@ impl Client {
     }
 
     /// Waits until some more were answered.
-    fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         let before = self.answered.load(Ordering::Relaxed);
         until("requests are answered", || {
             self.answered.load(Ordering::Relaxed) > before + 20
         });
     }
 
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         self.stop.store(true, Ordering::Relaxed);
         let failures = self.thread.join().expect("no panic");
         assert!(failures.is_empty(), "{failures:?}");
     }
 }
 
-fn adopted(service: &Service) -> u32 {
+pub(crate) fn adopted(service: &Service) -> u32 {
     service.event("adoption", |event| match event {
         EventKind::InstanceAdopted { pid, .. } => Some(pid.0),
         _ => None,

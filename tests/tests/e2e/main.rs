@@ -9,6 +9,7 @@ mod command;
 mod control_socket;
 mod endurance;
 mod first_process;
+mod keeper;
 mod listeners;
 mod probes;
 mod streams;

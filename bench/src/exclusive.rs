@@ -4,7 +4,10 @@
 //! after a while and writes nothing.
 
 mod dark;
+mod endurance;
 mod load;
+mod lock;
+mod memory;
 mod ours;
 mod store;
 mod theirs;
@@ -37,12 +40,14 @@ struct Toy {
     directory: PathBuf,
     delay: Duration,
     place: Place,
+    /// MiB of state that the incumbent passes on before its seal.
+    base: usize,
 }
 
 impl Toy {
     fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let [directory, delay, place] = words else {
-            return Err(format!("expected DIRECTORY DELAY_MS PLACE, found {words:?}").into());
+        let [directory, delay, place, base] = words else {
+            return Err(format!("expected DIRECTORY DELAY_MS PLACE BASE, found {words:?}").into());
         };
         Ok(Self {
             directory: directory.into(),
@@ -51,6 +56,7 @@ impl Toy {
                 "warm" => Place::Warm,
                 _ => Place::Open,
             },
+            base: base.parse()?,
         })
     }
 
@@ -65,6 +71,7 @@ impl Toy {
             self.directory.display().to_string(),
             self.delay.as_millis().to_string(),
             place.to_owned(),
+            self.base.to_string(),
         ]
     }
 }
@@ -75,19 +82,36 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
         ["our-daemon", toy @ ..] => ours::daemon(&Toy::parse(toy)?).await,
         ["their-daemon", toy @ ..] => theirs::daemon(&Toy::parse(toy)?),
         ["their-supervisor", toy @ ..] => theirs::supervise(&Toy::parse(toy)?),
+        ["memory-peer"] => memory::peer(),
+        ["lock-peer", kind, directory] => lock::peer(kind, directory),
         _ => {
-            let write = words.contains(&"--write");
-            let mut table = Table::default();
-            tokio::task::spawn_blocking(move || -> Result<(), Failure> {
-                dark::measure(&mut table)?;
-                println!("{table}");
-                if write {
-                    table::write("exclusive", &table)?;
-                }
-                Ok(())
-            })
-            .await?
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            tokio::task::spawn_blocking(move || measure(&words)).await?
         }
+    }
+}
+
+/// All parts, or those that are named.
+fn measure(words: &[String]) -> Result<(), Failure> {
+    let has = |name: &str| words.iter().any(|word| word == name);
+    let parts: [(&str, fn(&mut Table) -> Result<(), Failure>); 4] = [
+        ("dark", dark::measure),
+        ("memory", memory::measure),
+        ("lock", lock::measure),
+        ("endurance", endurance::measure),
+    ];
+    let all = !parts.iter().any(|(name, _)| has(name));
+    let mut table = Table::default();
+    for (name, measure) in parts {
+        if all || has(name) {
+            measure(&mut table)?;
+        }
+    }
+    println!("{table}");
+    match (has("--write"), all) {
+        (true, true) => table::write("exclusive", &table),
+        (true, false) => Err("a part alone is not written; leave its name out".into()),
+        (false, _) => Ok(()),
     }
 }
 

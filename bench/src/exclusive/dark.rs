@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl System {
 }
 
 /// A system with one delay and one load, and what was seen of it.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     delay: u64,
     slow: usize,
@@ -74,7 +74,7 @@ struct Case {
     step: Vec<Duration>,
     writes: usize,
     lost: Vec<String>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 const OURS: &str = "ours";
@@ -82,7 +82,16 @@ const THEIRS: &str = "theirs";
 const THEIRS_EARLY: &str = "theirs, delay before its greeting";
 
 impl Case {
+    /// Ours, with so many MiB of state that cross before the seal.
+    pub(crate) fn with_base(mib: usize) -> Result<Self, Failure> {
+        Self::begin(OURS, 0, 0, mib)
+    }
+
     fn start(name: &'static str, delay: u64, slow: usize) -> Result<Self, Failure> {
+        Self::begin(name, delay, slow, 0)
+    }
+
+    fn begin(name: &'static str, delay: u64, slow: usize, base: usize) -> Result<Self, Failure> {
         let directory = scratch()?;
         let toy = Toy {
             directory: directory.path().to_owned(),
@@ -113,12 +122,40 @@ impl Case {
             step: Vec::new(),
             writes: 0,
             lost: Vec::new(),
-            _directory: directory,
+            directory,
         })
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The dark window, by the median.
+    pub(crate) fn dark(&self) -> Duration {
+        median(self.dark.clone())
+    }
+
+    /// Drops what was measured so far.
+    pub(crate) fn forget(&mut self) {
+        self.dark.clear();
+    }
+
+    /// One handover without load.
+    pub(crate) fn hand_over(&mut self) -> Result<(), Failure> {
+        self.system.hand_over()?;
+        self.system.settle()
+    }
+
+    /// What the supervisor says, if it is ours.
+    pub(crate) fn status(&self) -> Result<serde_json::Value, Failure> {
+        match &self.system {
+            System::Ours(rig) => rig.settle(),
+            System::Theirs(_) => Err("their supervisor has no status".into()),
+        }
+    }
+
     /// One handover under load.
-    fn run(&mut self) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self) -> Result<(), Failure> {
         let load = Load::start(self.system.address(), self.slow);
         sleep(BEFORE);
         let done = self.system.hand_over();

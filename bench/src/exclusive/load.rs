@@ -15,8 +15,9 @@ use super::{PATIENCE, SLOW};
 
 /// Time between two writes that are due; also how finely a gap is seen.
 const EVERY: Duration = Duration::from_micros(500);
-/// Most writes that wait at once. More would only fill the queue of the listener.
-const MOST_WAITING: usize = 256;
+/// Most writes that wait at once: what the queue of a listener of the standard library holds, so that
+/// a pause is not lengthened by connections that the kernel drops.
+const MOST_WAITING: usize = 100;
 
 /// An acknowledged write.
 #[derive(Clone, Copy, Debug)]

@@ -12,14 +12,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::store::Store;
-use super::{Place, Toy};
+use super::{Place, Toy, memory};
 use crate::Failure;
 
 const LISTENER: &str = "http";
 
 type Shared = Arc<Mutex<Option<Store>>>;
 
-/// `our-daemon DIRECTORY DELAY_MS PLACE`
+/// `our-daemon DIRECTORY DELAY_MS PLACE BASE`
 pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
     let instance = Instance::start("bench").await?;
     let mut listener = instance.tcp(LISTENER, "127.0.0.1:0").await?;
@@ -29,6 +29,7 @@ pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
         directory: toy.directory.join("data"),
         store: Arc::clone(&store),
         toy: toy.clone(),
+        base: None,
     };
     let directory = owner.directory.clone();
     let lease = instance.own(directory, owner).await?;
@@ -91,6 +92,7 @@ struct Owner {
     directory: PathBuf,
     store: Shared,
     toy: Toy,
+    base: Option<SealedMemfd>,
 }
 
 impl Owner {
@@ -102,7 +104,25 @@ impl Owner {
 }
 
 impl Service for Owner {
-    async fn warm(&mut self, _base: State) -> Result<(), ServiceError> {
+    fn manifest(&self) -> Vec<ItemSpec> {
+        ["sent", "base"].map(ItemSpec::required).to_vec()
+    }
+
+    async fn base(&mut self, state: &mut StateWriter) -> Result<(), ServiceError> {
+        // Both are required, so both are written, however small.
+        let base = match &self.base {
+            Some(base) => base.try_clone()?,
+            None => memory::filled(0)?,
+        };
+        state.put_value("sent", &memory::now())?;
+        Ok(state.put_memfd("base", base)?)
+    }
+
+    async fn warm(&mut self, mut base: State) -> Result<(), ServiceError> {
+        if let (Some(sent), Some(base)) = (base.take("sent"), base.take("base")) {
+            memory::look(base.bytes()?);
+            memory::note(&self.toy.directory, sent.value()?)?;
+        }
         if self.toy.place == Place::Warm {
             tokio::time::sleep(self.toy.delay).await;
         }
@@ -112,6 +132,9 @@ impl Service for Owner {
     async fn activate(&mut self, _lease: Lease, _state: State) -> Result<(), ServiceError> {
         if self.toy.place == Place::Open {
             tokio::time::sleep(self.toy.delay).await;
+        }
+        if self.toy.base > 0 && self.base.is_none() {
+            self.base = Some(memory::filled(self.toy.base)?);
         }
         Ok(self.open()?)
     }

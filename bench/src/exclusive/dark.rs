@@ -101,6 +101,7 @@ impl Case {
             } else {
                 Place::Warm
             },
+            base,
         };
         let data = directory.path().join("data");
         std::fs::create_dir_all(&data)?;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handover::{
-    Connection, Instance, Lease, LeaseError, Service, ServiceError, State, StateWriter,
+    Connection, Instance, ItemSpec, Lease, LeaseError, SealedMemfd, Service, ServiceError, State,
+    StateWriter,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

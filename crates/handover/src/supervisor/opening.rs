@@ -26,7 +26,7 @@ use super::error::StartError;
 use super::history::History;
 use super::introduction::Introductions;
 use super::keeper::{self, Keeper};
-use super::record::{Envelope, Journal};
+use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
 
@@ -51,10 +51,7 @@ impl Driver {
             .as_ref()
             .map(|found| found.listeners.as_slice())
             .unwrap_or_default();
-        let mut kept = keeper::fetch(&dir);
-        let keeper = Keeper::new(&config, &dir, !kept.is_empty());
-        let mut taken = take_listeners(recorded, &observed, &mut kept)?;
-        taken.extend(take_kept(&config.listeners, &mut kept));
+        let (keeper, taken) = take_over(&config, &dir, recorded, &observed)?;
         let listeners = sockets::open_all(&config.listeners, &taken)?;
         let sockets = OwnSockets::open(&dir)?;
         let null = File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
@@ -62,16 +59,7 @@ impl Driver {
             source,
         })?;
 
-        let bus = Bus::new();
-        bus.publish(EventKind::SupervisorStarted {
-            service: service.clone(),
-            pid: std::process::id(),
-        });
-        for open in &listeners {
-            bus.publish(EventKind::ListenerOpened {
-                listener: open.entry.clone(),
-            });
-        }
+        let bus = announced(&service, &listeners);
         let start = start(&config, found, &observed, taken, listeners)?;
         let (to_self, commands) = mpsc::unbounded_channel();
         let history = History::in_dir(&dir);
@@ -132,6 +120,35 @@ impl Driver {
             self.watch_survivor(instance, member.candidate, pid.0);
         }
     }
+}
+
+/// The listeners of an earlier supervisor, from its keeper or its instances.
+fn take_over(
+    config: &Config,
+    dir: &Path,
+    recorded: &[RecordedListener],
+    observed: &Observation,
+) -> Result<(Keeper, Listeners), StartError> {
+    let mut kept = keeper::fetch(dir);
+    let keeper = Keeper::new(config, dir, !kept.is_empty());
+    let mut taken = take_listeners(recorded, observed, &mut kept)?;
+    taken.extend(take_kept(&config.listeners, &mut kept));
+    Ok((keeper, taken))
+}
+
+/// A bus with the first events on it.
+fn announced(service: &str, listeners: &Listeners) -> Bus {
+    let bus = Bus::new();
+    bus.publish(EventKind::SupervisorStarted {
+        service: service.to_owned(),
+        pid: std::process::id(),
+    });
+    for open in listeners {
+        bus.publish(EventKind::ListenerOpened {
+            listener: open.entry.clone(),
+        });
+    }
+    bus
 }
 
 fn check(config: &Config) -> Result<String, StartError> {

@@ -102,6 +102,12 @@ impl Control {
         self.outcome("/v1/rollback", "")
     }
 
+    /// `POST /v1/undo`.
+    #[must_use]
+    pub fn undo(&self) -> Outcome {
+        self.outcome("/v1/undo", "")
+    }
+
     /// `POST /v1/abort`.
     pub fn abort(&self) {
         let (code, body) = self.request("POST", "/v1/abort", "").expect("an answer");

@@ -15,11 +15,16 @@
 //! | `--orphan` | leaves a grandchild behind, for process 1 to reap |
 //! | `--bind ADDRESS` | where to listen without a supervisor |
 //! | `--listeners A,B` | their names, all served; `http` alone if not given |
+//! | `--exclusive` | owns the directory `FIXTURE_DATA`; see [`owned`] |
+//! | `--blocking` | the same, with threads instead of tokio |
+//! | `--state-budget BYTES` | most state it passes on |
+//! | `--item NAME:NEED:VERSIONS:BYTES:HOW` | a state item it keeps, see `owned/items.rs` |
 //!
 //! Paths: `/`, `/version`, `/pid`, `/slow` (300 ms), `/healthz`, and `/echo`, which answers what
 //! was posted.
 
 mod native;
+mod owned;
 mod plain;
 
 use std::path::PathBuf;
@@ -44,6 +49,10 @@ struct Behaviour {
     orphan: bool,
     bind: String,
     listeners: Vec<String>,
+    exclusive: bool,
+    blocking: bool,
+    items: Vec<owned::Kept>,
+    state_budget: Option<u64>,
 }
 
 impl Behaviour {
@@ -84,6 +93,10 @@ impl Behaviour {
                 "--listeners" => {
                     found.listeners = value()?.split(',').map(str::to_owned).collect();
                 }
+                "--exclusive" => found.exclusive = true,
+                "--blocking" => found.blocking = true,
+                "--state-budget" => found.state_budget = Some(number(value()?)?),
+                "--item" => found.items.push(owned::Kept::parse(&value()?)?),
                 other => return Err(format!("{other}: the fixture knows no such flag")),
             }
         }
@@ -126,18 +139,7 @@ pub fn main() -> ExitCode {
     }
     let held = vec![1_u8; behaviour.hold_mib << 20];
     std::thread::sleep(behaviour.start_delay);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let served = runtime.and_then(|runtime| {
-        runtime.block_on(async {
-            if behaviour.plain || behaviour.notify {
-                plain::serve(behaviour).await
-            } else {
-                native::serve(behaviour).await
-            }
-        })
-    });
+    let served = serve(behaviour);
     drop(held);
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -146,6 +148,22 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn serve(behaviour: Behaviour) -> std::io::Result<()> {
+    if behaviour.blocking {
+        return owned::serve_blocking(behaviour);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match () {
+            () if behaviour.exclusive => owned::serve(behaviour).await,
+            () if behaviour.plain || behaviour.notify => plain::serve(behaviour).await,
+            () => native::serve(behaviour).await,
+        }
+    })
 }
 
 fn exit_after(pause: Option<Duration>) {

@@ -78,10 +78,20 @@ async fn run(behaviour: Behaviour) -> io::Result<()> {
     let lease = instance.own(&behaviour.data, hooks).await;
     let lease = lease.map_err(io::Error::other)?;
     let version = behaviour.version;
+    let writing = Router::new()
+        .route(
+            "/write",
+            get({
+                let lease = lease.clone();
+                async move || write(&store, &lease).await
+            }),
+        )
+        .layer(instance.owner_layer(&lease));
     let app = Router::new()
         .route("/who", get(move || std::future::ready(version.clone())))
         .route("/pid", get(async || std::process::id().to_string()))
-        .route("/write", get(async move || write(&store, &lease).await));
+        .merge(writing)
+        .layer(instance.reconnect_layer());
     axum::serve(listener, app)
         .with_graceful_shutdown(instance.draining())
         .await?;

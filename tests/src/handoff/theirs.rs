@@ -25,10 +25,23 @@ struct Shared {
     store: Store,
     gate: Mutex<Gate>,
     changed: Condvar,
+    /// Requests under way.
+    busy: Mutex<usize>,
+    idle: Condvar,
     address: SocketAddr,
 }
 
 impl Shared {
+    fn count(&self, change: impl FnOnce(&mut usize)) {
+        change(&mut self.busy.lock().unwrap_or_else(PoisonError::into_inner));
+        self.idle.notify_all();
+    }
+
+    fn wait_until_idle(&self) {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.idle.wait_while(busy, |busy| *busy > 0));
+    }
+
     fn set(&self, gate: Gate) {
         *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = gate;
         self.changed.notify_all();
@@ -60,6 +73,7 @@ impl Drainable for Hooks {
         // Out of `accept`, which blocks.
         drop(TcpStream::connect(self.0.address));
         self.0.wait(|gate| gate == Gate::Closed);
+        self.0.wait_until_idle();
         Ok(DrainReport {
             open_conns_remaining: 0,
             accept_closed: true,
@@ -133,6 +147,8 @@ fn opened(behaviour: &Behaviour, listener: &TcpListener) -> io::Result<Arc<Share
         store,
         gate: Mutex::new(Gate::Open),
         changed: Condvar::new(),
+        busy: Mutex::new(0),
+        idle: Condvar::new(),
         address: listener.local_addr()?,
     }))
 }
@@ -153,7 +169,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         match listener.accept() {
             Ok((stream, _)) => {
                 let shared = Arc::clone(shared);
-                std::thread::spawn(move || answer(stream, &shared));
+                shared.count(|busy| *busy += 1);
+                std::thread::spawn(move || {
+                    answer(stream, &shared);
+                    shared.count(|busy| *busy -= 1);
+                });
             }
             // A daemon of blocking sockets has no reason to expect it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,7 +1,9 @@
 //! One case: a service, an upgrade, a death, and what is left.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use handover_proto::outcome::Outcome;
@@ -48,6 +50,34 @@ impl Setup {
             owns: false,
         }
     }
+
+    /// One owner of a directory, with this driver.
+    pub(crate) fn exclusive(name: &'static str, driver: &str) -> Self {
+        let timeouts = [
+            ["--ready-timeout", "2s"],
+            ["--drain-timeout", "1s"],
+            ["--seal-timeout", "1s"],
+            ["--activate-timeout", "1s"],
+            ["--resume-timeout", "1s"],
+            ["--kill-after", "500ms"],
+            ["--drain-grace", "1s"],
+        ];
+        let mut flags = vec!["--exclusive"];
+        flags.extend(timeouts.as_flattened());
+        Self {
+            name,
+            program: Program::new(FIXTURE, &format!("--version any {driver}")),
+            flags,
+            owns: true,
+        }
+    }
+
+    /// The old one stays parked for a while, and the new one dies in it or does not.
+    pub(crate) fn probation() -> Self {
+        let mut setup = Self::exclusive("probation", "--exclusive");
+        setup.flags.extend(["--probation", "300ms"]);
+        setup
+    }
 }
 
 /// A running service, its clients, and where it is told when to die.
@@ -65,7 +95,8 @@ impl Stage {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let directory = directory.expect("a directory");
         let data = directory.path().to_owned();
-        let service = Builder::new(setup.program.path())
+        let service = Builder::bare(setup.program.path())
+            .flags(["--listen", &format!("http=127.0.0.1:{}", port())])
             .flags(setup.flags.iter().copied())
             .env("HANDOVER_CRASH_DIR", crashes.path())
             .env("FIXTURE_DATA", &data)
@@ -103,7 +134,7 @@ impl Stage {
                     .try_status()
                     .is_some_and(|status| is_at_rest(&status))
                 && self.service.processes().len() == 1;
-            if at_rest {
+            if at_rest && !self.hangs(points) {
                 break;
             }
             assert!(Instant::now() < patience, "it has not come to rest");
@@ -123,6 +154,23 @@ impl Stage {
         }
     }
 
+    /// Whether whoever serves hangs. Nobody of ours asks a serving instance whether it is well
+    /// (a probe would, from outside); so the one who asks kills it, and it is started again.
+    fn hangs(&self, points: &[Point]) -> bool {
+        if points.iter().all(|point| point.how != How::Stop) {
+            return false;
+        }
+        let serving = self
+            .service
+            .try_status()
+            .and_then(|status| status.incumbent?.pid);
+        let hanging = serving.filter(|pid| process::state(pid.0) == Some('T'));
+        if let Some(pid) = hanging {
+            process::signal(pid.0, Signal::KILL);
+        }
+        hanging.is_some()
+    }
+
     /// Kills a supervisor that hangs.
     fn watch(&self, points: &[Point], hanging: &mut Option<Instant>) {
         let hangs = |point: &&Point| point.how == How::Stop && point.who == "supervisor";
@@ -140,15 +188,31 @@ impl Stage {
     }
 
     /// Waits until it is at rest; the supervisor may have been killed late.
-    pub(crate) fn rest(&mut self) -> Status {
+    pub(crate) fn rest(&mut self, points: &[Point]) -> Status {
         let patience = Instant::now() + LONG;
         loop {
             self.service.revive();
-            if let Some(status) = self.service.try_status().filter(is_at_rest) {
+            let status = self.service.try_status().filter(is_at_rest);
+            if let Some(status) = status.filter(|_| !self.hangs(points)) {
                 return status;
             }
             assert!(Instant::now() < patience, "it has not come to rest");
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A port of its own: when supervisor and instance have died, nobody has the listener any more, and
+/// the next supervisor binds it again. Below those that the kernel gives to clients.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = std::process::id();
+    loop {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 15_000 + (process * 97 + next) % 15_000;
+        let port = u16::try_from(port).expect("below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::case::{Ending, Setup, Stage, committed, until_alone};
 /// # Panics
 /// When something is wrong.
 pub(crate) fn examine(setup: &Setup, mut stage: Stage, points: &[Point]) -> Ending {
-    let status = stage.rest();
+    let status = stage.rest(points);
     // I12: a restarted supervisor finds a serving instance.
     let incumbent = status.incumbent.and_then(|member| member.pid);
     let incumbent = incumbent.expect("an incumbent").0;

@@ -25,3 +25,21 @@ const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");
 fn i12_overlap() {
     Matrix::of(Setup::overlap()).run();
 }
+
+/// I1 to I13 with one owner of a directory, which is written to all the time.
+#[test]
+fn i1_exclusive_with_tokio() {
+    Matrix::of(Setup::exclusive("tokio", "--exclusive")).run();
+}
+
+/// The same with the driver that blocks.
+#[test]
+fn i1_exclusive_with_threads() {
+    Matrix::of(Setup::exclusive("threads", "--blocking")).run();
+}
+
+/// The same with an old instance that stays parked for a while.
+#[test]
+fn i1_exclusive_with_a_probation() {
+    Matrix::of(Setup::probation()).run();
+}

@@ -8,6 +8,7 @@ mod bad_versions;
 mod command;
 mod control_socket;
 mod endurance;
+mod exclusive;
 mod first_process;
 mod keeper;
 mod listeners;

@@ -78,6 +78,11 @@ pub(super) enum Command {
     },
     /// The keeper of the listeners has ended.
     KeeperGone { connection: u64 },
+    /// The same, and it has had the time to greet since.
+    FoundReady {
+        instance: InstanceId,
+        how: Readiness,
+    },
     /// Somebody wants another version.
     Upgrade {
         request: UpgradeRequest,
@@ -242,6 +247,7 @@ impl Driver {
             } => self.noticed(pid, notice),
             Command::BecameReady { instance, how } => self.became_ready(instance, how),
             Command::KeeperGone { connection } => self.keeper_gone(connection),
+            Command::FoundReady { instance, how } => self.found_ready(instance, how),
             Command::Upgrade { request, answer } => self.upgrade(request, answer),
             Command::Tested {
                 candidate,

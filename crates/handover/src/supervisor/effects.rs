@@ -7,11 +7,12 @@ use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
 use handover_proto::journal::Record;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
-use handover_proto::phase::Phase;
+use handover_proto::phase::{Mode, Phase};
 use handover_sys::Pidfd;
 use tokio::net::UnixStream;
 
 use super::channel;
+use super::config::ReadinessSpec;
 use super::driver::Driver;
 use super::process::{self, Process, Surroundings};
 use super::readiness::{self, Target};
@@ -144,9 +145,15 @@ impl Driver {
         process.link = Some(channel::open(instance, ours, self.to_self.clone()));
         let tcp = candidate.tcp_addresses();
         let target = Target { instance, pid, tcp };
+        // An owner says itself when it is ready; all that a probe could tell is that a program is
+        // none.
+        let spec = match self.config.mode {
+            Mode::Overlap => &self.config.ready,
+            Mode::Exclusive => &ReadinessSpec::Auto,
+        };
         // An instance of theirs may accept before it is known to be one.
         if self.foreign.is_none() {
-            process.probe = readiness::begin(&self.config.ready, target, self.to_self.clone());
+            process.probe = readiness::begin(spec, target, self.to_self.clone());
         }
         self.processes.insert(instance, process);
         Ok(pid)

@@ -21,6 +21,9 @@ use super::verdict::Fault;
 /// than that its channel closed.
 const UNTIL_GONE: Duration = Duration::from_millis(20);
 
+/// How long after it accepts connections a program that speaks the protocol greets, at the most.
+const GREETS_WITHIN: Duration = Duration::from_secs(2);
+
 impl Driver {
     pub(super) fn closed(&mut self, instance: InstanceId, id: ChannelId, fault: Option<String>) {
         let Some(process) = self.processes.get_mut(&instance) else {
@@ -147,10 +150,24 @@ impl Driver {
     }
 
     /// An instance was found ready without saying so on its channel. In exclusive mode that only
-    /// tells that the program does not speak the protocol, and only if it was surely this one.
+    /// tells that the program may not speak the protocol, if it was surely this one.
     pub(super) fn became_ready(&mut self, instance: InstanceId, how: Readiness) {
-        let speaks = || self.machine.is_native(instance);
-        if self.config.mode == Mode::Exclusive && (how == Readiness::SharedProbe || speaks()) {
+        if self.config.mode != Mode::Exclusive || how == Readiness::Notify {
+            return self.found_ready(instance, how);
+        }
+        if how == Readiness::SharedProbe {
+            return;
+        }
+        let to = self.to_self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(GREETS_WITHIN).await;
+            let _ = to.send(Command::FoundReady { instance, how });
+        });
+    }
+
+    /// It was found ready, and has had the time to greet.
+    pub(super) fn found_ready(&mut self, instance: InstanceId, how: Readiness) {
+        if self.config.mode == Mode::Exclusive && self.machine.is_native(instance) {
             return;
         }
         self.tell(Input::BecameReady { instance, how });

@@ -29,14 +29,7 @@ fn lie() -> Option<String> {
 /// The process.
 pub fn play() {
     let mut actor = Actor::new();
-    // The test that started it may have failed.
-    let dir = actor.dir.clone();
-    std::thread::spawn(move || {
-        while dir.exists() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        std::process::exit(3);
-    });
+    end_with(actor.dir.clone());
     match lie().as_deref() {
         None | Some(NEVER_DRAINS) => actor.own(),
         Some("silent") => park(),
@@ -78,6 +71,16 @@ pub fn play() {
             park();
         }
     }
+}
+
+/// The test that started it may have failed: ends this process with the test's directory.
+pub fn end_with(dir: PathBuf) {
+    std::thread::spawn(move || {
+        while dir.exists() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::process::exit(3);
+    });
 }
 
 fn park() -> ! {

@@ -6,6 +6,8 @@
 
 mod actor;
 mod full;
+mod owner;
+mod recovery;
 mod stage;
 
 use handover_proto::identity::{Epoch, InstanceId};
@@ -21,7 +23,12 @@ use stage::Stage;
 #[test]
 #[ignore = "what other tests start"]
 fn instance() {
-    if std::env::var("HANDOVER_INSTANCE").is_ok() {
+    if std::env::var("HANDOVER_INSTANCE").is_err() {
+        return;
+    }
+    if std::env::args().any(|argument| argument == owner::OWNER) {
+        owner::play();
+    } else {
         actor::play();
     }
 }
@@ -263,7 +270,7 @@ fn an_undo_lets_the_parked_instance_take_back() {
 fn an_undo_that_fails_leaves_the_new_version_on_probation() {
     let stage = Stage::start(|config| {
         config.probation = Duration::from_secs(600);
-        config.drain_timeout = Duration::from_millis(200);
+        config.drain_timeout = Duration::from_secs(1);
     });
     committed(&stage.upgrade(Some("never-drains")));
     let outcome = stage.undo();
@@ -281,7 +288,7 @@ fn a_failed_probe_in_probation_undoes_the_new_version() {
         config.probation = Duration::from_secs(600);
         let probe = format!("command:test ! -e {}/sick", config.env["ACTOR_DIR"]);
         config.ready = probe.parse().expect("a probe");
-        config.drain_timeout = Duration::from_millis(200);
+        config.drain_timeout = Duration::from_secs(1);
     });
     // Whether it can still be drained or has to be killed.
     for (lie, epoch) in [(None, 3), (Some("never-drains"), 5)] {

@@ -61,6 +61,16 @@ fn role(name: &str, lie: Option<&str>) -> Vec<String> {
     line
 }
 
+/// The body of a request for an actor.
+fn upgrade(lie: Option<&str>, more: &[String]) -> String {
+    let args = role("instance", lie).into_iter().skip(1);
+    let request = UpgradeRequest {
+        args: Some(args.chain(more.iter().cloned()).collect()),
+        ..UpgradeRequest::default()
+    };
+    serde_json::to_string(&request).expect("JSON")
+}
+
 /// A supervised service whose instances are actors.
 pub struct Stage {
     /// Gone with the test, which ends the actors.
@@ -142,6 +152,18 @@ impl Stage {
         }
     }
 
+    /// SIGKILL, while somebody talks to it; see [`reap_supervisor`](Self::reap_supervisor).
+    pub fn kill_by_pid(&self) {
+        let supervisor = self.supervisor.as_ref().expect("started");
+        let process = handover_sys::Pidfd::open(supervisor.id()).expect("it lives");
+        process.signal(handover_sys::Signal::KILL).expect("ours");
+    }
+
+    /// Waits until it is gone.
+    pub fn reap_supervisor(&mut self) {
+        self.kill_supervisor();
+    }
+
     fn socket(&self) -> PathBuf {
         self.service_dir().join("control.sock")
     }
@@ -201,16 +223,21 @@ impl Stage {
         self.upgrade_with(lie, &[])
     }
 
+    /// Upgrades to the program that is named so.
+    #[track_caller]
+    pub fn upgrade_to(&self, program: &str) -> Outcome {
+        self.upgrade_with(None, &[program.to_owned()])
+    }
+
+    /// The same, and the answer may be cut off.
+    pub fn request_upgrade(&self, program: &str) -> Option<(u16, String)> {
+        self.request("POST /v1/upgrade", &upgrade(None, &[program.to_owned()]))
+    }
+
     /// The same with more arguments, which mean nothing.
     #[track_caller]
     pub fn upgrade_with(&self, lie: Option<&str>, more: &[String]) -> Outcome {
-        let args = role("instance", lie).into_iter().skip(1);
-        let request = UpgradeRequest {
-            args: Some(args.chain(more.iter().cloned()).collect()),
-            ..UpgradeRequest::default()
-        };
-        let body = serde_json::to_string(&request).expect("JSON");
-        self.outcome("POST /v1/upgrade", &body)
+        self.outcome("POST /v1/upgrade", &upgrade(lie, more))
     }
 
     #[track_caller]

@@ -38,8 +38,8 @@ pub use gate::Permit;
 pub use handover_proto::identity::Epoch;
 pub use holder::{Holder, Standing};
 
-pub(crate) use gate::{Gate, StillWriting};
-pub(crate) use ownership::{Ownership, ReleaseError};
+pub(crate) use gate::Gate;
+pub(crate) use ownership::Ownership;
 
 /// The right to write, as the writers of one instance see it: a handle, cheap to clone.
 ///

@@ -100,6 +100,8 @@ pub struct LeaseFile {
     options: Options,
     boot: BootId,
     start_time: u64,
+    /// Asked once: looking at it costs more than all else that taking the lock does.
+    pid_namespace: u64,
     held: Option<Held>,
 }
 
@@ -139,6 +141,7 @@ impl LeaseFile {
             options,
             boot: BootId::current(),
             start_time,
+            pid_namespace: pid_namespace(),
             held: None,
         })
     }
@@ -369,7 +372,7 @@ impl LeaseFile {
             reserved: Epoch(reserved),
             pid: std::process::id(),
             start_time: self.start_time,
-            pid_namespace: pid_namespace(),
+            pid_namespace: self.pid_namespace,
             name: self.options.name.clone(),
         };
         Ok((record, sync))

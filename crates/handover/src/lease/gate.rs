@@ -5,7 +5,6 @@
 //! refuses while a permit is left: so whoever holds one writes under a lease that is held.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use handover_proto::identity::Epoch;
 use tokio::sync::Notify;
@@ -151,20 +150,6 @@ impl Gate {
     /// Resolves when no permit is out. Cancel safe. Freeze first, or new ones follow.
     pub(crate) async fn emptied(&self) {
         self.until(|inner| (inner.permits == 0).then_some(())).await;
-    }
-
-    /// Blocks until no permit is out or `deadline` has passed; `false` is the latter.
-    pub(crate) fn emptied_by(&self, deadline: Instant) -> bool {
-        let mut inner = self.lock();
-        while inner.permits > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.turned.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
     }
 
     /// One writer in. `None`: it has to wait.

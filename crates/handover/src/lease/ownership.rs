@@ -1,7 +1,6 @@
 //! The lock and the gate as one value, so that neither is moved without the other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use handover_proto::identity::Epoch;
 
@@ -57,11 +56,6 @@ impl Ownership {
     /// Tries to take the lock; the gate stays as it is. See [`LeaseFile::try_acquire`].
     pub(crate) fn try_acquire(&mut self) -> Result<Attempt, LeaseFileError> {
         self.file.try_acquire()
-    }
-
-    /// Takes the lock, blocking the thread. See [`LeaseFile::acquire_within`].
-    pub(crate) fn acquire_within(&mut self, within: Duration) -> Result<Epoch, LeaseFileError> {
-        self.file.acquire_within(within)
     }
 
     /// The error that says who has the lock.

@@ -14,9 +14,10 @@ use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::beyond;
+use crate::conduct::Command;
 use crate::conversation::Counterpart;
 use crate::core::Core;
-use crate::driver::{Command, Driver};
+use crate::driver::{Driver, Order};
 use crate::error::{ReadyError, StartError};
 use crate::guard::Guard;
 use crate::inheritance::Inheritance;
@@ -51,7 +52,7 @@ const HANDOFF_SOCKET: &str = "HANDOVER_HANDOFF_SOCKET";
 #[derive(Clone, Debug)]
 pub struct Instance {
     core: Arc<Core>,
-    commands: mpsc::UnboundedSender<Command>,
+    orders: mpsc::UnboundedSender<Order>,
     notice: Notice,
     id: Option<InstanceId>,
     signals: bool,
@@ -149,19 +150,19 @@ impl Builder {
         let id = counterpart.instance();
         // Whoever speaks the native protocol does not need to be told twice.
         let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
-        let (commands, orders) = mpsc::unbounded_channel();
+        let (orders, received) = mpsc::unbounded_channel();
         let driver = Driver::new(
             Arc::clone(&core),
             counterpart,
             notice.clone(),
             self.ladder,
-            orders,
+            received,
         )
         .map_err(StartError::Channel)?;
         runtime.spawn(driver.run());
         Ok(Instance {
             core,
-            commands,
+            orders,
             notice,
             id,
             signals: self.signals,
@@ -351,7 +352,7 @@ impl Instance {
         // Here, not in the driver's turn: whoever is told to drain may be signalled at once.
         let _context = self.runtime.enter();
         match signals::install() {
-            Ok(streams) => self.order(Command::WatchSignals(streams)),
+            Ok(streams) => drop(self.orders.send(Order::WatchSignals(streams))),
             Err(error) => {
                 tracing::warn!(%error, "SIGTERM and SIGINT cannot be handled; they will not drain");
             }
@@ -360,6 +361,6 @@ impl Instance {
 
     fn order(&self, command: Command) {
         // The driver ends only with the runtime, and then nobody waits for an answer.
-        let _ = self.commands.send(command);
+        let _ = self.orders.send(Order::Obey(command));
     }
 }

@@ -42,6 +42,7 @@ mod address;
 mod axum;
 mod beyond;
 pub mod blocking;
+mod conduct;
 mod connection;
 mod conversation;
 mod core;

@@ -3,18 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::bell::Bell;
-use super::driver::Command;
+use super::driver::Order;
 use super::park;
 use super::signals::{Arrived, Signals, signals};
 use super::slot::Shelf;
-use crate::ledger::Ledger;
+use crate::conduct::Command;
 use crate::pool::Pool;
 use crate::stage::{Standing, wait};
 
@@ -32,20 +30,26 @@ impl Deref for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        self.0.order(Command::Abandoned);
+        self.0.tell(Order::Abandoned);
+    }
+}
+
+impl Deref for State {
+    type Target = crate::core::Core;
+
+    fn deref(&self) -> &crate::core::Core {
+        &self.core
     }
 }
 
 /// The state behind an instance, its listeners and its driver.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) name: String,
-    pub(super) standing: watch::Sender<Standing>,
-    pub(super) ledger: Arc<Ledger>,
+    /// What it shares with an instance of tasks, whose listeners it does not use.
+    pub(super) core: Arc<crate::core::Core>,
     pub(super) shelf: Shelf,
-    pub(super) pool: Mutex<Pool>,
     signals: Signals,
-    commands: Sender<Command>,
+    orders: Sender<Order>,
     /// Wakes the driver.
     pub(super) bell: Arc<Bell>,
 }
@@ -54,7 +58,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) state: Arc<State>,
-    pub(super) orders: Receiver<Command>,
+    pub(super) orders: Receiver<Order>,
     pub(super) arrived: Arrived,
 }
 
@@ -65,15 +69,12 @@ impl Core {
     /// No descriptors are to be had.
     pub(super) fn new(name: String, pool: Pool, watches: bool) -> io::Result<(Arc<Self>, Ends)> {
         let (signals, arrived) = signals(watches)?;
-        let (commands, orders) = mpsc::channel();
+        let (tell, orders) = mpsc::channel();
         let state = Arc::new(State {
-            name,
-            standing: watch::Sender::default(),
-            ledger: Arc::default(),
+            core: crate::core::Core::new(name, pool),
             shelf: Shelf::new()?,
-            pool: Mutex::new(pool),
             signals,
-            commands,
+            orders: tell,
             bell: Arc::new(Bell::new()?),
         });
         let core = Arc::new(Self(Arc::clone(&state)));
@@ -92,11 +93,6 @@ impl Core {
 }
 
 impl State {
-    /// Changes the standing and wakes those who wait for it.
-    pub(super) fn stand(&self, change: impl FnOnce(&mut Standing)) {
-        self.standing.send_modify(change);
-    }
-
     /// Waits until the standing is as wanted; `None` if that takes longer than `within`.
     pub(super) fn wait(
         &self,
@@ -110,7 +106,7 @@ impl State {
         &self,
         reached: impl Fn(&Standing) -> bool + Send + Sync + 'static,
     ) -> impl Future<Output = Standing> {
-        wait(self.standing.subscribe(), reached)
+        wait(self.core.standing.subscribe(), reached)
     }
 
     /// From here on SIGTERM and SIGINT begin the drain, if the builder wants it.
@@ -120,8 +116,12 @@ impl State {
 
     /// Asks the driver for something.
     pub(super) fn order(&self, command: Command) {
+        self.tell(Order::Obey(command));
+    }
+
+    fn tell(&self, order: Order) {
         // The driver ends only when nobody is left to ask.
-        let _ = self.commands.send(command);
+        let _ = self.orders.send(order);
         self.bell.ring();
     }
 }

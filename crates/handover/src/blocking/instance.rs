@@ -2,17 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use handover_proto::event::DrainReport;
 use handover_proto::identity::InstanceId;
 use handover_proto::settings::Ladder;
+use tokio::sync::oneshot;
 
 use super::core::Core;
-use super::driver::{Asker, Command, Driver, Parts};
+use super::driver::{Driver, Parts};
 use super::guard::Guard;
+use super::park;
+use crate::conduct::Command;
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
@@ -187,9 +189,10 @@ impl Instance {
     /// See [`ReadyError`].
     pub fn ready(&self) -> Result<(), ReadyError> {
         self.close_unclaimed();
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.core.order(Command::Ask(Asker::Ready(answer), None));
-        answered.recv().unwrap_or(Err(ReadyError::Ended))?;
+        let (answer, answered) = oneshot::channel();
+        self.core.order(Command::Ready(answer));
+        let answer = park::wait(answered, None).and_then(Result::ok);
+        answer.unwrap_or(Err(ReadyError::Ended))?;
         self.say_ready().map_err(ReadyError::Notify)
     }
 
@@ -319,6 +322,6 @@ impl Instance {
     /// request.
     #[must_use]
     pub fn asks_to_reconnect(&self) -> bool {
-        !self.core.standing.borrow().accepts()
+        self.core.asks_to_reconnect()
     }
 }

@@ -1,12 +1,15 @@
 //! Becoming the owner of data.
 
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use super::driver::{Asker, Command};
+use tokio::sync::oneshot;
+
 use super::hooks::Hooks;
 use super::instance::Instance;
+use super::park;
 use super::service::Service;
+use crate::conduct::Command;
 use crate::exclusive::OwnError;
 use crate::exclusive::owner::{Owner, Tell};
 use crate::lease::{Lease, LeaseFile, Options};
@@ -62,10 +65,11 @@ impl Instance {
         };
         let owner = Owner::new(hooks, tell, file, items, self.budget());
         let lease = owner.lease();
-        let (answer, answered) = mpsc::sync_channel(1);
-        let owner = Some(Box::new(owner));
-        self.core.order(Command::Ask(Asker::Own(answer), owner));
-        answered.recv().unwrap_or(Err(OwnError::Ended))?;
+        self.core.owns(lease.clone());
+        let (answer, answered) = oneshot::channel();
+        self.core.order(Command::Own(Box::new(owner), answer));
+        let answer = park::wait(answered, None).and_then(Result::ok);
+        answer.unwrap_or(Err(OwnError::Ended))?;
         self.say_ready().map_err(OwnError::Notify)?;
         Ok(lease)
     }

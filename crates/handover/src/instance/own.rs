@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::Instance;
-use crate::driver::{Command, Request};
+use crate::conduct::Command;
+use crate::driver::Order;
 use crate::exclusive::OwnError;
 use crate::exclusive::hooks::Hooks;
 use crate::exclusive::owner::{Owner, Tell};
@@ -53,9 +54,11 @@ impl Instance {
             Ok(file) => file,
             Err(error) => return Err(self.cannot_own(error.into())),
         };
-        let (reports, heard) = mpsc::unbounded_channel();
+        let orders = self.orders.clone();
         // The driver ends only with the runtime, and then nobody has to be told.
-        let tell: Tell = Arc::new(move |report| drop(reports.send(report)));
+        let tell: Tell = Arc::new(move |report| {
+            drop(orders.send(Order::Obey(Command::Report(report))));
+        });
         let items = service.manifest();
         let hooks = {
             let tell = Arc::clone(&tell);
@@ -65,11 +68,7 @@ impl Instance {
         let lease = owner.lease();
         self.core.owns(lease.clone());
         let (answer, answered) = oneshot::channel();
-        self.order(Command::Own(Box::new(Request {
-            owner,
-            reports: heard,
-            answer,
-        })));
+        self.order(Command::Own(Box::new(owner), answer));
         answered.await.unwrap_or(Err(OwnError::Ended))?;
         let told = self.notice.say("READY=1".into()).await;
         told.map_err(OwnError::Notify)?;

@@ -1,24 +1,21 @@
-//! What the driver does for each effect, strictly in order.
+//! What is done for each effect, strictly in order.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use handover_proto::event::DrainReport;
 use handover_proto::instance::{Effect, Input, Instance};
+use handover_proto::message::FromInstance;
 use handover_proto::moment::Machine;
 
-use super::{Driver, Readiness};
+use super::readiness::Refusal;
+use super::{Conduct, LADDER_ALONE, Surroundings};
 use crate::drain;
-use crate::driver::{LADDER_ALONE, Refusal};
 use crate::error::ReadyError;
 use crate::stage::Stage;
 
-/// When a cut becomes rough: threads that use our reads and writes have found out by then, and
-/// enough of [`drain::SETTLE`] is left for the others.
-const ROUGH_AFTER: Duration = Duration::from_millis(100);
-
-impl Driver {
+impl<S: Surroundings> Conduct<S> {
     /// Runs until nothing is left to do now.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             if let Some(effect) = self.machine.poll_effect() {
                 self.execute(effect);
@@ -47,35 +44,13 @@ impl Driver {
         due || (self.drain.counts() && self.core.ledger.tally().open() == 0)
     }
 
-    /// Answers `ready` once the machine has become an incumbent and all it had to say is sent.
-    fn confirm_ready(&mut self) {
-        if !matches!(self.machine, Instance::Incumbent(_))
-            || !matches!(self.readiness, Readiness::Asked(_))
-        {
-            return;
-        }
-        if !self.supervised {
-            // Nobody else could.
-            self.core.stand(|standing| standing.committed = true);
-        }
-        if let Readiness::Asked(asker) = std::mem::replace(&mut self.readiness, Readiness::Told) {
-            asker.answer(Ok(()));
-        }
-    }
-
-    fn refuse(&mut self, reason: Refusal) {
-        match std::mem::replace(&mut self.readiness, Readiness::Refused(None)) {
-            Readiness::Asked(asker) => asker.answer(Err(reason)),
-            Readiness::Waiting => self.readiness = Readiness::Refused(Some(reason)),
-            other => self.readiness = other,
-        }
-    }
-
     fn execute(&mut self, effect: Effect) {
         crate::crash::before(effect.name());
         match effect {
-            Effect::Send(message) => self.link.send(&message),
-            Effect::Reconnect if self.supervised => self.link.seek(),
+            Effect::Send(message) => self.surroundings.send(&message),
+            Effect::Reconnect if self.supervised || self.surroundings.is_beyond() => {
+                self.surroundings.seek()
+            }
             Effect::Reconnect => {}
             Effect::Warm => {
                 self.warming = true;
@@ -145,23 +120,26 @@ impl Driver {
             }
             drain::Effect::Stop => {
                 stage(Stage::Notified);
-                core.shelf.close();
+                self.surroundings.close();
             }
             drain::Effect::Pause => {
                 core.ledger.watch();
                 core.stand(|standing| standing.paused = true);
-                core.shelf.pause();
+                self.surroundings.pause();
             }
             drain::Effect::Reopen => {
-                core.shelf.reopen();
+                if let Err(error) = self.surroundings.reopen() {
+                    tracing::error!(%error, "a listener cannot accept again");
+                    let reason = format!("a listener cannot accept again: {error}");
+                    self.inputs.push_back(Input::Failed { reason });
+                }
                 core.stand(|standing| standing.paused = false);
             }
             drain::Effect::Shutdown => stage(Stage::Grace),
             drain::Effect::Cut => {
                 // In this order: whoever learns of the cut by the stage and ends counts as cut.
-                core.ledger.cut();
+                self.surroundings.cut();
                 stage(Stage::Forced);
-                self.second_cut = Some(Instant::now() + ROUGH_AFTER);
             }
             drain::Effect::Paused(report) => match &mut self.owner {
                 Some(owner) => owner.paused(report),
@@ -208,10 +186,29 @@ impl Driver {
             return self.finish(report);
         }
         tracing::info!(service = self.core.name, code, "told to end");
-        self.core.shelf.close();
+        self.surroundings.close();
         self.finish(DrainReport {
             open: self.core.ledger.tally().open(),
             ..DrainReport::default()
         });
+    }
+
+    /// The driver ends while the ladder runs, which is what `main` returning after its server has
+    /// finished looks like: the coordinator still gets its report.
+    pub(crate) fn farewell(&mut self) {
+        let closing = self.owner.as_ref().and_then(|owner| owner.closing());
+        let running = self.drain.report(&self.core.ledger.tally());
+        let Some(mut report) = running.or(closing) else {
+            return;
+        };
+        // What is open now ends with the process.
+        report.cut = report.cut.saturating_add(report.open);
+        report.open = 0;
+        self.machine.handle(self.now(), Input::Retired { report });
+        while let Some(effect) = self.machine.poll_effect() {
+            if let Effect::Send(message @ FromInstance::Retired { .. }) = effect {
+                self.surroundings.send(&message);
+            }
+        }
     }
 }

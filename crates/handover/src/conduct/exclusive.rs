@@ -1,28 +1,31 @@
-//! What the driver does for an owner of data.
+//! What is done for an owner of data.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use handover_proto::identity::HandoverId;
-use handover_proto::instance::{Effect, Input, Instance, Successor, WELCOME_WITHIN};
-use handover_proto::message::ToInstance;
+use handover_proto::instance::{Effect, Input, Instance, Successor};
+use tokio::sync::oneshot;
 
-use super::Driver;
-use crate::driver::Refusal;
+use super::readiness::{Asker, Readiness, Refusal};
+use super::{Conduct, Surroundings};
 use crate::error::ReadyError;
 use crate::exclusive::OwnError;
 use crate::exclusive::owner::{Owner, Step};
 use crate::ledger::lock;
 use crate::state::channel::Side;
 
-impl Driver {
+impl<S: Surroundings> Conduct<S> {
     /// The program wants to be the owner of its data.
-    pub(super) fn own(&mut self, owner: Box<Owner>) {
-        self.owner = Some(owner);
-        if !self.supervised {
-            let alone = Successor::alone(self.identity);
-            self.machine = Instance::Successor(alone);
+    pub(super) fn own(&mut self, owner: Box<Owner>, answer: oneshot::Sender<Result<(), OwnError>>) {
+        if matches!(self.readiness, Readiness::Waiting) {
+            self.owner = Some(owner);
+            if !self.supervised {
+                let alone = Successor::alone(self.identity);
+                self.machine = Instance::Successor(alone);
+            }
         }
+        self.ask(Asker::Own(answer));
     }
 
     /// Begins with the warm hook, and the base before it if one comes.
@@ -78,6 +81,14 @@ impl Driver {
                 self.inputs.push_back(tried);
             }
             Effect::Activate { sealed, .. } => owner.activate(sealed),
+            // Their successor has no channel for it, and would serve without.
+            Effect::Seal if self.surroundings.is_beyond() && owner.requires().is_some() => {
+                let item = owner.requires().unwrap_or_default();
+                let reason = format!(
+                    "item {item:?} is required and beyond-handoff has no channel for state"
+                );
+                self.inputs.push_back(Input::SealFailed { reason });
+            }
             Effect::Seal => owner.seal(),
             Effect::Release => owner.release(),
             _ => {}
@@ -92,7 +103,7 @@ impl Driver {
                 self.inputs.push_back(Input::Warmed { claimed });
             }
             Step::Input(input) => self.inputs.push_back(input),
-            Step::Say(message) => self.link.send(&message),
+            Step::Say(message) => self.surroundings.send(&message),
             Step::Resumed => self.resumed(),
             Step::Closed(report) => self.retired(report),
             Step::Ended(code) => {
@@ -114,25 +125,6 @@ impl Driver {
             && self.machine.state_name() != "Sealing"
         {
             owner.give_up_flush();
-        }
-    }
-
-    /// Why an instance that is not ready ends after this input.
-    pub(super) fn refusal(&mut self, input: &Input) -> Option<Refusal> {
-        let owner = self.owner.as_mut();
-        match input {
-            Input::Closed => Some(Refusal::Ready(ReadyError::CoordinatorGone)),
-            Input::Terminate => Some(Refusal::Ready(ReadyError::Terminated)),
-            Input::Said(ToInstance::Retire { .. }) => Some(Refusal::Ready(ReadyError::Terminated)),
-            Input::Tick => Some(Refusal::Ready(ReadyError::NoWelcome {
-                within: WELCOME_WITHIN,
-            })),
-            Input::LeaseBusy => Some(Refusal::Busy),
-            Input::Failed { .. } => match owner {
-                Some(owner) => Some(Refusal::Own(owner.failure().unwrap_or(OwnError::Overlap))),
-                None => Some(Refusal::Ready(ReadyError::Exclusive)),
-            },
-            _ => None,
         }
     }
 }

@@ -10,12 +10,13 @@
 
 mod session;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handover_proto::beyond::{Aside, Birth, OVERALL, Peer};
+use handover_proto::coordinator::Member;
 use handover_proto::identity::{HandoverId, InstanceId, InstancePid};
 use handover_proto::message::ToInstance;
 use handover_proto::moment::Moment;
@@ -153,6 +154,7 @@ impl Driver {
             .into_iter()
             .flatten()
             .any(|member| self.is_theirs(member.instance));
+        self.mind_blocking(to, &message);
         match message {
             ToInstance::Introduce { .. } if theirs => None,
             ToInstance::Welcome {
@@ -167,6 +169,31 @@ impl Driver {
                 introduced: introduced && !theirs && !self.is_theirs(to),
             }),
             other => Some(other),
+        }
+    }
+
+    /// Whether a listener blocks is a property of all processes that hold it. A program of theirs
+    /// makes it block when it starts, and expects that when it is its turn; until then one of ours
+    /// accepts, and would wait for ever where nobody connects.
+    fn mind_blocking(&self, to: InstanceId, message: &ToInstance) {
+        if !self.is_theirs(to) {
+            return;
+        }
+        let nonblocking = match message {
+            ToInstance::Welcome { .. } => {
+                let ours = |member: Member| !self.is_theirs(member.instance);
+                if !self.machine.incumbent().is_some_and(ours) {
+                    return;
+                }
+                true
+            }
+            ToInstance::Activate { .. } => false,
+            _ => return,
+        };
+        let candidates = self.candidates.values();
+        for listener in candidates.flat_map(|candidate| &candidate.listeners) {
+            // An open socket takes it.
+            let _ = rustix::io::ioctl_fionbio(listener.as_fd(), nonblocking);
         }
     }
 

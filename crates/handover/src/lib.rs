@@ -30,9 +30,8 @@
 //! | over | a report of what finished, was cut, is still open | [`Instance::retired`] |
 //!
 //! # Limits
-//! - Linux only, and a tokio runtime with I/O and time.
-//! - One owner of data (exclusive mode) is not spoken by [`Instance`]: a coordinator that asks for
-//!   it is refused before anything is changed.
+//! - Linux only. [`Instance`] needs a tokio runtime with I/O and time; [`blocking::Instance`] needs
+//!   none.
 //! - An established connection does not move to the next instance; it ends where it began.
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]

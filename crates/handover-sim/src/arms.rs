@@ -12,7 +12,7 @@ use crate::seen::{Arm, Happening, Party, Seen};
 use crate::trace;
 
 /// Arms that may go unnoticed, each with the reason.
-pub const EXCUSED: [(Arm, &str); 12] = [
+pub const EXCUSED: [(Arm, &str); 13] = [
     (closed("Aborting", Party::Incumbent), NOTED),
     (closed("Activating", Party::Incumbent), NOTED),
     (closed("Probation", Party::Parked), NOTED),
@@ -21,6 +21,10 @@ pub const EXCUSED: [(Arm, &str); 12] = [
     (closed("Resuming", Party::Parked), NOTED),
     (closed("UndoResuming", Party::Incumbent), NOTED),
     (closed("UndoResuming", Party::Successor), NOTED),
+    (
+        closed("Stopping", Party::Leaver),
+        "a sealed instance takes the lease of whoever stops before it, says hello, and is told then",
+    ),
     (
         of_instance("Incumbent", "Retiring", "(closed)"),
         "what it would still say is lost on the broken channel",

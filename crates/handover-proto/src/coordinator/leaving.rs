@@ -8,6 +8,7 @@ use super::{Effect, Input, Link, Member, Signal};
 use crate::event::EventKind;
 use crate::message::{FromInstance, ToInstance};
 use crate::moment::Moment;
+use crate::phase::Mode;
 use crate::settings::{Settings, Stop};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,8 +212,11 @@ impl Core {
                 | FromInstance::Extend { .. }
                 | FromInstance::Connections { .. } => {}
             },
-            // What it was told may be lost.
-            Input::Closed { .. } if self.leaving.0[at].heard() => {
+            // What it was told may be lost. One that serves comes back and is told again; one that
+            // is sealed would stand by until its time is over.
+            Input::Closed { .. }
+                if self.settings.mode == Mode::Exclusive && self.leaving.0[at].heard() =>
+            {
                 self.signal(member, Signal::Term);
             }
             Input::Spawned { .. }

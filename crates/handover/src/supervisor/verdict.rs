@@ -66,7 +66,8 @@ impl Driver {
 
     /// Whether exclusive mode waits for an instance that does not speak the protocol.
     fn is_foreign(&self, instance: InstanceId) -> bool {
-        let exclusive = self.config.mode == Mode::Exclusive;
-        exclusive && self.processes.contains_key(&instance) && !self.machine.is_native(instance)
+        // With another wire besides, it may have spoken that.
+        let native_only = self.config.mode == Mode::Exclusive && self.foreign.is_none();
+        native_only && self.processes.contains_key(&instance) && !self.machine.is_native(instance)
     }
 }

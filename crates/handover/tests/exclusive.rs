@@ -2,74 +2,13 @@
 
 mod world;
 
-use std::path::Path;
-
-use handover::{Inheritance, Instance, ItemSpec, Lease, LeaseError, OwnError};
+use handover::{LeaseError, OwnError};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::phase::Mode;
-use tokio::task::JoinHandle;
-use world::coordinator::{ATTEMPT, Coordinator};
-use world::store::{Log, Script, Store, sum};
-use world::{instance_of, within};
-
-/// An instance under a coordinator, with a service that writes down what happens to it.
-struct Side {
-    coordinator: Coordinator,
-    instance: Instance,
-    log: Log,
-    owning: JoinHandle<Result<Lease, OwnError>>,
-}
-
-impl Side {
-    async fn of(number: u64, dir: &Path, script: Script) -> Self {
-        let (coordinator, inheritance) = Coordinator::with(number, None);
-        Self::with(coordinator, inheritance, dir, script).await
-    }
-
-    async fn with(
-        coordinator: Coordinator,
-        inheritance: Inheritance,
-        dir: &Path,
-        script: Script,
-    ) -> Self {
-        let instance = instance_of(inheritance).await;
-        let (store, log) = Store::new(script);
-        let (owner, dir) = (instance.clone(), dir.to_owned());
-        let owning = tokio::spawn(async move { owner.own(dir, store).await });
-        Self {
-            coordinator,
-            instance,
-            log,
-            owning,
-        }
-    }
-
-    /// What `own` returns.
-    async fn owned(&mut self) -> Result<Lease, OwnError> {
-        within("own returns", &mut self.owning).await.unwrap()
-    }
-
-    /// The first instance, which serves.
-    async fn first(dir: &Path, script: Script) -> (Self, Lease) {
-        let mut first = Self::of(1, dir, script).await;
-        first.coordinator.start().await;
-        let lease = first.owned().await.unwrap();
-        (first, lease)
-    }
-}
-
-fn items(names: &[&str]) -> Vec<ItemSpec> {
-    names.iter().map(|name| ItemSpec::required(*name)).collect()
-}
-
-/// `length` bytes that are not all alike.
-fn noise(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
-fn noted(name: &str, bytes: &[u8]) -> String {
-    format!("  {name} v1 {} bytes, sum {}", bytes.len(), sum(bytes))
-}
+use world::coordinator::ATTEMPT;
+use world::side::{Side, items, noise, noted};
+use world::store::{Script, Store};
+use world::within;
 
 #[tokio::test]
 async fn alone_it_warms_takes_the_lease_and_activates() {

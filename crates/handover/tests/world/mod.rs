@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 pub mod coordinator;
+pub mod side;
 pub mod store;
 
 use std::future::Future;

@@ -194,3 +194,13 @@ impl Service for Store {
         self.act("resume", "resume".into()).await
     }
 }
+
+/// A script whose hook waits, and what lets it go on.
+pub fn waiting(hook: &'static str) -> (Script, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let script = Script {
+        gates: vec![(hook, Arc::clone(&gate))],
+        ..Script::default()
+    };
+    (script, gate)
+}

@@ -34,6 +34,10 @@ const HANDOFF_ROLE: &str = "HANDOFF_ROLE";
 /// Number of the descriptor that is the channel to it.
 const HANDOFF_SOCKET_FD: &str = "HANDOFF_SOCK_FD";
 
+/// What a coordinator of ours lets instances speak; `beyond-handoff`: programs of that crate may
+/// take their turn on our data directory and listeners.
+const WIRE: &str = "HANDOVER_WIRE";
+
 /// The channel to a coordinator, and who we are to it.
 #[derive(Debug)]
 pub(crate) struct Native {
@@ -54,6 +58,8 @@ pub struct Inheritance {
     pub(crate) native: Option<Native>,
     /// The channel to a supervisor of beyond-handoff.
     pub(crate) handoff: Option<UnixStream>,
+    /// Whether programs of beyond-handoff may come before or after us.
+    pub(crate) beside_handoff: bool,
     pub(crate) notify: Option<OsString>,
     pub(crate) service: Option<String>,
 }
@@ -87,6 +93,8 @@ impl Inheritance {
         Ok(Self {
             listeners,
             native,
+            beside_handoff: handoff.is_some()
+                || std::env::var_os(WIRE).is_some_and(|wire| wire == "beyond-handoff"),
             handoff,
             notify: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()),
             service: std::env::var(SERVICE).ok(),

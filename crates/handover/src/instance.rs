@@ -59,6 +59,7 @@ pub struct Instance {
     runtime: tokio::runtime::Handle,
     budget: StateBudget,
     trust_filesystem: bool,
+    beside_handoff: bool,
 }
 
 /// How an [`Instance`] is to be started. From [`Instance::builder`].
@@ -138,6 +139,7 @@ impl Builder {
             let path = std::env::var_os(HANDOFF_SOCKET)?;
             Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
         });
+        let beside_handoff = inheritance.beside_handoff || control.is_some();
         let counterpart = match (inheritance.native, inheritance.handoff, control) {
             (Some(native), _, _) => Counterpart::Native(native),
             (None, None, None) => Counterpart::Nobody,
@@ -169,6 +171,7 @@ impl Builder {
             runtime,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
+            beside_handoff,
         })
     }
 }

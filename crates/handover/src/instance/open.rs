@@ -136,6 +136,8 @@ impl Instance {
         let socket = socket(fd);
         let adopted = socket.local_addr().map(|address| {
             let slot = Slot::new(socket, inherited, Arc::clone(&self.core.ledger));
+            let slot = slot.blocking_when_parked(self.beside_handoff);
+            let slot = Arc::new(slot);
             self.core.shelf.add(&slot);
             self.core.listens_at(address.clone());
             Listener::new(name.to_owned(), address, inherited, slot)

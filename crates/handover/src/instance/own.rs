@@ -49,7 +49,8 @@ impl Instance {
         };
         let options = Options::default()
             .name(name)
-            .trust_filesystem(self.trust_filesystem);
+            .trust_filesystem(self.trust_filesystem)
+            .with_handoff_lock(self.beside_handoff);
         let file = match LeaseFile::open(data_dir, options) {
             Ok(file) => file,
             Err(error) => return Err(self.cannot_own(error.into())),

@@ -56,9 +56,20 @@ pub(crate) struct Slot {
     ledger: Arc<Ledger>,
     /// Whether another process holds the same socket.
     shared: bool,
+    /// Whether that may be one that makes the socket block when it starts, and counts on that when
+    /// it is its turn (beyond-handoff 0.1.4 does).
+    contested: bool,
 }
 
 impl Socket {
+    fn never_block(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => rustix::io::ioctl_fionbio(listener, true)?,
+            Self::Unix(listener) => rustix::io::ioctl_fionbio(listener, true)?,
+        }
+        Ok(())
+    }
+
     fn park(self) -> io::Result<Parked> {
         match self {
             Self::Tcp(listener) => listener.into_std().map(Parked::Tcp),
@@ -95,9 +106,13 @@ impl Parked {
 
     /// Whoever else holds the socket may have changed it meanwhile.
     fn never_block(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+
+    fn set_nonblocking(&self, on: bool) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.set_nonblocking(true),
-            Self::Unix(listener) => listener.set_nonblocking(true),
+            Self::Tcp(listener) => listener.set_nonblocking(on),
+            Self::Unix(listener) => listener.set_nonblocking(on),
         }
     }
 
@@ -138,15 +153,21 @@ impl Parked {
 }
 
 impl Slot {
-    pub(crate) fn new(socket: Parked, shared: bool, ledger: Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(socket: Parked, shared: bool, ledger: Arc<Ledger>) -> Self {
+        Self {
             content: Mutex::new(Content {
                 state: State::Fresh(socket),
                 waiting: None,
             }),
             ledger,
             shared,
-        })
+            contested: false,
+        }
+    }
+
+    /// Whether whoever accepts after us needs a socket that blocks.
+    pub(crate) fn blocking_when_parked(self, contested: bool) -> Self {
+        Self { contested, ..self }
     }
 
     /// Accepts for the one task that owns the listener.
@@ -162,7 +183,8 @@ impl Slot {
         }
         let accepted = match &mut content.state {
             // Counted under the lock: once the drain has closed the slot, no connection appears.
-            State::Open(socket) => socket
+            State::Open(socket) => self
+                .unblocked(socket)?
                 .poll_accept(context)
                 .map_ok(|(stream, peer)| (Connection::new(stream, self.ledger.open()), peer)),
             State::Fresh(_) | State::Parked(_) => Poll::Pending,
@@ -179,6 +201,15 @@ impl Slot {
         accepted
     }
 
+    /// The socket, sure not to block: a successor of another library that has just started may have
+    /// changed that for us too.
+    fn unblocked<'a>(&self, socket: &'a Socket) -> io::Result<&'a Socket> {
+        if self.contested {
+            socket.never_block()?;
+        }
+        Ok(socket)
+    }
+
     fn wake(content: &mut Content) {
         if let Some(waker) = content.waiting.take() {
             waker.wake();
@@ -191,7 +222,14 @@ impl Slot {
         content.state = match std::mem::replace(&mut content.state, State::Closed(VecDeque::new()))
         {
             State::Open(socket) => match socket.park() {
-                Ok(parked) => State::Parked(parked),
+                Ok(parked) => {
+                    if self.contested
+                        && let Err(error) = parked.set_nonblocking(false)
+                    {
+                        tracing::warn!(%error, "a listener does not block for its next owner");
+                    }
+                    State::Parked(parked)
+                }
                 Err(error) => {
                     tracing::error!(%error, "a listener was lost while it was being paused");
                     State::Closed(VecDeque::new())

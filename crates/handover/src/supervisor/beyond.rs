@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handover_proto::beyond::{Aside, Birth, OVERALL, Peer};
-use handover_proto::coordinator::Member;
 use handover_proto::identity::{HandoverId, InstanceId, InstancePid};
 use handover_proto::message::ToInstance;
 use handover_proto::moment::Moment;
@@ -172,28 +171,16 @@ impl Driver {
         }
     }
 
-    /// Whether a listener blocks is a property of all processes that hold it. A program of theirs
-    /// makes it block when it starts, and expects that when it is its turn; until then one of ours
-    /// accepts, and would wait for ever where nobody connects.
+    /// A program of theirs expects listeners that block. An instance of ours that gives up its place
+    /// sees to that itself; one that died could not.
     fn mind_blocking(&self, to: InstanceId, message: &ToInstance) {
-        if !self.is_theirs(to) {
+        if !self.is_theirs(to) || !matches!(message, ToInstance::Activate { .. }) {
             return;
         }
-        let nonblocking = match message {
-            ToInstance::Welcome { .. } => {
-                let ours = |member: Member| !self.is_theirs(member.instance);
-                if !self.machine.incumbent().is_some_and(ours) {
-                    return;
-                }
-                true
-            }
-            ToInstance::Activate { .. } => false,
-            _ => return,
-        };
         let candidates = self.candidates.values();
         for listener in candidates.flat_map(|candidate| &candidate.listeners) {
             // An open socket takes it.
-            let _ = rustix::io::ioctl_fionbio(listener.as_fd(), nonblocking);
+            let _ = rustix::io::ioctl_fionbio(listener.as_fd(), false);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use super::beyond;
 use super::candidate::Candidate;
 use super::channel::Sender;
-use super::config::{Config, StderrPolicy};
+use super::config::{Config, StderrPolicy, Wire};
 use super::driver::Command;
 use super::readable::readable;
 use super::runtime;
@@ -198,6 +198,9 @@ fn environment(
         && let Some(directory) = std::env::var_os("HANDOVER_CRASH_DIR")
     {
         set("HANDOVER_CRASH_DIR", directory);
+    }
+    if around.config.wire == Wire::BeyondHandoff {
+        set("HANDOVER_WIRE", "beyond-handoff".into());
     }
     if around.foreign.is_some() {
         for (name, value) in beyond::Channel::environment(listeners.len()) {

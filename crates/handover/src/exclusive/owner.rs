@@ -112,6 +112,8 @@ pub(crate) struct Owner {
     /// The service has sealed, and not resumed since.
     sealed: bool,
     closing: Option<Closing>,
+    /// Since when it has been our turn while somebody else has the lock.
+    waiting: Option<Instant>,
     exiting: Option<u8>,
     /// What the program will be told if the machine now ends.
     failure: Option<OwnError>,
@@ -146,6 +148,7 @@ impl Owner {
             sent: false,
             sealed: false,
             closing: None,
+            waiting: None,
             exiting: None,
             failure: None,
             steps: VecDeque::new(),

@@ -1,11 +1,18 @@
 //! A successor's part: warm, acquire, activate. And taking back: acquire, resume.
 
+use std::time::{Duration, Instant};
+
 use handover_proto::instance::Input;
 use handover_proto::state::Need;
 
 use super::{Call, Due, Hook, OwnError, Owner, ServiceError, Step, Wire, words};
 use crate::lease::Attempt;
 use crate::state::State;
+
+/// How long a successor whose turn it is waits for a lock that somebody holds, before it fails and
+/// names the holder. The one before us has released it already; what is left of a killed process
+/// takes a moment. Longer than an instance tries that has lost its coordinator.
+const HELD_WITHIN: Duration = Duration::from_secs(5);
 
 impl Owner {
     /// Runs the warm hook, once the base is here if one comes.
@@ -20,7 +27,14 @@ impl Owner {
                 self.lease.hold();
                 Input::LeaseAcquired { epoch }
             }
-            Ok(Attempt::Busy) => Input::LeaseBusy,
+            Ok(Attempt::Busy) => {
+                if self.sealed {
+                    // Taking back came too late: requests that wait belong to whoever has it.
+                    self.lease.hand_over();
+                    return Input::LeaseBusy;
+                }
+                self.held_elsewhere()
+            }
             // Whoever takes back tries again; whoever waits for its turn gives up.
             Err(error) if self.sealed => {
                 tracing::error!(%error, "the lease cannot be taken back yet");
@@ -32,6 +46,18 @@ impl Owner {
                 Input::Failed { reason }
             }
         }
+    }
+
+    /// It is our turn, yet somebody has the lock: not for long, or nobody of this handover.
+    fn held_elsewhere(&mut self) -> Input {
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        if since.elapsed() < HELD_WITHIN {
+            return Input::LeaseBusy;
+        }
+        let error = self.busy();
+        let reason = error.to_string();
+        self.failure = Some(error);
+        Input::Failed { reason }
     }
 
     /// Runs the activate hook, once the sealed state is here if there is one.

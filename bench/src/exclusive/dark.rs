@@ -136,11 +136,6 @@ impl Case {
         median(self.dark.clone())
     }
 
-    /// Drops what was measured so far.
-    pub(crate) fn forget(&mut self) {
-        self.dark.clear();
-    }
-
     /// One handover without load.
     pub(crate) fn hand_over(&mut self) -> Result<(), Failure> {
         self.system.hand_over()?;
@@ -182,7 +177,12 @@ impl Case {
         let last = writes.iter().rfind(|write| write.by == old);
         let first = writes.iter().find(|write| write.by != old);
         let (Some(last), Some(first)) = (last, first) else {
-            return Err(format!("{}: the new instance acknowledged nothing", self.name).into());
+            let (writes, lost) = (writes.len(), self.lost.last());
+            return Err(format!(
+                "{}: {writes} writes, all by one instance; {lost:?}",
+                self.name
+            )
+            .into());
         };
         let gaps: Vec<Duration> = writes.windows(2).map(|two| two[1].at - two[0].at).collect();
         let step = median(gaps.clone());

@@ -124,6 +124,9 @@ impl Service for Owner {
             memory::look(base.bytes()?);
             memory::note(&self.toy.directory, sent.value()?)?;
         }
+        if self.toy.base > 0 {
+            self.base = Some(memory::filled(self.toy.base)?);
+        }
         if self.toy.place == Place::Warm {
             tokio::time::sleep(self.toy.delay).await;
         }
@@ -133,9 +136,6 @@ impl Service for Owner {
     async fn activate(&mut self, _lease: Lease, _state: State) -> Result<(), ServiceError> {
         if self.toy.place == Place::Open {
             tokio::time::sleep(self.toy.delay).await;
-        }
-        if self.toy.base > 0 && self.base.is_none() {
-            self.base = Some(memory::filled(self.toy.base)?);
         }
         Ok(self.open()?)
     }

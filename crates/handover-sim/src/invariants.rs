@@ -179,6 +179,21 @@ pub(crate) fn i7_message_is_recorded(
     ))
 }
 
+/// State crosses between two that were introduced to each other. An undo carries none.
+pub(crate) fn whoever_drains_was_introduced(
+    world: &World,
+    message: &ToInstance,
+) -> Result<(), Violation> {
+    let undo = world.journal.as_ref().is_some_and(|record| record.undo);
+    match message {
+        ToInstance::Drain { id, .. } if !undo && world.memory.introduced != Some(*id) => {
+            let found = format!("attempt {id} drains, nobody was introduced");
+            Err(broken("introduction", found))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// I7: whoever is signalled is recorded as leaving, as the successor of an abort, or as the one
 /// that did not resume. A journal that could not be written excuses it: nobody serves by it.
 pub(crate) fn i7_signal_is_recorded(world: &World, to: InstanceId) -> Result<(), Violation> {

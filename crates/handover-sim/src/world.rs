@@ -65,6 +65,8 @@ pub struct Memory {
     pub stop_now: bool,
     /// The attempt that was to be abandoned.
     pub abandoned: Option<HandoverId>,
+    /// The last attempt whose two instances were introduced to each other.
+    pub introduced: Option<HandoverId>,
     /// A record failed, and nobody was told so yet.
     pub unsaid: bool,
     /// Something never ends, so that a deadline is the way on.

@@ -210,6 +210,10 @@ impl Stage<'_> {
             }
             Some(Effect::Send { to, message }) => {
                 invariants::i7_message_is_recorded(self.world, to, &message)?;
+                invariants::whoever_drains_was_introduced(self.world, &message)?;
+                if let ToInstance::Introduce { id } = message {
+                    self.world.memory.introduced = Some(id);
+                }
                 if let ToInstance::Retire { .. } = message {
                     invariants::i6_nothing_stops_the_committed(self.world, to)?;
                 }

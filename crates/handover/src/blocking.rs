@@ -26,6 +26,10 @@
 //! | `accept()` never resolves once stopped | [`Listener::accept`] returns `None` |
 //! | dropping a future cancels it | nothing is cancelled; a cut ends reads and writes |
 //!
+//! Not here: the protocol of beyond-handoff, which [`crate::Instance`] speaks as well; and layers for
+//! HTTP frameworks, in whose place stand [`Instance::asks_to_reconnect`] and
+//! [`Lease::enter_blocking`](crate::Lease::enter_blocking).
+//!
 //! # What runs where
 //! One thread, `handover`, talks to the coordinator and keeps the ladder's time. Its only wait is
 //! poll(2); it holds an eventfd for requests and a socket pair for signals, and ends when no handle,

@@ -45,6 +45,7 @@ struct Handle {
     id: Option<InstanceId>,
     budget: StateBudget,
     trust_filesystem: bool,
+    beside_handoff: bool,
 }
 
 impl Drop for Handle {
@@ -118,6 +119,9 @@ impl Builder {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
+        if inheritance.native.is_none() && inheritance.handoff.is_some() {
+            return Err(StartError::Handoff);
+        }
         let name = inheritance.service.unwrap_or(self.name);
         let pool = Pool::new(inheritance.listeners);
         let (core, ends) = Core::new(name, pool, self.signals).map_err(StartError::Driver)?;
@@ -140,6 +144,7 @@ impl Builder {
             id,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
+            beside_handoff: inheritance.beside_handoff,
         });
         Ok(Instance { core, handle })
     }
@@ -172,6 +177,11 @@ impl Instance {
 
     pub(super) fn budget(&self) -> StateBudget {
         self.handle.budget
+    }
+
+    /// Whether programs of beyond-handoff may come before or after us.
+    pub(super) fn is_beside_handoff(&self) -> bool {
+        self.handle.beside_handoff
     }
 
     pub(super) fn trusts_filesystem(&self) -> bool {

@@ -38,7 +38,7 @@ impl<S: Stream> Listener<S> {
     /// `shown` is the address to show, where the kernel remembers another one.
     pub(super) fn new(
         name: String,
-        inherited: bool,
+        (inherited, contested): (bool, bool),
         socket: S::Listener,
         shown: Option<Address>,
         core: Arc<Core>,
@@ -47,8 +47,9 @@ impl<S: Stream> Listener<S> {
             Some(shown) => shown,
             None => S::bound_to(&socket)?,
         };
-        let slot = Slot::new(socket, inherited, Arc::clone(&core.ledger));
+        let slot = Slot::new(socket, inherited, contested, Arc::clone(&core.ledger));
         core.shelf.add(&slot);
+        core.listens_at(address.clone());
         Ok(Self {
             name,
             address,

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use handover_sys::inherited::Inherited;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::datagram::UdpSocket;
 use super::instance::Instance;
@@ -132,9 +131,9 @@ impl Instance {
         shown: Option<Address>,
     ) -> Result<Listener<S>, ListenError> {
         let core = Arc::clone(&self.core);
-        // Two processes may be woken for one connection; who comes second must not wait.
-        let adopted = set_nonblocking(&fd)
-            .and_then(|()| Listener::new(name.to_owned(), inherited, fd.into(), shown, core));
+        let contested = inherited && self.is_beside_handoff();
+        let kind = (inherited, contested);
+        let adopted = Listener::new(name.to_owned(), kind, fd.into(), shown, core);
         self.opened(name, inherited, adopted)
     }
 
@@ -157,11 +156,6 @@ impl Instance {
             }),
         }
     }
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    let flags = fcntl_getfl(fd)?;
-    Ok(fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
 
 fn resolve(name: &str, address: impl ToSocketAddrs) -> Result<Vec<SocketAddr>, ListenError> {

@@ -46,7 +46,8 @@ impl Instance {
         };
         let options = Options::default()
             .name(name)
-            .trust_filesystem(self.trusts_filesystem());
+            .trust_filesystem(self.trusts_filesystem())
+            .with_handoff_lock(self.is_beside_handoff());
         let file = match LeaseFile::open(data_dir, options) {
             Ok(file) => file,
             Err(error) => return Err(self.cannot_own(error.into())),

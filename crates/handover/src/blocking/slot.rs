@@ -2,16 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use super::bell::Bell;
 use super::connection::Connection;
 use super::stream::Stream;
+use crate::address::Address;
 use crate::ledger::{Ledger, lock};
 use crate::listener::{MAX_QUEUE, Trouble, classify};
 
 #[derive(Debug)]
 enum State<S: Stream> {
+    /// Nobody has accepted on it yet. Until then it is as it came: whether it blocks is a property
+    /// of all processes that hold it, and an incumbent of another library may count on it.
+    Fresh(Arc<S::Listener>),
     Open(Arc<S::Listener>),
     /// Kept, not used.
     Paused(Arc<S::Listener>),
@@ -38,15 +43,24 @@ pub(super) struct Slot<S: Stream> {
     ledger: Arc<Ledger>,
     /// Whether another process holds the same socket.
     shared: bool,
+    /// Whether that may be one that makes the socket block when it starts, and counts on that when
+    /// it is its turn (beyond-handoff 0.1.4 does).
+    contested: bool,
 }
 
 impl<S: Stream> Slot<S> {
-    pub(super) fn new(socket: S::Listener, shared: bool, ledger: Arc<Ledger>) -> Arc<Self> {
+    pub(super) fn new(
+        socket: S::Listener,
+        shared: bool,
+        contested: bool,
+        ledger: Arc<Ledger>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State::Open(Arc::new(socket))),
+            state: Mutex::new(State::Fresh(Arc::new(socket))),
             changed: Condvar::new(),
             ledger,
             shared,
+            contested,
         })
     }
 
@@ -55,10 +69,16 @@ impl<S: Stream> Slot<S> {
         let mut state = lock(&self.state);
         loop {
             match &mut *state {
+                State::Fresh(socket) => {
+                    if let Err(error) = set_nonblocking(&**socket, true) {
+                        return Step::Failed(error);
+                    }
+                    *state = State::Open(Arc::clone(socket));
+                }
                 // Counted under the lock: once the drain has closed the slot, no connection
                 // appears.
                 State::Open(socket) => {
-                    return match S::accept(socket) {
+                    return match self.accept_on(socket) {
                         Ok((stream, peer)) => {
                             Step::Accepted(Connection::new(stream, peer, self.ledger.open()))
                         }
@@ -79,8 +99,20 @@ impl<S: Stream> Slot<S> {
         }
     }
 
+    /// Two processes may be woken for one connection; who comes second must not wait.
+    fn accept_on(&self, socket: &S::Listener) -> io::Result<(S, Address)> {
+        if self.contested {
+            set_nonblocking(socket, true)?;
+        }
+        S::accept(socket)
+    }
+
     fn take_queue(&self, listener: &S::Listener) -> VecDeque<Connection<S>> {
         let mut queue = VecDeque::new();
+        if let Err(error) = set_nonblocking(listener, true) {
+            tracing::error!(%error, "what waits for a listener was lost with it");
+            return queue;
+        }
         while queue.len() < MAX_QUEUE {
             match S::accept(listener) {
                 Ok((stream, peer)) => {
@@ -105,15 +137,25 @@ trait Gated: Send + Sync + std::fmt::Debug {
 impl<S: Stream> Gated for Slot<S> {
     fn pause(&self) {
         let mut state = lock(&self.state);
-        if let State::Open(socket) = &*state {
-            *state = State::Paused(Arc::clone(socket));
-        }
+        let socket = match &*state {
+            State::Fresh(socket) => Arc::clone(socket),
+            State::Open(socket) => {
+                if self.contested
+                    && let Err(error) = set_nonblocking(&**socket, false)
+                {
+                    tracing::warn!(%error, "a listener does not block for its next owner");
+                }
+                Arc::clone(socket)
+            }
+            State::Paused(_) | State::Closed(_) => return,
+        };
+        *state = State::Paused(socket);
     }
 
     fn resume(&self) {
         let mut state = lock(&self.state);
         if let State::Paused(socket) = &*state {
-            *state = State::Open(Arc::clone(socket));
+            *state = State::Fresh(Arc::clone(socket));
             self.changed.notify_all();
         }
     }
@@ -122,7 +164,9 @@ impl<S: Stream> Gated for Slot<S> {
     fn close(&self) {
         let mut state = lock(&self.state);
         let socket = match &*state {
-            State::Open(socket) | State::Paused(socket) => Arc::clone(socket),
+            State::Fresh(socket) | State::Open(socket) | State::Paused(socket) => {
+                Arc::clone(socket)
+            }
             State::Closed(_) => return,
         };
         let queue = if self.shared {
@@ -133,6 +177,10 @@ impl<S: Stream> Gated for Slot<S> {
         *state = State::Closed(queue);
         self.changed.notify_all();
     }
+}
+
+fn set_nonblocking(socket: &impl AsFd, on: bool) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(socket, on)?)
 }
 
 /// What a drain has done to all listeners alike.

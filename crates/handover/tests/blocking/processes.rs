@@ -417,6 +417,22 @@ fn the_report_is_sent_even_when_main_returns_first() {
     assert_eq!(actor.ends(), Exit::Code(0));
 }
 
+/// Not spoken here: better said at once than found out by a time-out.
+#[test]
+fn a_supervisor_of_beyond_handoff_is_refused_with_the_reason() {
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    let variables = [("HANDOFF_ROLE", "successor"), ("HANDOFF_SOCK_FD", "3")];
+    let actor = Actor::start("fail", &variables, vec![ours.as_fd()]);
+    drop(ours);
+    actor.says("Handoff");
+    theirs.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(
+        (&theirs).read(&mut [0]).unwrap(),
+        0,
+        "it is told by the end"
+    );
+}
+
 #[test]
 fn a_channel_that_is_none_is_refused_with_the_reason() {
     let (pipe, _write) = std::io::pipe().unwrap();

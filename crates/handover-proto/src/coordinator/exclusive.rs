@@ -2,7 +2,7 @@
 //! successor is ready every failure leads back to the incumbent (I5); once the incumbent is dead
 //! the successor is the only way forward (I11).
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::core::Core;
 use super::rollback::{self, Aborting};
@@ -165,10 +165,7 @@ impl Handing {
     pub(super) fn handle(self, core: &mut Core, now: Moment, input: Input) -> State {
         match input {
             Input::Said { instance, message } if instance == self.successor.instance => {
-                match self.undo {
-                    Some(undo) => self.parked_said(core, now, undo, message),
-                    None => self.successor_said(core, now, message),
-                }
+                self.successor_said(core, now, message)
             }
             Input::Said { instance, message } if self.is_incumbent(instance) => {
                 self.incumbent_said(core, now, message)
@@ -181,18 +178,8 @@ impl Handing {
                 core.crashed(instance, exit);
                 self.incumbent_died(core, now)
             }
-            Input::Closed { instance }
-                if instance == self.successor.instance && self.takes_back() =>
-            {
-                let step_deadline = rollback::by_itself(core, now);
-                State::Handing(Self {
-                    step_deadline,
-                    ..self
-                })
-            }
             Input::Closed { instance } if instance == self.successor.instance => {
-                let phase = self.phase();
-                self.abort(core, now, Cause::ChannelClosed { instance, phase })
+                self.successor_closed(core, now)
             }
             Input::Closed { instance } if self.is_incumbent(instance) => {
                 self.incumbent_closed(core, now)
@@ -226,15 +213,7 @@ impl Handing {
                 core.refuse(request, self.refusal());
                 State::Handing(self)
             }
-            // Whoever recovers from the record before finds the same two, and does the same.
-            Input::RecordFailed { reason } if self.takes_back() => {
-                core.unrecorded(&reason);
-                State::Handing(self)
-            }
-            Input::RecordFailed { reason } => {
-                core.withhold(&reason);
-                self.abort(core, now, Cause::JournalFailed { reason })
-            }
+            Input::RecordFailed { reason } => self.unrecorded(core, now, reason),
             Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Said { .. }
@@ -245,7 +224,32 @@ impl Handing {
         }
     }
 
+    fn unrecorded(self, core: &mut Core, now: Moment, reason: String) -> State {
+        if self.takes_back() {
+            // Whoever recovers from the record before finds the same two, and does the same.
+            core.unrecorded(&reason);
+            return State::Handing(self);
+        }
+        core.withhold(&reason);
+        self.abort(core, now, Cause::JournalFailed { reason })
+    }
+
+    fn successor_closed(self, core: &mut Core, now: Moment) -> State {
+        if self.takes_back() {
+            let step_deadline = rollback::by_itself(core, now);
+            return State::Handing(Self {
+                step_deadline,
+                ..self
+            });
+        }
+        let (instance, phase) = (self.successor.instance, self.phase());
+        self.abort(core, now, Cause::ChannelClosed { instance, phase })
+    }
+
     fn successor_said(self, core: &mut Core, now: Moment, message: FromInstance) -> State {
+        if let Some(undo) = self.undo {
+            return self.parked_said(core, now, undo, message);
+        }
         let instance = self.successor.instance;
         match (self.step, message) {
             (Step::Activating, FromInstance::Ready { .. }) => {

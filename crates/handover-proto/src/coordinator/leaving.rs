@@ -103,7 +103,8 @@ impl Leaving {
 }
 
 impl Leaver {
-    /// Nothing that was said to it is under way any more. True if something was.
+    /// Nothing that was said to it is under way any more: it was heard, or is lost. True if
+    /// something was.
     fn heard(&mut self) -> bool {
         match &mut self.stage {
             Stage::Asked { said, .. } => core::mem::take(said),
@@ -188,7 +189,6 @@ impl Core {
                     self.send(member, ToInstance::Retire { ladder });
                 }
                 FromInstance::Retired { report } => {
-                    // It heard, and exits next.
                     self.leaving.0[at].heard();
                     self.report(EventKind::InstanceDrained {
                         instance,

@@ -8,7 +8,7 @@ use crate::identity::InstanceId;
 use crate::instance::RECLAIM_WITHIN;
 use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::Moment;
-use crate::outcome::{Cause, Outcome, Refusal};
+use crate::outcome::{Cause, Exit, Outcome, Refusal};
 use crate::phase::Phase;
 use crate::settings::Stop;
 
@@ -197,10 +197,7 @@ impl Resuming {
             }
             Input::Exited { instance, exit } if instance == resuming => {
                 core.crashed(instance, exit);
-                match (self.parked, self.attempt) {
-                    (Some(parked), Some(attempt)) => undo::alone(core, now, attempt, parked),
-                    _ => core.lost(now, Cause::Crashed { exit }, self.attempt.as_ref()),
-                }
+                self.died(core, now, exit)
             }
             Input::Exited { instance, exit } if self.is_parked(instance) => {
                 core.crashed(instance, exit);
@@ -212,12 +209,7 @@ impl Resuming {
                 message: FromInstance::Hello { lease: Some(_), .. },
             } if self.is_parked(instance) => self.parked_took_back(core, now),
             Input::Tick if self.deadline.is_some_and(|deadline| now >= deadline) => {
-                core.signal(self.incumbent, Signal::Kill);
-                core.report(EventKind::InstanceKilled { instance: resuming });
-                State::Resuming(Self {
-                    deadline: None,
-                    ..self
-                })
+                self.killed(core)
             }
             Input::Upgrade {
                 request,
@@ -227,14 +219,7 @@ impl Resuming {
                 core.busy(Phase::Resume, request, candidate, when_busy);
                 State::Resuming(self)
             }
-            Input::Stop { how } => {
-                let parked = self.parked.map(|parked| parked.member);
-                let members = parked.into_iter().chain([self.incumbent]);
-                match self.attempt {
-                    Some(attempt) => stopping::interrupt(core, now, how, &attempt, members),
-                    None => stopping::begin(core, now, how, members),
-                }
-            }
+            Input::Stop { how } => self.stop(core, now, how),
             Input::Undo { request } => {
                 core.refuse(request, Refusal::NothingToUndo);
                 State::Resuming(self)
@@ -252,6 +237,32 @@ impl Resuming {
             | Input::Extend { .. }
             | Input::Exited { .. }
             | Input::Tick => State::Resuming(self),
+        }
+    }
+
+    fn died(self, core: &mut Core, now: Moment, exit: Exit) -> State {
+        match (self.parked, self.attempt) {
+            (Some(parked), Some(attempt)) => undo::alone(core, now, attempt, parked),
+            _ => core.lost(now, Cause::Crashed { exit }, self.attempt.as_ref()),
+        }
+    }
+
+    fn killed(self, core: &mut Core) -> State {
+        let instance = self.incumbent.instance;
+        core.signal(self.incumbent, Signal::Kill);
+        core.report(EventKind::InstanceKilled { instance });
+        State::Resuming(Self {
+            deadline: None,
+            ..self
+        })
+    }
+
+    fn stop(self, core: &mut Core, now: Moment, how: Stop) -> State {
+        let parked = self.parked.map(|parked| parked.member);
+        let members = parked.into_iter().chain([self.incumbent]);
+        match self.attempt {
+            Some(attempt) => stopping::interrupt(core, now, how, &attempt, members),
+            None => stopping::begin(core, now, how, members),
         }
     }
 

@@ -69,16 +69,7 @@ impl Warming {
             }
             Input::Exited { instance, exit } if self.is_incumbent(instance) => {
                 core.crashed(instance, exit);
-                self.incumbent = None;
-                core.record(
-                    now,
-                    Phase::Warm,
-                    Some(self.attempt.id),
-                    None,
-                    Some(self.successor),
-                    None,
-                );
-                State::Warming(self)
+                self.incumbent_died(core, now)
             }
             Input::Said { instance, message } if self.is_incumbent(instance) => {
                 if let Some(incumbent) = self.incumbent {
@@ -118,6 +109,15 @@ impl Warming {
             | Input::Extend { .. }
             | Input::Exited { .. } => State::Warming(self),
         }
+    }
+
+    fn incumbent_died(self, core: &mut Core, now: Moment) -> State {
+        let (id, successor) = (Some(self.attempt.id), Some(self.successor));
+        core.record(now, Phase::Warm, id, None, successor, None);
+        State::Warming(Self {
+            incumbent: None,
+            ..self
+        })
     }
 
     fn is_incumbent(&self, instance: crate::identity::InstanceId) -> bool {

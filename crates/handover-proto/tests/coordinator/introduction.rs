@@ -3,9 +3,7 @@
 use crate::desk::*;
 
 use handover_proto::coordinator::Input;
-use handover_proto::identity::{
-    CandidateId, Epoch, InstanceId,
-};
+use handover_proto::identity::{CandidateId, Epoch, InstanceId};
 use handover_proto::message::{FromInstance, Role, ToInstance};
 use handover_proto::phase::Mode;
 use handover_proto::settings::WhenBusy;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use handover_proto::coordinator::{Input, Signal};
 use handover_proto::event::EventKind;
-use handover_proto::identity::{
-    CandidateId, Generation,
-};
+use handover_proto::identity::{CandidateId, Generation};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::outcome::{Cause, Exit, Outcome, Refusal};
 use handover_proto::phase::{Mode, Phase};

@@ -154,10 +154,10 @@ pub enum ReadyError {
     /// The coordinator went away while another instance serves.
     #[error("the coordinator went away while an older instance serves; that one serves on")]
     CoordinatorGone,
-    /// The service is run in a mode this kind of instance does not speak.
+    /// The service runs in exclusive mode, where a program owns its data before it serves.
     #[error(
-        "the service runs in exclusive mode, but `handover::Instance` holds no lease and no state; \
-         run it in overlap mode"
+        "the service runs in exclusive mode, where a program serves only as the owner of its data; \
+         call `own` instead of `ready`, or run it without --exclusive"
     )]
     Exclusive,
     /// It was told to go before it was ready.

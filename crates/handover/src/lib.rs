@@ -29,9 +29,67 @@
 //! | force | what is left is cut | [`Guard::cut`] |
 //! | over | a report of what finished, was cut, is still open | [`Instance::retired`] |
 //!
+//! # One owner of data
+//! A program that owns a database directory, a device or a schedule implements [`Service`] and asks
+//! for the right to write: [`Instance::own`] instead of [`Instance::ready`], under
+//! `handover run --exclusive` or with nobody around. The new version does everything slow while the
+//! old one serves; then writers are held back, the old one seals, and the new one takes the lock of
+//! the directory, under a higher [epoch](Lease::epoch). A handover that fails before the new version
+//! is ready gives everything back.
+//!
+//! ```no_run
+//! use handover::{Instance, ItemSpec, Lease, Service, ServiceError, State, StateWriter};
+//!
+//! /// Its hits are on disk; who is logged in is in memory only, and crosses.
+//! #[derive(Default)]
+//! struct Site {
+//!     sessions: Vec<String>,
+//! }
+//!
+//! impl Service for Site {
+//!     fn manifest(&self) -> Vec<ItemSpec> {
+//!         vec![ItemSpec::required("sessions").versions(1..=1)]
+//!     }
+//!     async fn activate(&mut self, _: Lease, mut state: State) -> Result<(), ServiceError> {
+//!         if let Some(sessions) = state.take("sessions") {
+//!             self.sessions = sessions.value()?;
+//!         }
+//!         Ok(()) // open the store for writing here
+//!     }
+//!     async fn seal(&mut self, state: &mut StateWriter) -> Result<(), ServiceError> {
+//!         Ok(state.put_value("sessions", &self.sessions)?) // flush and close it here
+//!     }
+//!     async fn resume(&mut self, _: Lease) -> Result<(), ServiceError> {
+//!         Ok(()) // the handover was aborted: open it again
+//!     }
+//! }
+//!
+//! # #[cfg(feature = "axum")]
+//! # async fn f(writes: axum::Router, reads: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! let instance = Instance::start("site").await?;
+//! let listener = instance.tcp("http", "0.0.0.0:8080").await?;
+//! instance.own("/var/lib/site", Site::default()).await?;
+//! let app = writes
+//!     .layer(instance.owner_layer()) // only the owner lets these in
+//!     .merge(reads)
+//!     .layer(instance.reconnect_layer());
+//! axum::serve(listener, app)
+//!     .with_graceful_shutdown(instance.draining())
+//!     .await?;
+//! instance.retired().await; // sealed, and the lease released
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What crosses is written item by item ([`StateWriter`]): small ones in the channel between the two
+//! processes, large ones as sealed memory that the new version maps. What can cross is compared
+//! before anything is given up; a base can be written while the old version serves
+//! ([`Service::base`]), so that only what changed since is left for the pause.
+//!
 //! # Limits
 //! - Linux only. [`Instance`] needs a tokio runtime with I/O and time; [`blocking::Instance`] needs
 //!   none.
+//! - The lock keeps out those who ask for it, on filesystems where locks exclude; see [`lease`].
 //! - An established connection does not move to the next instance; it ends where it began.
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]

@@ -169,7 +169,7 @@ impl Thread {
     }
 
     fn send(&mut self, tell: &impl Fn(Event)) -> Flow {
-        while let Some((bytes, descriptor)) = self.exchange.to_send() {
+        while let Some((bytes, descriptor)) = self.exchange.outgoing() {
             let descriptors: &[_] = &Vec::from_iter(descriptor);
             match passing::send(self.socket.as_fd(), bytes, descriptors) {
                 Ok(sent) => {

@@ -109,7 +109,7 @@ impl Exchange {
     }
 
     /// What to send next: bytes, and the descriptor that goes with the first of them.
-    pub(crate) fn to_send(&mut self) -> Option<(&[u8], Option<BorrowedFd<'_>>)> {
+    pub(crate) fn outgoing(&mut self) -> Option<(&[u8], Option<BorrowedFd<'_>>)> {
         if self.parcel.is_none() {
             let outgoing = self.outbox.pop()?;
             self.parcel = Some(self.pack(outgoing));

@@ -24,6 +24,9 @@ use super::runtime;
 /// know.
 const FORMAT: u32 = 1;
 
+/// Records take up whole blocks of this size, in bytes: the usual one of filesystems.
+const BLOCK: usize = 4096;
+
 /// The journal's content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Envelope {
@@ -64,6 +67,7 @@ impl Slot {
     }
 
     fn overwrite(&mut self, mut text: Vec<u8>, sync: bool) -> io::Result<()> {
+        let opened = self.file.is_none();
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -73,13 +77,16 @@ impl Slot {
             }
         };
         // Blanks over what is left of a longer record: a truncation could be what is left of us.
-        let length = text.len();
-        text.resize(length.max(self.length), b' ');
+        // And up to a whole block, so that a record seldom changes more of the file than its data.
+        let length = text.len().next_multiple_of(BLOCK).max(self.length);
+        text.resize(length, b' ');
         file.write_all_at(&text, 0)?;
         self.length = length;
         if sync {
-            file.sync_all()?;
-            if let Some(dir) = self.path.parent() {
+            // The file's length is synced with its data where it changed, its times need not be.
+            file.sync_data()?;
+            // The directory changes when a file appears, not when it is written to.
+            if let (true, Some(dir)) = (opened, self.path.parent()) {
                 fs::File::open(dir)?.sync_all()?;
             }
         }
@@ -115,7 +122,7 @@ impl Journal {
         }
     }
 
-    /// Makes `record` the last one (I7). Synced to disk in exclusive mode only: in overlap mode
+    /// Makes `record` the last one (I7). Synced to disk, file and directory, in exclusive mode only: in overlap mode
     /// the journal has to outlive the supervisor, not the machine, whose end is every process's.
     ///
     /// # Errors
@@ -237,8 +244,9 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &second).expect("a link");
         let error = write(2).expect_err("no room");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(last(dir.path()), Some(1));
+        // Before it is read: there is no end to that device.
         fs::remove_file(&second).expect("removes");
+        assert_eq!(last(dir.path()), Some(1));
         write(3).expect("writes again");
         assert_eq!(last(dir.path()), Some(3));
     }

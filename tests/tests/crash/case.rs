@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use handover_proto::outcome::Outcome;
@@ -18,7 +20,7 @@ use crate::FIXTURE;
 use crate::examination;
 
 /// How long a supervisor hangs before somebody kills it, as a watchdog would.
-const WATCHDOG: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long after everything has come to rest a point may still strike: an instance hears of a
 /// commit after the supervisor has reported it.
@@ -86,6 +88,7 @@ pub(crate) struct Stage {
     pub(crate) crashes: Crashes,
     pub(crate) writers: Option<Writers>,
     pub(crate) data: PathBuf,
+    watchdog: Watchdog,
     _data: tempfile::TempDir,
 }
 
@@ -108,6 +111,7 @@ impl Stage {
             writers.go_on();
         }
         Self {
+            watchdog: Watchdog::start(service.supervisor()),
             service,
             crashes,
             writers,
@@ -123,11 +127,9 @@ impl Stage {
         let control = self.service.control();
         // Nobody answers if the supervisor dies over it.
         let asking = std::thread::spawn(move || control.request("POST", "/v1/upgrade", ""));
-        let mut hanging = None;
         let patience = Instant::now() + LONG;
         loop {
-            self.service.revive();
-            self.watch(points, &mut hanging);
+            self.revive();
             let at_rest = asking.is_finished()
                 && self
                     .service
@@ -171,27 +173,17 @@ impl Stage {
         hanging.is_some()
     }
 
-    /// Kills a supervisor that hangs.
-    fn watch(&self, points: &[Point], hanging: &mut Option<Instant>) {
-        let hangs = |point: &&Point| point.how == How::Stop && point.who == "supervisor";
-        let Some(point) = points.iter().find(hangs) else {
-            return;
-        };
-        if self.crashes.fired(point).is_none() {
-            return;
-        }
-        let since = *hanging.get_or_insert_with(Instant::now);
-        let supervisor = self.service.supervisor();
-        if since.elapsed() > WATCHDOG && process::state(supervisor) == Some('T') {
-            process::signal(supervisor, Signal::KILL);
-        }
+    /// Does what an init does.
+    fn revive(&mut self) {
+        self.service.revive();
+        self.watchdog.watch(self.service.supervisor());
     }
 
     /// Waits until it is at rest; the supervisor may have been killed late.
     pub(crate) fn rest(&mut self, points: &[Point]) -> Status {
         let patience = Instant::now() + LONG;
         loop {
-            self.service.revive();
+            self.revive();
             let status = self.service.try_status().filter(is_at_rest);
             if let Some(status) = status.filter(|_| !self.hangs(points)) {
                 return status;
@@ -213,6 +205,53 @@ fn port() -> u16 {
         let port = u16::try_from(port).expect("below 30,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
+        }
+    }
+}
+
+/// Kills a supervisor that hangs. On a thread of its own, because whoever asks a process that hangs
+/// hangs too.
+struct Watchdog {
+    /// The supervisor; 0 at the end.
+    watched: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    fn start(supervisor: u32) -> Self {
+        let watched = Arc::new(AtomicU32::new(supervisor));
+        let pid = Arc::clone(&watched);
+        let thread = std::thread::spawn(move || {
+            let mut since = None;
+            loop {
+                let pid = pid.load(Ordering::Relaxed);
+                if pid == 0 {
+                    return;
+                }
+                if process::state(pid) != Some('T') {
+                    since = None;
+                } else if since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    process::signal(pid, Signal::KILL);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Self {
+            watched,
+            thread: Some(thread),
+        }
+    }
+
+    fn watch(&self, supervisor: u32) {
+        self.watched.store(supervisor, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.watch(0);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `HANDOVER_CRASH_REPEAT` | how often everything is repeated, and then all pairs and all hangs; once and samples of those if not set |
 //! | `HANDOVER_CRASH_THREADS` | cases at a time |
+//! | `HANDOVER_CRASH_ONLY` | the one case to run, as its progress line names it: `supervisor 7 kill + 2 1 kill` |
 //!
 //! Needs the `handover` program beside it, built together with this test: `cargo xtask test` builds
 //! everything first.

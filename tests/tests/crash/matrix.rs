@@ -1,6 +1,6 @@
 //! Which cases there are, and all of them run.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use handover_tests::crash::{How, Point, Trace};
@@ -87,14 +87,21 @@ impl Matrix {
 
     /// Runs these cases, some at a time.
     fn all(&self, what: &str, cases: &[Vec<Point>], wanted: Fired) {
+        // One after the other: each is as much as two processors bear.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let threads = number("HANDOVER_CRASH_THREADS").unwrap_or(3);
         let next = Mutex::new(cases.iter().enumerate());
         let failures = Mutex::new(Vec::new());
+        let only = std::env::var("HANDOVER_CRASH_ONLY").ok();
         let begun = Instant::now();
         let work = || {
             while let Some((n, points)) = { next.lock().expect("no panic in here").next() } {
                 let label = points.iter().map(ToString::to_string);
                 let label = label.collect::<Vec<_>>().join(" + ");
+                if only.as_ref().is_some_and(|only| *only != label) {
+                    continue;
+                }
                 let outcome = self.attempt(points, wanted);
                 let of = cases.len();
                 let name = &self.setup.name;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use handover_tests::patience::until;
+use handover_proto::event::{Event, EventKind};
 use handover_tests::{Program, http, locks};
 use rustix::process::Signal;
 
@@ -11,21 +11,25 @@ use crate::FIXTURE;
 
 /// I1: a lock that somebody else holds is never broken. Whoever has it is named.
 #[test]
-fn i1_a_directory_that_is_in_use_is_waited_for_and_its_holder_named() {
+fn i1_a_directory_that_is_in_use_is_refused_and_its_holder_named() {
     let (program, data) = (Program::new(FIXTURE, &arguments("only", "")), directory());
-    let lock = File::create(data.path().join(".handover.lock")).expect("a file");
+    let path = data.path().join(".handover.lock");
+    let lock = File::create(&path).expect("a file");
     lock.lock().expect("locked");
-    let flags = ["--restart-pause", "100ms", "--restart-limit", "1000"];
-    let service = builder(program.path(), data.path(), &flags).launch();
-    let holder = std::process::id().to_string();
-    until("the holder is named", || {
-        service.stderr().contains(&holder) && service.stderr().contains("in use")
+    let mut service = builder(program.path(), data.path(), &[]).launch();
+    assert_eq!(service.ended().code(), Some(13));
+    let told = service.events();
+    let told = told.iter().find_map(|event| match &event.kind {
+        EventKind::HandoverFinished { outcome, .. } => Some(outcome.to_string()),
+        _ => None,
     });
-    assert_eq!(
-        locks::holders(&data.path().join(".handover.lock")),
-        [std::process::id()]
-    );
+    let (told, holder) = (told.expect("an outcome"), std::process::id());
+    let named = told.contains("in use") && told.contains(&holder.to_string());
+    assert!(named, "{told}");
+    assert_eq!(locks::holders(&path), [holder]);
+
     drop(lock);
+    service.supervise();
     service.until_serving();
     assert_eq!(http::version(service.address()), "only");
 }
@@ -62,6 +66,7 @@ fn a_program_without_the_library_is_refused() {
     let (program, data) = (Program::new(FIXTURE, "--plain --version 1"), directory());
     let mut service = builder(program.path(), data.path(), &["--restart-limit", "1"]).launch();
     let status = service.ended();
-    assert_ne!(status.code(), Some(0));
-    assert!(service.stderr().contains("native"), "{}", service.stderr());
+    assert_eq!(status.code(), Some(13));
+    let told = |event: &Event| event.kind.to_string().contains("Instance::own");
+    assert!(service.events().iter().any(told), "what to do is said");
 }

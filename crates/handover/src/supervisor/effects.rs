@@ -178,6 +178,7 @@ impl Driver {
             return;
         };
         process.stop_probe();
+        process.killed |= signal == Signal::Kill;
         let number = match signal {
             Signal::Term => handover_sys::Signal::from_name(&self.config.stop_signal)
                 .unwrap_or(handover_sys::Signal::TERM),

@@ -39,6 +39,8 @@ pub(super) struct Process {
     pub(super) link: Option<Sender>,
     /// What listens for it to speak beyond-handoff.
     pub(super) foreign: Option<beyond::Task>,
+    /// It was sent SIGKILL, so its end is no surprise.
+    pub(super) killed: bool,
     /// Its channel closed a moment ago.
     pub(super) closing: bool,
     /// Its last `STATUS=`.
@@ -60,6 +62,7 @@ impl Process {
             pidfd: Arc::new(pidfd),
             started: Instant::now(),
             link: None,
+            killed: false,
             closing: false,
             foreign: None,
             text: None,

@@ -28,7 +28,7 @@ impl Driver {
                 expected,
                 last_words,
                 ..
-            } => *last_words = self.gone(*instance, *expected),
+            } => *last_words = self.gone(*instance, expected),
             EventKind::HandoverFinished {
                 id,
                 outcome,
@@ -69,15 +69,17 @@ impl Driver {
     }
 
     /// A process ended: its last words, if nobody expected that.
-    fn gone(&mut self, instance: InstanceId, expected: bool) -> Vec<String> {
+    fn gone(&mut self, instance: InstanceId, expected: &mut bool) -> Vec<String> {
         self.introductions.gone(instance);
         let Some(process) = self.processes.remove(&instance) else {
             return Vec::new();
         };
         // Workers without their leader would go on accepting.
         kill_group(process.pid, handover_sys::Signal::TERM);
+        let surprising = !*expected;
+        *expected |= process.killed;
         match &process.stderr {
-            Some(stderr) if !expected => stderr.last_words(),
+            Some(stderr) if surprising => stderr.last_words(),
             _ => Vec::new(),
         }
     }

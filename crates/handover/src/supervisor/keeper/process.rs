@@ -131,10 +131,9 @@ impl Keeping {
     /// Answers everybody who has connected; whether the service was stopped.
     fn serve(&mut self) -> bool {
         while let Ok((stream, _)) = self.listener.accept() {
-            match self.serve_one(stream) {
-                Ok(true) => return true,
-                // Whoever spoke nonsense, or left, has closed the connection.
-                Ok(false) | Err(_) => {}
+            // Whoever spoke nonsense, or left, has closed the connection.
+            if self.serve_one(stream).unwrap_or(false) {
+                return true;
             }
         }
         false

@@ -43,7 +43,7 @@ impl Setup {
             program: Program::new(FIXTURE, ""),
             flags: vec![
                 "--ready-timeout",
-                "2s",
+                "3s",
                 "--kill-after",
                 "500ms",
                 "--drain-grace",
@@ -55,13 +55,14 @@ impl Setup {
 
     /// One owner of a directory, with this driver.
     pub(crate) fn exclusive(name: &'static str, driver: &str) -> Self {
+        // What hangs is noticed soon; a loaded machine is not taken for one that hangs.
         let timeouts = [
-            ["--ready-timeout", "2s"],
-            ["--drain-timeout", "1s"],
-            ["--seal-timeout", "1s"],
-            ["--activate-timeout", "1s"],
-            ["--resume-timeout", "1s"],
-            ["--kill-after", "500ms"],
+            ["--ready-timeout", "3s"],
+            ["--drain-timeout", "3s"],
+            ["--seal-timeout", "3s"],
+            ["--activate-timeout", "3s"],
+            ["--resume-timeout", "3s"],
+            ["--kill-after", "1s"],
             ["--drain-grace", "1s"],
         ];
         let mut flags = vec!["--exclusive"];

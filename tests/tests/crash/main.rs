@@ -4,7 +4,8 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `HANDOVER_CRASH_REPEAT` | how often everything is repeated, and then all pairs and all hangs; once and samples of those if not set |
+//! | `HANDOVER_CRASH_REPEAT` | rounds, 1 if not set: each all kills, and a sample of hangs and of pairs, other ones in each round; after 4 and 20 rounds it was all of them |
+//! | `HANDOVER_CRASH_ALL` | all hangs and pairs in each round, if set |
 //! | `HANDOVER_CRASH_THREADS` | cases at a time |
 //! | `HANDOVER_CRASH_ONLY` | the one case to run, as its progress line names it: `supervisor 7 kill + 2 1 kill` |
 //!

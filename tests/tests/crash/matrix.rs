@@ -74,13 +74,12 @@ impl Matrix {
     /// # Panics
     /// With every case that went wrong.
     pub(crate) fn run(&self) {
-        let repeat = number("HANDOVER_CRASH_REPEAT");
-        for round in 1..=repeat.unwrap_or(1) {
+        for round in 0..number("HANDOVER_CRASH_REPEAT").unwrap_or(1) {
             let kills: Vec<_> = self.singles(How::Kill).collect();
             self.all(&format!("kill, round {round}"), &kills, Fired::All);
-            let stops = sample(self.singles(How::Stop).collect(), repeat.is_some(), 4);
+            let stops = sample(self.singles(How::Stop).collect(), 4, round);
             self.all(&format!("stop, round {round}"), &stops, Fired::All);
-            let pairs = sample(self.pairs(), repeat.is_some(), 40);
+            let pairs = sample(self.pairs(), 20, round);
             self.all(&format!("pairs, round {round}"), &pairs, Fired::One);
         }
     }
@@ -158,10 +157,18 @@ enum Fired {
     One,
 }
 
-/// Everything, or every so many.
-fn sample(cases: Vec<Vec<Point>>, all: bool, step: usize) -> Vec<Vec<Point>> {
-    let step = if all { 1 } else { step };
-    cases.into_iter().step_by(step).collect()
+/// Every so many, and others in each round.
+fn sample(cases: Vec<Vec<Point>>, step: usize, round: usize) -> Vec<Vec<Point>> {
+    let every = if std::env::var_os("HANDOVER_CRASH_ALL").is_some() {
+        1
+    } else {
+        step
+    };
+    cases
+        .into_iter()
+        .skip(round % every)
+        .step_by(every)
+        .collect()
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

@@ -305,6 +305,45 @@ fn i5_a_mismatch_is_found_before_anything_is_given_up() {
     drop(old.lease.enter_blocking().unwrap());
 }
 
+/// A service may move from one driver to the other with its next version.
+#[test]
+fn an_instance_of_tasks_takes_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut old = Owner::first(directory.path(), Plan::default());
+    let (mut coordinator, inheritance) = Coordinator::with(None);
+    let (diary, service) = Diary::new(Plan::default());
+    let path = directory.path().to_owned();
+    // It ends with its runtime.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let new = begin("the successor ends", move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let instance = handover::Instance::builder("test").inherit(inheritance);
+            let instance = instance.start().await.unwrap();
+            let lease = instance.own(path, service).await.unwrap();
+            let epoch = lease.enter().await.unwrap().epoch();
+            let _ = ended.recv_timeout(DEADLINE);
+            epoch
+        })
+    });
+    coordinator.hello(Role::Successor);
+    coordinator.welcome_and(Mode::Exclusive, true, true);
+    let (one, other) = UnixStream::pair().unwrap();
+    old.coordinator.introduce(one);
+    coordinator.introduce(other);
+    assert_eq!(coordinator.hear(), Some(FromInstance::Warmed));
+    diary.says([Entry::Warm(Some("base of 1".into()))]);
+    old.drained();
+    old.coordinator.say(&SEAL);
+    let sealed = FromInstance::Sealed { id: ATTEMPT };
+    assert_eq!(old.coordinator.hear(), Some(sealed));
+    coordinator.say(&ACTIVATE);
+    coordinator.is_ready(2);
+    diary.says([Entry::Activate(2, Some("sealed by 1".into()))]);
+    drop(end);
+    assert_eq!(new.end(), Epoch(2));
+}
+
 #[test]
 fn a_failed_hook_ends_the_successor_with_its_reason() {
     let directory = tempfile::tempdir().unwrap();

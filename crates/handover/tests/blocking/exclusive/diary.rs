@@ -192,3 +192,34 @@ impl Drop for Keeper {
         self.note(Entry::Dropped);
     }
 }
+
+/// The same for the driver of tasks.
+impl handover::Service for Keeper {
+    fn manifest(&self) -> Vec<ItemSpec> {
+        Service::manifest(self)
+    }
+
+    async fn base(&mut self, state: &mut StateWriter) -> Result<(), ServiceError> {
+        Service::base(self, state)
+    }
+
+    async fn warm(&mut self, base: State) -> Result<(), ServiceError> {
+        Service::warm(self, base)
+    }
+
+    async fn activate(&mut self, lease: Lease, state: State) -> Result<(), ServiceError> {
+        Service::activate(self, lease, state)
+    }
+
+    async fn drain(&mut self, within: Duration) -> Result<(), ServiceError> {
+        Service::drain(self, within)
+    }
+
+    async fn seal(&mut self, state: &mut StateWriter) -> Result<(), ServiceError> {
+        Service::seal(self, state)
+    }
+
+    async fn resume(&mut self, lease: Lease) -> Result<(), ServiceError> {
+        Service::resume(self, lease)
+    }
+}

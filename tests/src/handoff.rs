@@ -3,7 +3,7 @@
 //!
 //! | argument | behaviour |
 //! |---|---|
-//! | `--library theirs` or `ours` | which of the two |
+//! | `--library theirs` or `ours` | which of the two; `nobody`: connects to the socket, and ends with code 0 if it is shown the door; any other word: a lie of `liar` |
 //! | `--version N` | said in answers, and written into the log |
 //! | `--data DIR`, `--socket PATH` | the directory it owns, and its control socket |
 //! | `--exit-before-greeting`, `--exit-before-ready` | ends there with code 3 |
@@ -18,6 +18,7 @@
 //!
 //! Paths: `/who` (version), `/pid`, `/write` (a line in the file `log`: version and process).
 
+mod liar;
 mod ours;
 mod store;
 mod theirs;
@@ -30,7 +31,7 @@ use store::Store;
 
 #[derive(Clone, Debug, Default)]
 struct Behaviour {
-    theirs: bool,
+    library: String,
     version: String,
     data: PathBuf,
     socket: PathBuf,
@@ -54,7 +55,7 @@ impl Behaviour {
                 millis.map(Duration::from_millis)
             };
             match flag.as_str() {
-                "--library" => found.theirs = value()? == "theirs",
+                "--library" => found.library = value()?,
                 "--version" => found.version = value()?,
                 "--data" => found.data = value()?.into(),
                 "--socket" => found.socket = value()?.into(),
@@ -85,10 +86,11 @@ pub fn main() -> ExitCode {
     if behaviour.exit_before_greeting {
         return ExitCode::from(3);
     }
-    let served = if behaviour.theirs {
-        theirs::serve(behaviour)
-    } else {
-        ours::serve(behaviour)
+    let served = match behaviour.library.as_str() {
+        "theirs" => theirs::serve(behaviour),
+        "nobody" => shown_the_door(&behaviour),
+        "ours" => ours::serve(behaviour),
+        lie => liar::tell(lie),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,5 +98,15 @@ pub fn main() -> ExitCode {
             eprintln!("handoff-daemon: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A connection that is closed without a word.
+fn shown_the_door(behaviour: &Behaviour) -> std::io::Result<()> {
+    let mut stream = std::os::unix::net::UnixStream::connect(&behaviour.socket)?;
+    let mut greeting = [0];
+    match std::io::Read::read(&mut stream, &mut greeting) {
+        Ok(0) | Err(_) => Ok(()),
+        Ok(_) => Err(std::io::Error::other("it was greeted")),
     }
 }

@@ -86,7 +86,7 @@ async fn run(behaviour: Behaviour) -> io::Result<()> {
                 async move || write(&store, &lease).await
             }),
         )
-        .layer(instance.owner_layer(&lease));
+        .layer(instance.owner_layer());
     let app = Router::new()
         .route("/who", get(move || std::future::ready(version.clone())))
         .route("/pid", get(async || std::process::id().to_string()))

@@ -110,7 +110,7 @@ pub(super) fn open(
     let (sender, messages) = mpsc::channel(UNREAD);
     tokio::spawn(write(writer, messages));
     let reader = tokio::spawn(async move {
-        let fault = read(instance, reader, &to).await.err();
+        let fault = read(instance, id, reader, &to).await.err();
         let fault = fault.map(|error| error.to_string());
         let _ = to.send(Command::Closed {
             instance,
@@ -188,6 +188,7 @@ pub(super) enum Fault {
 
 async fn read(
     instance: InstanceId,
+    id: ChannelId,
     mut from: OwnedReadHalf,
     to: &UnboundedSender<Command>,
 ) -> Result<(), Fault> {
@@ -220,6 +221,7 @@ async fn read(
             };
             let said = Command::Said {
                 instance,
+                from: id,
                 message,
                 place,
             };

@@ -51,6 +51,7 @@ pub(super) enum Command {
     /// A native instance said something.
     Said {
         instance: InstanceId,
+        from: ChannelId,
         message: FromInstance,
         /// Given back when it was handled: the channel is read no faster than that.
         place: Place,
@@ -230,9 +231,10 @@ impl Driver {
             Command::Exited { instance, exit } => self.tell(Input::Exited { instance, exit }),
             Command::Said {
                 instance,
+                from,
                 message,
                 place: _place,
-            } => self.said(instance, message),
+            } => self.heard(instance, from, message),
             Command::Closed {
                 instance,
                 id,

@@ -74,7 +74,15 @@ impl Driver {
         self.tell(Input::Closed { instance });
     }
 
-    pub(super) fn said(&mut self, instance: InstanceId, message: FromInstance) {
+    /// What an instance said over its channel. A channel that was given up may have left words.
+    pub(super) fn heard(&mut self, instance: InstanceId, from: ChannelId, message: FromInstance) {
+        let link = self.processes.get(&instance).and_then(|p| p.link.as_ref());
+        if link.is_some_and(|link| link.id == from) {
+            self.said(instance, message);
+        }
+    }
+
+    fn said(&mut self, instance: InstanceId, message: FromInstance) {
         let exclusive = self.config.mode == Mode::Exclusive;
         let spec = &self.config.ready;
         let Some(process) = self.processes.get_mut(&instance) else {
@@ -96,6 +104,7 @@ impl Driver {
                     return self.blame(instance, fault);
                 }
                 process.lease = *lease;
+                self.faults.remove(&instance);
                 // It greets on the one channel or on the other.
                 process.foreign.take_if(|theirs| !theirs.is_chosen());
                 // It speaks the protocol, so it will say when it is ready.

@@ -59,7 +59,10 @@ impl Driver {
         let program = candidate.and_then(|id| self.candidates.get(&id));
         let program = program.map(|program| program.label()).unwrap_or_default();
         self.latest = Some(to);
-        self.faults.clear();
+        // Of those that are still there it may be why this attempt fails as well.
+        let processes = &self.processes;
+        self.faults
+            .retain(|instance, _| processes.contains_key(instance));
         let attempt = Attempt {
             program: program.clone(),
             instance: to,

@@ -21,6 +21,9 @@ pub const LIE: &str = "lie:";
 /// Honest, but for the drains it never finishes.
 const NEVER_DRAINS: &str = "never-drains";
 
+/// Honest until it serves.
+const TURNS: &str = "turns";
+
 /// What an instance is told to do wrong, if anything.
 fn lie() -> Option<String> {
     std::env::args().find_map(|argument| argument.strip_prefix(LIE).map(str::to_owned))
@@ -31,7 +34,7 @@ pub fn play() {
     let mut actor = Actor::new();
     end_with(actor.dir.clone());
     match lie().as_deref() {
-        None | Some(NEVER_DRAINS) => actor.own(),
+        None | Some(NEVER_DRAINS | TURNS) => actor.own(),
         Some("silent") => park(),
         Some("notify") => {
             let socket = std::env::var("NOTIFY_SOCKET").expect("a notify socket");
@@ -240,6 +243,9 @@ impl Actor {
                 let epoch = self.acquire();
                 self.role = Role::Incumbent;
                 self.say(&ready(Some(epoch)));
+            }
+            ToInstance::Commit { .. } if lie().as_deref() == Some(TURNS) => {
+                self.pour(&[0xff; 4096]);
             }
             ToInstance::Drain { .. } if lie().as_deref() == Some(NEVER_DRAINS) => {}
             ToInstance::Drain { id, .. } => {

@@ -156,6 +156,30 @@ fn i5_a_flood_is_refused_and_takes_no_memory() {
     refused("flood", violation("frames in a second"));
 }
 
+/// One that serves is not stopped for it (I6), but cannot be asked to hand over any more.
+#[test]
+fn i6_an_incumbent_that_breaks_the_protocol_serves_on() {
+    let stage = Stage::start(|_| {});
+    committed(&stage.upgrade(Some("turns")));
+    let warned = |line: &String| line.contains("the channel of instance #2 was closed");
+    let deadline = std::time::Instant::now() + stage::PATIENCE;
+    while !stage.told().iter().any(warned) {
+        assert!(std::time::Instant::now() < deadline, "never warned");
+    }
+    let outcome = stage.upgrade(None);
+    let Outcome::RolledBack { cause } = &outcome else {
+        panic!("{outcome}")
+    };
+    assert!(violation("a frame of 4294967295 bytes")(cause), "{cause:?}");
+    assert!(cause.to_string().contains("instance #2"), "{cause}");
+    let status = stage.until("it leaves", |status| status.leaving.is_empty());
+    assert_eq!(status.lease, held(2, 2));
+    // Who is in the way of the next one can be ended; then it is started again.
+    kill(status.incumbent.expect("who serves").pid);
+    let honest = |lease: LeaseStatus| lease.epoch == Epoch(3);
+    stage.until("another serves", |status| status.lease.is_some_and(honest));
+}
+
 #[test]
 fn i5_ready_before_its_turn_is_refused() {
     refused("early", violation("Ready"));
@@ -301,11 +325,8 @@ fn a_failed_probe_in_probation_undoes_the_new_version() {
         std::fs::remove_file(&sick).expect("removes");
         stage.until("the other has gone", |status| status.leaving.is_empty());
     }
-    let told = stage
-        .events()
-        .into_iter()
-        .map(|event| event.kind.to_string());
-    let told: Vec<String> = told.filter(|line| line.contains("took back")).collect();
+    let mut told = stage.told();
+    told.retain(|line| line.contains("took back"));
     assert!(
         told[0].contains("failed its probe in probation: `test"),
         "{told:?}"

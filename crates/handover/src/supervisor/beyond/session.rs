@@ -286,6 +286,7 @@ impl Session {
         let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
         let said = Command::Said {
             instance,
+            from: self.id,
             message,
             place,
         };

@@ -120,19 +120,47 @@ fn every_outcome_of_an_upgrade() {
         (400, r#"{"error":"unknown field `binray`"}"#),
     ]
     .into_iter()
-    .map(|(status, body)| {
-        let world = World::new();
-        world.serve("web", says("POST /v1/upgrade", status, body));
-        let shown = world.transcript(&["upgrade"]);
-        // The one thing that differs from run to run: how long it took.
-        let lines = shown.lines().map(|line| match line.rsplit_once(" (") {
-            Some((line, time)) if time.ends_with("s)") => format!("{line} (TIME)\n"),
-            _ => format!("{line}\n"),
-        });
-        lines.collect()
-    })
+    .map(|(status, body)| answered("POST /v1/upgrade", status, body))
     .collect();
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn every_outcome_of_an_undo() {
+    let shown: Vec<String> = [
+        (200, r#"{"outcome":"committed","generation":6,"instance":4}"#),
+        (
+            409,
+            r#"{"outcome":"rolled_back","cause":"seal_failed","reason":"no room"}"#,
+        ),
+        (
+            409,
+            r#"{"outcome":"timed_out","cause":"timed_out","phase":"drain","allowed":{"secs":60,"nanos":0}}"#,
+        ),
+        (409, r#"{"outcome":"refused","refusal":"nothing_to_undo"}"#),
+        (
+            503,
+            r#"{"outcome":"nobody_serves","cause":"crashed","exit":{"signal":11}}"#,
+        ),
+    ]
+    .into_iter()
+    .map(|(status, body)| answered("POST /v1/undo", status, body))
+    .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// What a command shows when the supervisor answers so.
+fn answered(request: &'static str, status: u16, body: &'static str) -> String {
+    let world = World::new();
+    world.serve("web", says(request, status, body));
+    let command = request.trim_start_matches("POST /v1/");
+    let shown = world.transcript(&[command]);
+    // The one thing that differs from run to run: how long it took.
+    let lines = shown.lines().map(|line| match line.rsplit_once(" (") {
+        Some((line, time)) if time.ends_with("s)") => format!("{line} (TIME)\n"),
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub enum Cause {
         reason: String,
     },
     /// The incumbent could not seal.
-    #[error("the old instance could not seal: {reason}")]
+    #[error("the serving instance could not seal: {reason}")]
     SealFailed {
         /// Its words.
         reason: String,

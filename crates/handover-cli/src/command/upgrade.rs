@@ -263,7 +263,8 @@ fn stage(kind: &EventKind) -> Option<String> {
         EventKind::HandoverStarted { .. } => Phase::Warm.to_string(),
         EventKind::PhaseEntered { phase, .. } => phase.to_string(),
         EventKind::InstanceStatus { text, .. } => text.clone(),
-        EventKind::SealProgress { done, total, .. } => format!("seal {done} of {total}"),
+        EventKind::SealProgress { done, total: 0, .. } => format!("seal: {done} so far"),
+        EventKind::SealProgress { done, total, .. } => format!("seal: {done} of {total}"),
         EventKind::InstanceReady { .. } => "ready".to_owned(),
         _ => return None,
     })

@@ -247,7 +247,7 @@ impl Session {
                         pause: KNOCK_FIRST,
                     };
                 }
-                Effect::Lost => self.lost()?,
+                Effect::Lost => self.lost().await?,
                 Effect::Sealed {
                     revisions,
                     fingerprint,
@@ -294,7 +294,12 @@ impl Session {
     }
 
     /// The channel's end is told; what comes next is on another.
-    fn lost(&mut self) -> Option<()> {
+    async fn lost(&mut self) -> Option<()> {
+        if let (Some(fault), Some(_)) = (&self.fault, &self.end) {
+            // Whoever has not even greeted has no channel to lose, but has failed.
+            let reason = fault.clone();
+            self.tell(FromInstance::Failed { reason }).await?;
+        }
         let (instance, id) = (self.instance, self.id);
         let fault = self.fault.take();
         let (end, messages) = Sender::detached();

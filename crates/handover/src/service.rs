@@ -132,7 +132,8 @@ pub trait Service: Send + 'static {
     /// `within` is how long the coordinator waits. Not called when the process is merely stopped.
     /// By default nothing.
     ///
-    /// Cancelled when the handover is aborted; [`resume`](Service::resume) follows.
+    /// Cancelled when the handover is aborted: [`resume`](Service::resume) follows; and when the
+    /// process is told to end: [`seal`](Service::seal) follows.
     ///
     /// # Errors
     /// The handover is aborted and `resume` follows.

@@ -133,3 +133,26 @@ async fn an_overlap_coordinator_is_refused_with_the_reason() {
     );
     assert_eq!(side.log.lines(), ["dropped"]);
 }
+
+/// Parked after the commit, its writers sent away; then the new one is gone and it takes back.
+#[tokio::test]
+async fn a_parked_instance_takes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut old, lease) = Side::first(dir.path(), Script::default()).await;
+    let mut new = old.next(dir.path(), Script::default()).await;
+    old.coordinator.drain().await;
+    old.coordinator.seal().await;
+    let taken = new.activate().await;
+    let id = ATTEMPT;
+    old.coordinator.say(ToInstance::Commit { id }).await;
+    let error = within("sent away", lease.enter()).await.unwrap_err();
+    assert_eq!(error, LeaseError::HandedOver);
+
+    let ladder = world::ladder(world::NEVER, world::NEVER);
+    old.coordinator.say(ToInstance::Resume { id }).await;
+    new.coordinator.say(ToInstance::Retire { ladder }).await;
+    let epoch = old.coordinator.resumed().await;
+    assert_eq!(epoch, taken.epoch().next());
+    assert_eq!(lease.try_enter().unwrap().epoch(), epoch);
+    assert_eq!(old.instance.stage(), handover::Stage::Serving);
+}

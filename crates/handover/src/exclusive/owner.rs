@@ -100,17 +100,23 @@ pub(crate) struct Owner {
     number: u64,
     attempt: HandoverId,
     due: Due,
+    /// The successor waits for our base.
+    base_due: bool,
     base: Option<State>,
     delta: Option<State>,
     draining: Option<Draining>,
     /// Why the next seal must fail.
     undrained: Option<String>,
+    /// When the seal must be through.
+    seal_until: Option<Instant>,
     /// The seal hook is done, its end is on its way; given up then.
     flushing: Option<Instant>,
     /// The end of the state has gone out.
     sent: bool,
     /// The service has sealed, and not resumed since.
     sealed: bool,
+    /// The way out has begun.
+    retiring: bool,
     closing: Option<Closing>,
     /// Since when it has been our turn while somebody else has the lock.
     waiting: Option<Instant>,
@@ -140,13 +146,16 @@ impl Owner {
             number: 0,
             attempt: HandoverId::default(),
             due: Due::Nothing,
+            base_due: false,
             base: None,
             delta: None,
             draining: None,
             undrained: None,
+            seal_until: None,
             flushing: None,
             sent: false,
             sealed: false,
+            retiring: false,
             closing: None,
             waiting: None,
             exiting: None,
@@ -204,6 +213,7 @@ impl Owner {
     pub(crate) fn poll_step(&mut self) -> Option<Step> {
         if self.steps.is_empty() {
             self.take_next();
+            self.base_next();
             self.leave_next();
         }
         self.steps.pop_front()
@@ -234,7 +244,8 @@ impl Owner {
             self.call(Call::Rest);
         }
         self.number += 1;
-        (self.sent, self.base, self.delta) = (false, None, None);
+        (self.sent, self.base_due) = (false, false);
+        (self.base, self.delta) = (None, None);
         let (number, tell) = (self.number, Arc::clone(&self.tell));
         let opened = match socket {
             Some(socket) => Channel::open(
@@ -305,6 +316,7 @@ impl Owner {
         match event {
             Event::Agreed(agreed) => self.agreed(agreed),
             Event::Disagreed(reason) => {
+                tracing::warn!(reason, "the two versions cannot pass state");
                 self.breaks(reason.clone());
                 self.fail(OwnError::Mismatch { reason });
             }
@@ -319,18 +331,12 @@ impl Owner {
         }
     }
 
-    /// Both manifests are known: the incumbent begins with its base.
+    /// Both manifests are known: the incumbent's base comes next.
     fn agreed(&mut self, agreed: Terms) {
         if let Wire::Open { terms, .. } = &mut self.wire {
             *terms = Some(agreed);
         }
-        let serves = self.lease.held().is_some() && self.exiting.is_none();
-        if !serves || self.running.is_some() || self.draining.is_some() {
-            return;
-        }
-        if let Some(writer) = self.writer(Chapter::Base) {
-            self.call(Call::Base(writer));
-        }
+        self.base_due = self.lease.held().is_some();
     }
 
     /// A writer to the other instance, if it takes anything.
@@ -358,6 +364,7 @@ impl Owner {
             tracing::info!(reason, "the successor is gone; its base is given up");
             self.call(Call::Rest);
         }
+        self.base_due = false;
         let channel = match std::mem::replace(&mut self.wire, Wire::Absent) {
             Wire::Open { channel, .. } => Some(channel),
             Wire::Broken { _channel, .. } => _channel,
@@ -412,6 +419,15 @@ impl Owner {
             None => self.input(Input::Failed {
                 reason: "the service is gone: dropping it, or its task, panicked".into(),
             }),
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Nobody has seen the service go, so something of it may still write (I2).
+        if self.lease.held().is_some() {
+            self.lease.keep_until_exit();
         }
     }
 }

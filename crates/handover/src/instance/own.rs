@@ -30,7 +30,8 @@ impl Instance {
     ///
     /// A drain by a signal, by [`Instance::drain`] or by the coordinator runs its ladder, then seals
     /// the service so that the data is closed, and releases the lease. All that is done when
-    /// [`Instance::retired`] resolves: wait for it before `main` returns.
+    /// [`Instance::retired`] resolves: wait for it before `main` returns. A runtime that is dropped
+    /// earlier drops the service unsealed, and the lease then ends with the process.
     ///
     /// # Cancel safety
     /// When cancelled, it becomes the owner all the same, and cannot be asked again.

@@ -88,6 +88,12 @@ impl Ownership {
         Ok(self.file.release()?)
     }
 
+    /// Shuts the gate and keeps the lock until the process ends: something may still write (I2).
+    pub(crate) fn keep_until_exit(&mut self) {
+        self.gate.hand_over();
+        self.file.keep_until_exit();
+    }
+
     /// Sends writers away, those that wait included.
     pub(crate) fn hand_over(&self) {
         self.gate.hand_over();

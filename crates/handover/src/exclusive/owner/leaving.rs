@@ -9,6 +9,20 @@ use super::{Call, Closing, Draining, Hook, Owner, ServiceError, Step, Wire, word
 use crate::state::{Chapter, StateWriter};
 
 impl Owner {
+    /// Begins with the base, once no other hook runs.
+    pub(super) fn base_next(&mut self) {
+        if !self.base_due || self.running.is_some() || self.draining.is_some() {
+            return;
+        }
+        self.base_due = false;
+        if self.retiring || self.exiting.is_some() {
+            return self.break_off("the older instance is stopping".into());
+        }
+        if let Some(writer) = self.writer(Chapter::Base) {
+            self.call(Call::Base(writer));
+        }
+    }
+
     /// Holds writers back and runs the drain hook. Listeners are the driver's, and paused already.
     pub(crate) fn drain(&mut self, within: Duration) {
         self.lease.freeze();
@@ -43,6 +57,7 @@ impl Owner {
             return self.seal_failed(reason);
         }
         self.sent = false;
+        self.seal_until = Some(Instant::now() + self.budget.time);
         let writer = match &self.wire {
             Wire::Absent => self.discarding(),
             Wire::Broken { reason, .. } => {
@@ -86,7 +101,7 @@ impl Owner {
                 self.sealed = true;
                 match &self.wire {
                     Wire::Open { .. } if !self.sent => {
-                        self.flushing = Some(Instant::now() + self.budget.time);
+                        self.flushing = self.seal_until;
                     }
                     Wire::Open { .. } | Wire::Absent => self.input(Input::Sealed),
                     Wire::Broken { reason, .. } => {
@@ -125,6 +140,7 @@ impl Owner {
     /// The way out has begun. Whoever serves lets requests in flight go on writing; whoever was
     /// handing over sends them away.
     pub(crate) fn retire(&mut self) {
+        self.retiring = true;
         if matches!(self.running, Some(Hook::Base | Hook::Drain)) {
             self.call(Call::Rest);
         }

@@ -224,13 +224,21 @@ impl Judgement {
         assert!(self.wrong.is_empty(), "{what}: {:#?}", self.wrong);
     }
 
-    /// The same, and no request failed, and what is in memory has crossed.
+    /// The same, and no request failed.
+    ///
+    /// # Panics
+    /// With what is wrong otherwise.
+    pub fn require_all_answered(&self, what: &str) {
+        self.require_nothing_lost(what);
+        assert!(self.failed.is_empty(), "{what}: {:#?}", self.failed);
+    }
+
+    /// The same, and what is in memory has crossed.
     ///
     /// # Panics
     /// With what is wrong otherwise.
     pub fn require_unnoticed(&self, what: &str) {
-        self.require_nothing_lost(what);
-        assert!(self.failed.is_empty(), "{what}: {:#?}", self.failed);
+        self.require_all_answered(what);
         assert!(self.forgotten.is_empty(), "{what}: {:#?}", self.forgotten);
     }
 }

@@ -26,9 +26,36 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// commit after the supervisor has reported it.
 const LATE: Duration = Duration::from_secs(2);
 
+/// What is disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// An upgrade: instance 1 gives up what it has, 2 takes it.
+    Upgrade,
+    /// The undoing of one: 2 gives it back to 1, which is parked.
+    Undo,
+}
+
+impl Act {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Upgrade => "/v1/upgrade",
+            Self::Undo => "/v1/undo",
+        }
+    }
+
+    /// Numbers of who gives up and who takes; instances are numbered in the order of their start.
+    pub(crate) const fn instances(self) -> [&'static str; 2] {
+        match self {
+            Self::Upgrade => ["1", "2"],
+            Self::Undo => ["2", "1"],
+        }
+    }
+}
+
 /// A kind of service.
 pub(crate) struct Setup {
     pub(crate) name: &'static str,
+    pub(crate) act: Act,
     program: Program,
     flags: Vec<&'static str>,
     /// Whether it owns a directory, and is written to.
@@ -40,6 +67,7 @@ impl Setup {
     pub(crate) fn overlap() -> Self {
         Self {
             name: "overlap",
+            act: Act::Upgrade,
             program: Program::new(FIXTURE, ""),
             flags: vec![
                 "--ready-timeout",
@@ -69,6 +97,7 @@ impl Setup {
         flags.extend(timeouts.as_flattened());
         Self {
             name,
+            act: Act::Upgrade,
             program: Program::new(FIXTURE, &format!("--version any {driver}")),
             flags,
             owns: true,
@@ -79,6 +108,15 @@ impl Setup {
     pub(crate) fn probation() -> Self {
         let mut setup = Self::exclusive("probation", "--exclusive");
         setup.flags.extend(["--probation", "300ms"]);
+        setup
+    }
+
+    /// The new one is sent back before it has proven itself.
+    pub(crate) fn undo() -> Self {
+        let mut setup = Self::exclusive("undo", "--exclusive");
+        // Long enough to be asked in, and short: an undo that fails leaves both until its end.
+        setup.flags.extend(["--probation", "1500ms"]);
+        setup.act = Act::Undo;
         setup
     }
 }
@@ -111,6 +149,10 @@ impl Stage {
         if let Some(writers) = &writers {
             writers.go_on();
         }
+        if setup.act == Act::Undo {
+            let outcome = service.upgrade_in_place();
+            assert!(committed(&outcome), "{outcome}");
+        }
         Self {
             watchdog: Watchdog::start(service.supervisor()),
             service,
@@ -121,13 +163,13 @@ impl Stage {
         }
     }
 
-    /// An upgrade under this plan, until everything has come to rest again.
-    fn upgrade(&mut self, points: &[Point]) {
-        let old = self.service.incumbent();
+    /// An upgrade or its undoing under this plan, until everything has come to rest again.
+    fn act(&mut self, act: Act, points: &[Point]) {
+        let leaver = self.service.incumbent();
         self.crashes.plan(points);
         let control = self.service.control();
         // Nobody answers if the supervisor dies over it.
-        let asking = std::thread::spawn(move || control.request("POST", "/v1/upgrade", ""));
+        let asking = std::thread::spawn(move || control.request("POST", act.path(), ""));
         let patience = Instant::now() + LONG;
         loop {
             self.revive();
@@ -146,7 +188,7 @@ impl Stage {
         drop(asking.join().expect("no panic"));
         let late = Instant::now() + LATE;
         let due = |point: &Point| {
-            let alive = point.who != "1" || process::is_alive(old);
+            let alive = point.who != act.instances()[0] || process::is_alive(leaver);
             let trace = self.crashes.trace();
             let passed = trace.get(&point.who).map_or(0, Vec::len);
             alive && passed < point.k
@@ -264,6 +306,7 @@ fn is_at_rest(status: &Status) -> bool {
         .is_some_and(|incumbent| incumbent.pid.is_some())
         && status.handover.is_none()
         && status.successor.is_none()
+        && status.parked.is_none()
         && status.leaving.is_empty()
 }
 
@@ -284,10 +327,10 @@ impl fmt::Display for Ending {
     }
 }
 
-/// What an upgrade does when nobody dies.
+/// What is done when nobody dies.
 pub(crate) fn undisturbed(setup: &Setup) -> Trace {
     let mut stage = Stage::set(setup);
-    stage.upgrade(&[]);
+    stage.act(setup.act, &[]);
     let trace = stage.crashes.trace();
     stage.crashes.over();
     let ending = examination::examine(setup, stage, &[]);
@@ -302,7 +345,7 @@ pub(crate) fn undisturbed(setup: &Setup) -> Trace {
 pub(crate) fn run(setup: &Setup, points: &[Point]) -> Ending {
     let begun = Instant::now();
     let mut stage = Stage::set(setup);
-    stage.upgrade(points);
+    stage.act(setup.act, points);
     let fired = points.iter().filter_map(|point| stage.crashes.fired(point));
     let fired = fired.collect();
     stage.crashes.over();

@@ -5,7 +5,7 @@ use std::fs;
 use handover_tests::crash::Point;
 use handover_tests::{http, locks, process};
 
-use crate::case::{Ending, Setup, Stage, committed, until_alone};
+use crate::case::{Act, Ending, Setup, Stage, committed, until_alone};
 
 /// Somebody serves and answers; one process holds the lock and it is the one that serves; the
 /// journal can be read; no process is left over; the next handover commits; and no acknowledged
@@ -51,9 +51,12 @@ pub(crate) fn examine(setup: &Setup, mut stage: Stage, points: &[Point]) -> Endi
     let supervisor_only = points.iter().all(|point| point.who == "supervisor");
     if supervisor_only {
         // I12: nobody notices.
-        judgement.require_unnoticed("only the supervisor died");
+        judgement.require_all_answered("only the supervisor died");
+        // Whoever takes back in an undo has what was in memory before the upgrade.
+        if setup.act == Act::Upgrade {
+            judgement.require_unnoticed("only the supervisor died");
+        }
     }
-    assert!(setup.owns);
     Ending {
         failed: judgement.failed.len(),
         ..Ending::default()

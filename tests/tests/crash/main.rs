@@ -1,4 +1,4 @@
-//! The crash matrix: for each role and each effect of an undisturbed upgrade, the process is killed
+//! The crash matrix: for each role and each effect of an undisturbed upgrade (or undo), the process is killed
 //! just before that effect, and everything is looked at from outside. No place is named by hand: a
 //! new effect is a new case.
 //!
@@ -44,4 +44,10 @@ fn i1_exclusive_with_threads() {
 #[test]
 fn i1_exclusive_with_a_probation() {
     Matrix::of(Setup::probation()).run();
+}
+
+/// The same while an upgrade in its probation is undone.
+#[test]
+fn i1_exclusive_with_an_undo() {
+    Matrix::of(Setup::undo()).run();
 }

@@ -7,13 +7,6 @@ use handover_tests::crash::{How, Point, Trace};
 
 use crate::case::{self, Ending, Setup};
 
-/// Instances are numbered in the order of their start.
-const ROLES: [(&str, &str); 3] = [
-    ("supervisor", "supervisor"),
-    ("1", "incumbent"),
-    ("2", "successor"),
-];
-
 /// The count of effects at the end of an upgrade depends a little on timing: a connection that is
 /// open when the ladder begins is one step more. A point that was not reached is tried again so
 /// often before that is a failure.
@@ -27,6 +20,16 @@ fn number(variable: &str) -> Option<usize> {
     )
 }
 
+/// Who takes part, and as what.
+fn roles(setup: &Setup) -> [(&'static str, &'static str); 3] {
+    let [gives_up, takes] = setup.act.instances();
+    [
+        ("supervisor", "supervisor"),
+        (gives_up, "gives up"),
+        (takes, "takes"),
+    ]
+}
+
 /// The cases of one kind of service.
 pub(crate) struct Matrix {
     setup: Setup,
@@ -34,10 +37,10 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Watches an undisturbed upgrade.
+    /// Watches what happens when nobody dies.
     pub(crate) fn of(setup: Setup) -> Self {
         let trace = case::undisturbed(&setup);
-        for (who, role) in ROLES {
+        for (who, role) in roles(&setup) {
             let effects = trace.get(who).map_or(&[][..], Vec::as_slice);
             eprintln!("{} · {role}: {}", setup.name, effects.join(", "));
             assert!(
@@ -50,7 +53,7 @@ impl Matrix {
     }
 
     fn singles(&self, how: How) -> impl Iterator<Item = Vec<Point>> {
-        ROLES.into_iter().flat_map(move |(who, _)| {
+        roles(&self.setup).into_iter().flat_map(move |(who, _)| {
             (1..=self.trace[who].len()).map(move |k| {
                 let who = who.to_owned();
                 vec![Point { who, k, how }]

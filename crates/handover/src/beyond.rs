@@ -3,13 +3,20 @@
 //!
 //! Their supervisor is there only while it hands over. So the incumbent listens, takes one session
 //! at a time, and lets the next wait, as theirs does.
+//!
+//! What is said is the same for both drivers; how they wait for it is in `reactor.rs` and
+//! `polled.rs`.
+
+mod polled;
+mod reactor;
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::fmt::Debug;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover_proto::beyond::{
     AsIncumbent, AsSuccessor, Effect, Input, MAX_FRAME, Message, Reader, encode,
@@ -18,11 +25,11 @@ use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::Ladder;
 use handover_sys::passing;
-use tokio::io::Interest;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::link::{LinkEvent, READ_AT_ONCE, into_io, is_trusted};
+use crate::link::{LinkEvent, is_trusted};
+
+pub(crate) use polled::Polled;
+pub(crate) use reactor::Reactor;
 
 /// Bytes kept for a supervisor that does not read: far more than all frames of a handover.
 const MAX_OUTBOX: usize = MAX_FRAME;
@@ -37,11 +44,20 @@ const BUILD: &str = concat!("handover ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     /// The channel of a successor, if it was started as one.
-    pub(crate) successor: Option<std::os::unix::net::UnixStream>,
+    pub(crate) successor: Option<UnixStream>,
     /// Where to listen as incumbent.
     pub(crate) control: Option<PathBuf>,
     /// How to retire after a commit.
     pub(crate) ladder: Ladder,
+}
+
+/// Sockets as a driver waits for them. They do not block.
+pub(crate) trait Sockets {
+    type Stream: AsFd + Debug;
+    type Listener: Debug;
+
+    fn stream(stream: UnixStream) -> io::Result<Self::Stream>;
+    fn listener(listener: UnixListener) -> io::Result<Self::Listener>;
 }
 
 #[derive(Debug)]
@@ -51,27 +67,29 @@ enum Side {
 }
 
 #[derive(Debug)]
-struct Session {
+struct Session<S> {
     side: Side,
-    stream: UnixStream,
+    stream: S,
     reader: Reader,
     outbox: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum State {
+enum State<S> {
     Absent,
-    Open(Box<Session>),
+    Open(Box<Session<S>>),
     /// Waits for the next session.
     Listening,
 }
 
 /// The conversation.
 #[derive(Debug)]
-pub(crate) struct Link {
-    state: State,
+pub(crate) struct Link<N: Sockets> {
+    state: State<N::Stream>,
     control: Option<PathBuf>,
-    listener: Option<UnixListener>,
+    listener: Option<N::Listener>,
+    /// Accepting failed; not before then again.
+    pause: Option<Instant>,
     ladder: Ladder,
     origin: Instant,
     events: VecDeque<LinkEvent>,
@@ -79,20 +97,15 @@ pub(crate) struct Link {
     over: bool,
 }
 
-enum Step {
-    Read(io::Result<usize>),
-    Writable,
-    Deadline,
-    Accepted(io::Result<UnixStream>),
-}
-
-impl Link {
-    /// Call inside the runtime.
+impl<N: Sockets> Link<N> {
+    /// # Errors
+    /// The channel is not a usable socket.
     pub(crate) fn new(terms: Terms) -> io::Result<Self> {
         let mut link = Self {
             state: State::Absent,
             control: terms.control,
             listener: None,
+            pause: None,
             ladder: terms.ladder,
             origin: Instant::now(),
             events: VecDeque::new(),
@@ -100,13 +113,14 @@ impl Link {
         };
         if let Some(stream) = terms.successor {
             stream.set_nonblocking(true)?;
+            let stream = N::stream(stream)?;
             let machine = AsSuccessor::new(Moment::ZERO, std::process::id(), BUILD.into());
-            link.begin(Side::Successor(machine), UnixStream::from_std(stream)?);
+            link.begin(Side::Successor(machine), stream);
         }
         Ok(link)
     }
 
-    fn begin(&mut self, side: Side, stream: UnixStream) {
+    fn begin(&mut self, side: Side, stream: N::Stream) {
         self.state = State::Open(Box::new(Session {
             side,
             stream,
@@ -133,7 +147,7 @@ impl Link {
             return;
         };
         if self.listener.is_none() {
-            match listen(path) {
+            match listen(path).and_then(N::listener) {
                 Ok(listener) => self.listener = Some(listener),
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "no control socket");
@@ -195,61 +209,19 @@ impl Link {
         self.events.push_back(LinkEvent::Closed);
     }
 
-    /// The next thing that happens; never resolves while nobody can come.
-    ///
-    /// # Cancel safety
-    /// Cancelling loses nothing.
-    pub(crate) async fn event(&mut self) -> LinkEvent {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
-            }
-            let mut buffer = [0; READ_AT_ONCE];
-            match self.step(&mut buffer).await {
-                Step::Read(Ok(0) | Err(_)) => {
-                    self.put(Input::Closed);
-                    self.close();
-                }
-                Step::Read(Ok(read)) => self.take(buffer.get(..read).unwrap_or_default()),
-                Step::Writable => {
-                    if let State::Open(session) = &mut self.state {
-                        session.flush_ready();
-                    }
-                }
-                Step::Deadline => self.put(Input::Tick),
-                Step::Accepted(Ok(stream)) => self.accepted(stream),
-                Step::Accepted(Err(error)) => {
-                    tracing::warn!(%error, "the control socket cannot accept for now");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+    fn cannot_accept(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "the control socket cannot accept for now");
+        self.pause = Some(Instant::now() + ACCEPT_PAUSE);
     }
 
-    async fn step(&mut self, buffer: &mut [u8]) -> Step {
-        match (&mut self.state, &self.listener) {
-            (State::Open(session), _) => {
-                let deadline = session.next_deadline();
-                let deadline = deadline.map(|at| self.origin + at.since(Moment::ZERO));
-                let full = !session.outbox.is_empty();
-                tokio::select! {
-                    read = read(&session.stream, buffer) => Step::Read(read),
-                    _ = session.stream.writable(), if full => Step::Writable,
-                    () = sleep_until(deadline.unwrap_or(self.origin)), if deadline.is_some() => {
-                        Step::Deadline
-                    }
-                }
-            }
-            (State::Listening, Some(listener)) => {
-                let accepted = listener.accept().await;
-                Step::Accepted(accepted.map(|(stream, _)| stream))
-            }
-            (State::Listening | State::Absent, _) => pending().await,
-        }
+    /// The other side has closed.
+    fn ended(&mut self) {
+        self.put(Input::Closed);
+        self.close();
     }
 
     /// Anybody who can drain and seal us must be of our own user, or root.
-    fn accepted(&mut self, stream: UnixStream) {
+    fn accepted(&mut self, stream: N::Stream) {
         if !is_trusted(&stream) {
             tracing::warn!("another user connected to the control socket; not talking to it");
             return;
@@ -280,7 +252,7 @@ impl Link {
     }
 }
 
-impl Session {
+impl<S: AsFd> Session<S> {
     fn handle(&mut self, now: Moment, input: Input) {
         match &mut self.side {
             Side::Successor(machine) => machine.handle(now, input),
@@ -323,28 +295,6 @@ impl Session {
             }
         }
     }
-
-    /// Through the reactor, so that it forgets a readiness that is not there.
-    fn flush_ready(&mut self) {
-        let sent = self.stream.try_io(Interest::WRITABLE, || {
-            passing::send(self.stream.as_fd(), &self.outbox, &[]).map_err(into_io)
-        });
-        match sent {
-            Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.outbox.clear(),
-        }
-    }
-}
-
-async fn read(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
 }
 
 /// A control socket of mode 0600 at `path`, in place of whatever is there: bound beside it and
@@ -358,5 +308,5 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         return Err(error);
     }
     listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener)
+    Ok(listener)
 }

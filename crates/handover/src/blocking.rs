@@ -26,8 +26,7 @@
 //! | `accept()` never resolves once stopped | [`Listener::accept`] returns `None` |
 //! | dropping a future cancels it | nothing is cancelled; a cut ends reads and writes |
 //!
-//! Not here: the protocol of beyond-handoff, which [`crate::Instance`] speaks as well; and layers for
-//! HTTP frameworks, in whose place stand [`Instance::asks_to_reconnect`] and
+//! In place of layers for HTTP frameworks stand [`Instance::asks_to_reconnect`] and
 //! [`Lease::enter_blocking`](crate::Lease::enter_blocking).
 //!
 //! # What runs where
@@ -46,6 +45,7 @@
 
 mod bell;
 mod connection;
+mod conversation;
 mod core;
 mod datagram;
 mod driver;

@@ -2,12 +2,14 @@
 //! beyond-handoff.
 
 use std::io;
+use std::path::PathBuf;
 
 use handover_proto::identity::InstanceId;
 use handover_proto::message::FromInstance;
+use handover_proto::settings::Ladder;
 
-use crate::beyond;
-use crate::inheritance::Native;
+use crate::beyond::{self, Reactor};
+use crate::inheritance::{Inheritance, Native};
 use crate::link::{self, LinkEvent};
 
 /// Who is there at the start, or may come.
@@ -21,7 +23,37 @@ pub(crate) enum Counterpart {
     Nobody,
 }
 
+/// Where an incumbent listens for supervisors of beyond-handoff, if the program does not say.
+const HANDOFF_SOCKET: &str = "HANDOVER_HANDOFF_SOCKET";
+
 impl Counterpart {
+    /// Takes who is there out of what was inherited. `control`: where the program wants to listen
+    /// for supervisors of beyond-handoff.
+    pub(crate) fn take(
+        inheritance: &mut Inheritance,
+        control: Option<PathBuf>,
+        ladder: Option<Ladder>,
+    ) -> Self {
+        let control = control.or_else(|| {
+            let path = std::env::var_os(HANDOFF_SOCKET)?;
+            Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
+        });
+        inheritance.beside_handoff |= control.is_some();
+        match (
+            inheritance.native.take(),
+            inheritance.handoff.take(),
+            control,
+        ) {
+            (Some(native), _, _) => Self::Native(native),
+            (None, None, None) => Self::Nobody,
+            (None, successor, control) => Self::Beyond(beyond::Terms {
+                successor,
+                control,
+                ladder: ladder.unwrap_or_default(),
+            }),
+        }
+    }
+
     /// Whether somebody waits for this process to become ready.
     pub(crate) const fn waits(&self) -> bool {
         match self {
@@ -56,7 +88,7 @@ impl Counterpart {
 #[derive(Debug)]
 pub(crate) enum Conversation {
     Native(link::Link),
-    Beyond(beyond::Link),
+    Beyond(beyond::Link<Reactor>),
 }
 
 impl Conversation {

@@ -28,14 +28,6 @@ pub enum StartError {
          start the program with `handover run`, or unset the variable"
     )]
     Channel(#[source] io::Error),
-    /// A supervisor of beyond-handoff waits for an instance that does not speak its protocol. Its
-    /// channel is closed, so that it goes on without us.
-    #[error(
-        "a supervisor of beyond-handoff started this program, whose protocol \
-         `handover::blocking` does not speak; use `handover::Instance`, or run the program with \
-         `handover run --exclusive`"
-    )]
-    Handoff,
     /// The driver of a [`blocking::Instance`](crate::blocking::Instance) could not be set up.
     #[error("an instance needs a thread and five descriptors of its own: {0}")]
     Driver(#[source] io::Error),

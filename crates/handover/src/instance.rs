@@ -13,7 +13,6 @@ use handover_proto::identity::InstanceId;
 use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::beyond;
 use crate::conduct::Command;
 use crate::conversation::Counterpart;
 use crate::core::Core;
@@ -27,9 +26,6 @@ use crate::pool::{Pool, Unclaimed};
 use crate::signals;
 use crate::stage::{Stage, Standing, wait};
 use crate::state::StateBudget;
-
-/// Where an incumbent listens for supervisors of beyond-handoff, if the program does not say.
-const HANDOFF_SOCKET: &str = "HANDOVER_HANDOFF_SOCKET";
 
 /// One process of a service: opens its listeners, says when it is ready, and learns when to go.
 ///
@@ -129,26 +125,13 @@ impl Builder {
     /// As [`Instance::start`].
     pub async fn start(self) -> Result<Instance, StartError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let inheritance = match self.inheritance {
+        let mut inheritance = match self.inheritance {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
+        let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
         let core = Core::new(name, Pool::new(inheritance.listeners));
-        let control = self.handoff_socket.or_else(|| {
-            let path = std::env::var_os(HANDOFF_SOCKET)?;
-            Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
-        });
-        let beside_handoff = inheritance.beside_handoff || control.is_some();
-        let counterpart = match (inheritance.native, inheritance.handoff, control) {
-            (Some(native), _, _) => Counterpart::Native(native),
-            (None, None, None) => Counterpart::Nobody,
-            (None, successor, control) => Counterpart::Beyond(beyond::Terms {
-                successor,
-                control,
-                ladder: self.ladder.unwrap_or_default(),
-            }),
-        };
         let id = counterpart.instance();
         // Whoever speaks the native protocol does not need to be told twice.
         let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
@@ -171,7 +154,7 @@ impl Builder {
             runtime,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
-            beside_handoff,
+            beside_handoff: inheritance.beside_handoff,
         })
     }
 }

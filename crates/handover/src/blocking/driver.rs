@@ -13,11 +13,11 @@ use handover_proto::message::FromInstance;
 use handover_proto::settings::Ladder;
 
 use super::bell::{poll, readable};
+use super::conversation::Conversation;
 use super::core::{Ends, State};
-use super::link::Link;
 use super::signals::Arrived;
 use crate::conduct::{COUNT_EVERY, Command, Conduct, Surroundings};
-use crate::inheritance::Native;
+use crate::conversation::Counterpart;
 use crate::notice::Notice;
 
 /// A pause after poll(2) has failed for lack of memory, so as not to make things worse.
@@ -40,7 +40,7 @@ type Ringing = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a driver is made of.
 pub(super) struct Parts {
     pub(super) ends: Ends,
-    pub(super) native: Option<Native>,
+    pub(super) counterpart: Counterpart,
     pub(super) notice: Notice,
     pub(super) ladder: Option<Ladder>,
 }
@@ -48,7 +48,7 @@ pub(super) struct Parts {
 /// Where effects happen.
 struct Threads {
     state: Arc<State>,
-    link: Link,
+    link: Conversation,
     /// When to cut what a first cut has left.
     second_cut: Option<Instant>,
 }
@@ -63,7 +63,7 @@ impl Surroundings for Threads {
     }
 
     fn is_beyond(&self) -> bool {
-        false
+        self.link.is_beyond()
     }
 
     fn pause(&mut self) {
@@ -108,18 +108,13 @@ impl Driver {
             orders,
             arrived,
         } = parts.ends;
-        let instance = parts.native.as_ref().map(|native| native.instance);
-        let link = match parts.native {
-            Some(native) => Link::open(native.stream, native.reconnect)?,
-            None => Link::absent(),
-        };
+        let (supervised, instance) = (parts.counterpart.waits(), parts.counterpart.instance());
         let threads = Threads {
             state: Arc::clone(&state),
-            link,
+            link: Conversation::with(parts.counterpart)?,
             second_cut: None,
         };
         let (core, notice) = (Arc::clone(&state.core), parts.notice);
-        let supervised = instance.is_some();
         let conduct = Conduct::new(core, threads, supervised, instance, notice, parts.ladder);
         let (ledger, bell) = (Arc::clone(&state.core.ledger), Arc::clone(&state.bell));
         Ok(Self {

@@ -1,6 +1,7 @@
 //! The handle a program holds on its own part in handovers.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::driver::{Driver, Parts};
 use super::guard::Guard;
 use super::park;
 use crate::conduct::Command;
+use crate::conversation::Counterpart;
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
@@ -70,6 +72,7 @@ pub struct Builder {
     inheritance: Option<Inheritance>,
     budget: StateBudget,
     trust_filesystem: bool,
+    handoff_socket: Option<PathBuf>,
 }
 
 impl Builder {
@@ -104,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// Takes part in handovers of beyond-handoff (0.1.4), listening on this control socket as
+    /// incumbent; as [`crate::Builder::handoff_socket`].
+    pub fn handoff_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.handoff_socket = Some(path.into());
+        self
+    }
+
     /// What the instance inherits, instead of what the environment says.
     pub fn inherit(mut self, inheritance: Inheritance) -> Self {
         self.inheritance = Some(inheritance);
@@ -115,22 +125,20 @@ impl Builder {
     /// # Errors
     /// As [`Instance::start`].
     pub fn start(self) -> Result<Instance, StartError> {
-        let inheritance = match self.inheritance {
+        let mut inheritance = match self.inheritance {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
-        if inheritance.native.is_none() && inheritance.handoff.is_some() {
-            return Err(StartError::Handoff);
-        }
+        let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
         let pool = Pool::new(inheritance.listeners);
         let (core, ends) = Core::new(name, pool, self.signals).map_err(StartError::Driver)?;
-        let id = inheritance.native.as_ref().map(|native| native.instance);
+        let id = counterpart.instance();
         // Whoever speaks the native protocol does not need to be told twice.
         let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
         let driver = Driver::new(Parts {
             ends,
-            native: inheritance.native,
+            counterpart,
             notice: notice.clone(),
             ladder: self.ladder,
         })
@@ -172,6 +180,7 @@ impl Instance {
             inheritance: None,
             budget: StateBudget::default(),
             trust_filesystem: false,
+            handoff_socket: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One owner of data, by hooks on threads: coordinators are played by the test, while lock, state
 //! channel and gate are the real ones.
 
-mod diary;
+pub(crate) mod diary;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;

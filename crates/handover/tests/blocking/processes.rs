@@ -17,18 +17,23 @@ use handover_sys::notify::{Notification, NotifySocket};
 use handover_sys::spawn::{Child, Spawn};
 use handover_sys::{Exit, Signal};
 
+use crate::exclusive::diary::{Diary, Plan};
 use crate::world::{Coordinator, DEADLINE, NEVER, begin, eventually, inet, ladder};
 
 const ROLE: &str = "HANDOVER_TEST_ROLE";
 
 /// A child in a role and the lines it prints after `>`. Killed when dropped.
-struct Actor {
-    child: Child,
+pub(crate) struct Actor {
+    pub(crate) child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Actor {
-    fn start(role: &str, variables: &[(&str, &str)], descriptors: Vec<BorrowedFd<'_>>) -> Self {
+    pub(crate) fn start(
+        role: &str,
+        variables: &[(&str, &str)],
+        descriptors: Vec<BorrowedFd<'_>>,
+    ) -> Self {
         let more = [(ROLE, role)];
         let more = more.iter().chain(variables);
         let environment: Vec<(OsString, OsString)> = std::env::vars_os()
@@ -53,12 +58,12 @@ impl Actor {
     }
 
     #[track_caller]
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("another line")
     }
 
     #[track_caller]
-    fn says(&self, expected: &str) {
+    pub(crate) fn says(&self, expected: &str) {
         assert_eq!(self.line(), expected);
     }
 
@@ -67,7 +72,7 @@ impl Actor {
     }
 
     #[track_caller]
-    fn ends(&self) -> Exit {
+    pub(crate) fn ends(&self) -> Exit {
         let exit = self.child.pidfd.wait(Some(DEADLINE)).unwrap();
         exit.expect("it ends")
     }
@@ -89,6 +94,7 @@ fn role() {
     };
     match role.as_str() {
         "serve" => serve(),
+        "own" => own(),
         "hasty" => hasty(),
         "deaf" => {
             let _instance = Instance::start("deaf").unwrap();
@@ -139,6 +145,17 @@ fn serve() {
     accepting.end();
     let report = instance.retired();
     println!(">{} {} {}", report.finished, report.cut, report.open);
+}
+
+/// Owns the directory it is told, until it is told to go.
+fn own() {
+    let directory = std::env::var_os("HANDOVER_TEST_DATA").unwrap();
+    let instance = Instance::start("service").unwrap();
+    let (_diary, service) = Diary::new(Plan::default().stateless());
+    let lease = instance.own(directory, service).unwrap();
+    println!(">owner {}", lease.epoch().0);
+    instance.retired();
+    println!(">gone");
 }
 
 /// Answers one after the other, and returns from `main` without a word about its drain.
@@ -415,22 +432,6 @@ fn the_report_is_sent_even_when_main_returns_first() {
     let last = last_words(&mut coordinator);
     assert_eq!(last, Some(FromInstance::Retired { report }));
     assert_eq!(actor.ends(), Exit::Code(0));
-}
-
-/// Not spoken here: better said at once than found out by a time-out.
-#[test]
-fn a_supervisor_of_beyond_handoff_is_refused_with_the_reason() {
-    let (theirs, ours) = UnixStream::pair().unwrap();
-    let variables = [("HANDOFF_ROLE", "successor"), ("HANDOFF_SOCK_FD", "3")];
-    let actor = Actor::start("fail", &variables, vec![ours.as_fd()]);
-    drop(ours);
-    actor.says("Handoff");
-    theirs.set_read_timeout(Some(DEADLINE)).unwrap();
-    assert_eq!(
-        (&theirs).read(&mut [0]).unwrap(),
-        0,
-        "it is told by the end"
-    );
 }
 
 #[test]

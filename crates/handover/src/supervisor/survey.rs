@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -159,8 +160,12 @@ pub(super) fn count_connections(status: &mut Status) {
 fn established(ports: &HashSet<u16>) -> HashSet<u64> {
     let mut inodes = HashSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        for line in text.lines().skip(1) {
+        let Ok(file) = fs::File::open(table) else {
+            continue;
+        };
+        // Line by line: the whole may be megabytes.
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        for line in lines.skip(1) {
             // sl local rem st tx:rx tr:tm retrnsmt uid timeout inode
             let mut fields = line.split_whitespace().skip(1);
             let port = fields.next().and_then(|local| local.rsplit(':').next());

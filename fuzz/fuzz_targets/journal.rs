@@ -2,5 +2,5 @@
 
 libfuzzer_sys::fuzz_target!(
     init: handover_fuzz::begin("journal"),
-    |data: &[u8]| handover_fuzz::journal::journal(data)
+    |data: &[u8]| handover_fuzz::disk::journal(data)
 );

@@ -2,5 +2,5 @@
 
 libfuzzer_sys::fuzz_target!(
     init: handover_fuzz::begin("recovery"),
-    |data: &[u8]| handover_fuzz::journal::recovery(data)
+    |data: &[u8]| handover_fuzz::disk::recovery(data)
 );

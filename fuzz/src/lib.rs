@@ -5,9 +5,11 @@
 //! `fuzz_targets/`.
 #![forbid(unsafe_code)]
 
+pub mod beyond;
+pub mod disk;
 pub mod frames;
-pub mod journal;
 pub mod launch;
+pub mod state;
 pub mod text;
 
 use std::path::PathBuf;
@@ -34,13 +36,18 @@ macro_rules! targets {
 }
 
 targets! {
+    beyond::beyond_frames,
+    beyond::beyond_machines,
     frames::frames_from,
     frames::frames_to,
-    journal::journal,
-    journal::recovery,
+    disk::journal,
+    disk::lease,
+    disk::recovery,
     launch::listen_fds,
     launch::notify,
     launch::preflight,
+    state::assembly,
+    state::state_frames,
     text::answer,
     text::control,
     text::specs,

@@ -19,7 +19,7 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
 
 /// Inputs for each target in a smoke run: seconds in all, and more than it takes to find again
 /// whatever a mutated seed breaks.
-const SMOKE: u64 = 100_000;
+const SMOKE: u64 = 50_000;
 
 /// A decoder that takes longer for one input hangs.
 const HANGS_AFTER: &str = "-timeout=10";

@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    init: handover_fuzz::begin("beyond_machines"),
+    |data: &[u8]| handover_fuzz::beyond::beyond_machines(data)
+);

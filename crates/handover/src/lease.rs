@@ -27,16 +27,18 @@ mod file;
 mod gate;
 mod handoff;
 mod holder;
+mod options;
 mod ownership;
 mod slot;
 
 use std::sync::Arc;
 
 pub use error::{LeaseError, LeaseFileError};
-pub use file::{Attempt, LOCK_FILE, LeaseFile, Options, RESERVED_AT_ONCE};
+pub use file::{Attempt, LOCK_FILE, LeaseFile, RESERVED_AT_ONCE};
 pub use gate::Permit;
 pub use handover_proto::identity::Epoch;
 pub use holder::{Holder, Standing};
+pub use options::Options;
 
 pub(crate) use gate::Gate;
 pub(crate) use ownership::Ownership;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -183,6 +184,29 @@ fn i4_with_nobody_alive_clients_wait_for_a_moment() {
     );
 }
 
+/// An instance that no record names serves on: nobody is started beside it on what was kept.
+#[test]
+fn without_a_record_a_living_instance_is_let_be() {
+    let program = Program::new(FIXTURE, "--version old");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let listen = format!("http={address}");
+    let mut service = Builder::bare(program.path())
+        .flags(["--keeper", "always", "--listen", &listen])
+        .start();
+    let incumbent = service.incumbent();
+    some_keeper(&service);
+    service.kill_supervisor();
+    for name in ["journal-a", "journal-b"] {
+        let _ = fs::remove_file(service.dir().join(name));
+    }
+    service.supervise();
+    assert_eq!(service.ended().code(), Some(11), "{}", service.stderr());
+    assert_eq!(service.processes(), [incumbent]);
+    assert_eq!(http::version(address), "old");
+}
+
 /// The keeper does not hold an address for nobody.
 #[test]
 fn a_keeper_that_nobody_needs_ends() {
@@ -195,7 +219,7 @@ fn a_keeper_that_nobody_needs_ends() {
     service.kill_supervisor();
     process::signal(incumbent, Signal::KILL);
     without_keeper(&service);
-    let free = std::net::TcpListener::bind(address);
+    let free = TcpListener::bind(address);
     assert!(free.is_ok(), "{free:?}");
 }
 

@@ -17,6 +17,7 @@ use handover_sys::lock;
 use super::error::LeaseFileError;
 use super::handoff::{self, Handoff, HandoffLock};
 use super::holder::{Holder, pid_namespace};
+use super::options::Options;
 use super::slot::{BootId, Record, SLOT};
 
 /// Name of the lock file in a data directory.
@@ -40,41 +41,6 @@ const REPLACED: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 /// … up to here.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-
-/// How a data directory may be locked.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    name: String,
-    trust_filesystem: bool,
-    handoff: bool,
-}
-
-impl Options {
-    /// What the owner calls itself, for whoever finds the directory in use: `kv #3`. At most 152
-    /// bytes are kept.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Whether a FUSE or unknown filesystem may be locked too. Say so only if nothing but this host
-    /// opens the directory, or its filesystem forwards `flock`: otherwise two owners are possible
-    /// (I1). Network filesystems stay refused.
-    #[must_use]
-    pub fn trust_filesystem(mut self, trust: bool) -> Self {
-        self.trust_filesystem = trust;
-        self
-    }
-
-    /// Whether the lock file of beyond-handoff is made if it is not there. By default it is locked
-    /// as well only where it is: where a program of theirs has been.
-    #[must_use]
-    pub fn with_handoff_lock(mut self, always: bool) -> Self {
-        self.handoff = always;
-        self
-    }
-}
 
 /// What came of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +69,24 @@ pub struct LeaseFile {
     /// Asked once: looking at it costs more than all else that taking the lock does.
     pid_namespace: u64,
     held: Option<Held>,
+    /// The last try failed because of beyond-handoff's lock, and who has that.
+    theirs: Option<Option<u32>>,
 }
 
 #[derive(Debug)]
 struct Held {
     record: Record,
     _handoff: Option<HandoffLock>,
+}
+
+/// Whose the directory is once our file is locked.
+#[derive(Debug)]
+enum Taken {
+    Ours(Held),
+    /// A program of beyond-handoff has it.
+    Theirs {
+        pid: Option<u32>,
+    },
 }
 
 /// What the file says of the last owner.
@@ -143,6 +121,7 @@ impl LeaseFile {
             start_time,
             pid_namespace: pid_namespace(),
             held: None,
+            theirs: None,
         })
     }
 
@@ -168,16 +147,18 @@ impl LeaseFile {
         if let Some(epoch) = self.held() {
             return Ok(Attempt::Acquired(epoch));
         }
+        self.theirs = None;
         if !self.try_lock()? {
             return Ok(Attempt::Busy);
         }
         match self.take_over() {
-            Ok(Some(held)) => {
+            Ok(Taken::Ours(held)) => {
                 let epoch = held.record.epoch;
                 self.held = Some(held);
                 Ok(Attempt::Acquired(epoch))
             }
-            Ok(None) => {
+            Ok(Taken::Theirs { pid }) => {
+                self.theirs = Some(pid);
                 self.unlock()?;
                 Ok(Attempt::Busy)
             }
@@ -268,7 +249,7 @@ impl LeaseFile {
     /// [`Attempt::Busy`]. May look at every process.
     #[must_use]
     pub fn holder(&self) -> Holder {
-        if let Ok(Handoff::Busy { pid }) = handoff::try_lock(&self.dir, false) {
+        if let Some(pid) = self.theirs {
             return Holder::handoff(pid);
         }
         let record = self.last().ok().and_then(|last| last.record);
@@ -317,12 +298,11 @@ impl LeaseFile {
         lock::unlock(&self.file).map_err(|source| self.failed("unlocked", source))
     }
 
-    /// With the lock held: excludes beyond-handoff as well and takes the next epoch. `None`: a
-    /// program of theirs owns the directory.
-    fn take_over(&self) -> Result<Option<Held>, LeaseFileError> {
+    /// With the lock held: excludes beyond-handoff as well and takes the next epoch.
+    fn take_over(&self) -> Result<Taken, LeaseFileError> {
         let theirs = handoff::try_lock(&self.dir, self.options.handoff);
         let handoff = match theirs.map_err(|source| self.failed("locked for handoff", source))? {
-            Handoff::Busy { .. } => return Ok(None),
+            Handoff::Busy { pid } => return Ok(Taken::Theirs { pid }),
             Handoff::Absent => None,
             Handoff::Locked(lock) => Some(lock),
         };
@@ -335,7 +315,7 @@ impl LeaseFile {
             written.map_err(|source| self.failed("written", source))?;
         }
         self.write(&record, sync)?;
-        Ok(Some(Held {
+        Ok(Taken::Ours(Held {
             record,
             _handoff: handoff,
         }))

@@ -132,7 +132,11 @@ fn take_over(
     let mut kept = keeper::fetch(dir);
     let keeper = Keeper::new(config, dir, !kept.is_empty());
     let mut taken = take_listeners(recorded, observed, &mut kept)?;
-    taken.extend(take_kept(&config.listeners, &mut kept));
+    // While an instance lives of which there is no record, its address stays in use: a second one
+    // beside it would be one too many.
+    if observed.alive.is_empty() {
+        taken.extend(take_kept(&config.listeners, &mut kept));
+    }
     Ok((keeper, taken))
 }
 

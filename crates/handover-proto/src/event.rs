@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{HandoverId, InstanceId, InstancePid};
+use crate::identity::{Epoch, HandoverId, InstanceId, InstancePid};
 use crate::manifest::ListenerEntry;
 use crate::outcome::{Cause, Exit, Outcome};
 use crate::phase::{Mode, Phase};
@@ -198,6 +198,13 @@ pub enum EventKind {
         /// Its last lines on standard error; filled in by the driver.
         last_words: Vec<String>,
     },
+    /// Exclusive: an instance says that it holds the lease.
+    LeaseHeld {
+        /// Which.
+        instance: InstanceId,
+        /// The lease's number; grows with each owner.
+        epoch: Epoch,
+    },
     /// A native instance's channel opened again, after its coordinator was replaced.
     InstanceReconnected {
         /// Which.
@@ -281,6 +288,7 @@ impl EventKind {
             Self::InstanceDrained { .. } => "instance_drained",
             Self::SealProgress { .. } => "seal_progress",
             Self::InstanceExited { .. } => "instance_exited",
+            Self::LeaseHeld { .. } => "lease_held",
             Self::InstanceReconnected { .. } => "instance_reconnected",
             Self::InstanceAdopted { .. } => "instance_adopted",
             Self::TakenBack { .. } => "taken_back",
@@ -373,6 +381,9 @@ impl fmt::Display for EventKind {
                     f.write_str(" unexpectedly")?;
                 }
                 quote(f, last_words)
+            }
+            Self::LeaseHeld { instance, epoch } => {
+                write!(f, "instance {instance} holds the lease, {epoch}")
             }
             Self::InstanceReconnected { instance } => write!(f, "instance {instance} reconnected"),
             Self::InstanceAdopted { instance, pid } => {

@@ -148,4 +148,7 @@ pub struct HistoryEntry {
     pub took_us: u64,
     /// Dark window, in microseconds.
     pub dark_us: u64,
+    /// Exclusive: the number of the lease of whoever held it at the end, if anybody did.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
 }

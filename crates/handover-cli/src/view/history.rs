@@ -1,6 +1,6 @@
 //! The screen of `handover history`.
 
-use super::quantity::{UNKNOWN, duration, moment};
+use super::quantity::{UNKNOWN, duration, moment, or_unknown};
 use super::table::{Align, Table};
 use crate::output::Ink;
 use handover_proto::outcome::Outcome;
@@ -18,6 +18,7 @@ pub(crate) fn render(entries: &[HistoryEntry], ink: Ink) -> String {
         ("OUTCOME", Align::Left),
         ("TOOK", Align::Right),
         ("DARK", Align::Right),
+        ("EPOCH", Align::Right),
         ("PROGRAM", Align::Left),
     ]);
     for entry in entries {
@@ -27,6 +28,7 @@ pub(crate) fn render(entries: &[HistoryEntry], ink: Ink) -> String {
             entry.outcome.word().to_owned(),
             duration(Duration::from_micros(entry.took_us)),
             dark(entry.dark_us),
+            or_unknown(entry.epoch, |epoch| epoch.0.to_string()),
             entry.program.clone(),
         ]);
     }

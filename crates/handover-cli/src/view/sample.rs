@@ -248,12 +248,16 @@ pub(crate) fn history() -> Vec<HistoryEntry> {
         outcome,
         took_us,
         dark_us,
+        epoch: None,
     };
     vec![
         entry(1, 90_000, "./server", committed(), 4_640, 0),
         entry(2, 7_200, "./server-v2", crashed_at_start(), 38_000, 0),
         entry(3, 60, "./server-v3", never_ready(), 30_010_000, 0),
-        entry(4, 1, "./server-v4 --fast", committed(), 1_240_000, 870),
+        HistoryEntry {
+            epoch: Some(Epoch(7)),
+            ..entry(4, 1, "./server-v4 --fast", committed(), 1_240_000, 870)
+        },
     ]
 }
 
@@ -345,6 +349,10 @@ fn failing_attempt() -> Vec<EventKind> {
 fn good_attempt() -> Vec<EventKind> {
     let (id, to) = ATTEMPT;
     vec![
+        EventKind::LeaseHeld {
+            instance: to,
+            epoch: Epoch(7),
+        },
         EventKind::InstanceReady {
             instance: to,
             how: Readiness::Notify,

@@ -88,6 +88,7 @@ impl Driver {
         let Some(process) = self.processes.get_mut(&instance) else {
             return;
         };
+        let held = process.lease;
         match &message {
             FromInstance::Hello {
                 instance: named,
@@ -135,6 +136,10 @@ impl Driver {
             | FromInstance::SealFailed { .. }
             | FromInstance::Failed { .. }
             | FromInstance::Retired { .. } => {}
+        }
+        let holds = self.processes.get(&instance).and_then(|p| p.lease);
+        if let Some(epoch) = holds.filter(|_| holds != held) {
+            self.bus.publish(EventKind::LeaseHeld { instance, epoch });
         }
         self.tell(Input::Said { instance, message });
     }

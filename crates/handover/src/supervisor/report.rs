@@ -108,6 +108,7 @@ impl Driver {
             outcome: outcome.clone(),
             took_us: micros(took),
             dark_us: micros(dark),
+            epoch: self.lease().map(|lease| lease.epoch),
         });
         let process = instance.and_then(|instance| self.processes.get(&instance));
         let stderr = process.and_then(|process| process.stderr.as_ref());

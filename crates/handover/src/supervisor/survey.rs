@@ -100,7 +100,7 @@ impl Driver {
     }
 
     /// Whoever said last that it holds the lease.
-    fn lease(&self) -> Option<LeaseStatus> {
+    pub(super) fn lease(&self) -> Option<LeaseStatus> {
         let holders = self.processes.iter().filter_map(|(&instance, process)| {
             let epoch = process.lease?;
             Some(LeaseStatus { instance, epoch })

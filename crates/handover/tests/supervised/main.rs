@@ -78,6 +78,12 @@ fn the_lease_changes_hands_and_the_status_says_so() {
     };
     assert_eq!(start.dark_us, 0);
     assert!(upgrade.dark_us > 0 && upgrade.dark_us < upgrade.took_us);
+    assert_eq!(
+        [start.epoch, upgrade.epoch],
+        [Some(Epoch(1)), Some(Epoch(2))]
+    );
+    let held = "instance #2 holds the lease, epoch 2".to_owned();
+    assert!(stage.told().contains(&held));
 }
 
 /// How an upgrade to an actor that lies ends; the honest one serves on (I5) and can be upgraded

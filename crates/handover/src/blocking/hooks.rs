@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 
 use super::service::Service;
@@ -47,10 +47,13 @@ fn serve<S: Service>(
     let mut service = service;
     while let Ok(mut next) = calls.recv() {
         // What was replaced before it began need not be run; a seal is never left out.
-        while next.1.hook() != Some(Hook::Seal)
-            && let Ok(newer) = calls.try_recv()
-        {
-            next = newer;
+        while next.1.hook() != Some(Hook::Seal) {
+            match calls.try_recv() {
+                Ok(newer) => next = newer,
+                Err(TryRecvError::Empty) => break,
+                // Nobody wants it any more.
+                Err(TryRecvError::Disconnected) => return,
+            }
         }
         let (serial, call) = next;
         // What a hook leaves behind when it panics is the program's own, and documented so.

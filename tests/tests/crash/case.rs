@@ -22,6 +22,9 @@ use crate::examination;
 /// How long a supervisor hangs before somebody kills it, as a watchdog would.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// Between two looks. Each reads all of `/proc`.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How long after everything has come to rest a point may still strike: an instance hears of a
 /// commit after the supervisor has reported it.
 const LATE: Duration = Duration::from_secs(2);
@@ -58,6 +61,9 @@ pub(crate) struct Setup {
     pub(crate) act: Act,
     program: Program,
     flags: Vec<&'static str>,
+    /// More flags, where somebody hangs, so that it is noticed soon. A loaded machine must not be
+    /// taken for one that hangs where nobody does.
+    hang: Vec<&'static str>,
     /// Whether it owns a directory, and is written to.
     pub(crate) owns: bool,
 }
@@ -69,37 +75,27 @@ impl Setup {
             name: "overlap",
             act: Act::Upgrade,
             program: Program::new(FIXTURE, ""),
-            flags: vec![
-                "--ready-timeout",
-                "3s",
-                "--kill-after",
-                "500ms",
-                "--drain-grace",
-                "1s",
-            ],
+            flags: Vec::new(),
+            hang: vec!["--ready-timeout", "3s"],
             owns: false,
         }
     }
 
     /// One owner of a directory, with this driver.
     pub(crate) fn exclusive(name: &'static str, driver: &str) -> Self {
-        // What hangs is noticed soon; a loaded machine is not taken for one that hangs.
         let timeouts = [
             ["--ready-timeout", "3s"],
             ["--drain-timeout", "3s"],
             ["--seal-timeout", "3s"],
             ["--activate-timeout", "3s"],
             ["--resume-timeout", "3s"],
-            ["--kill-after", "1s"],
-            ["--drain-grace", "1s"],
         ];
-        let mut flags = vec!["--exclusive"];
-        flags.extend(timeouts.as_flattened());
         Self {
             name,
             act: Act::Upgrade,
             program: Program::new(FIXTURE, &format!("--version any {driver}")),
-            flags,
+            flags: vec!["--exclusive"],
+            hang: timeouts.concat(),
             owns: true,
         }
     }
@@ -132,14 +128,17 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    fn set(setup: &Setup) -> Self {
+    fn set(setup: &Setup, points: &[Point]) -> Self {
+        let hang = points.iter().any(|point| point.how == How::Stop);
+        let hang = if hang { &*setup.hang } else { &[] };
         let crashes = Crashes::new();
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let directory = directory.expect("a directory");
         let data = directory.path().to_owned();
         let service = Builder::bare(setup.program.path())
             .flags(["--listen", &format!("http=127.0.0.1:{}", port())])
-            .flags(setup.flags.iter().copied())
+            .flags(["--drain-grace", "1s", "--kill-after", "1s"])
+            .flags(setup.flags.iter().chain(hang).copied())
             .env("HANDOVER_CRASH_DIR", crashes.path())
             .env("FIXTURE_DATA", &data)
             .start();
@@ -183,7 +182,7 @@ impl Stage {
                 break;
             }
             assert!(Instant::now() < patience, "it has not come to rest");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
         drop(asking.join().expect("no panic"));
         let late = Instant::now() + LATE;
@@ -195,7 +194,7 @@ impl Stage {
         };
         // What has passed its point, or is gone, will not strike any more.
         while points.iter().all(due) && !points.is_empty() && Instant::now() < late {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -232,7 +231,7 @@ impl Stage {
                 return status;
             }
             assert!(Instant::now() < patience, "it has not come to rest");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
     }
 }
@@ -329,7 +328,7 @@ impl fmt::Display for Ending {
 
 /// What is done when nobody dies.
 pub(crate) fn undisturbed(setup: &Setup) -> Trace {
-    let mut stage = Stage::set(setup);
+    let mut stage = Stage::set(setup, &[]);
     stage.act(setup.act, &[]);
     let trace = stage.crashes.trace();
     stage.crashes.over();
@@ -344,7 +343,7 @@ pub(crate) fn undisturbed(setup: &Setup) -> Trace {
 /// When something is wrong.
 pub(crate) fn run(setup: &Setup, points: &[Point]) -> Ending {
     let begun = Instant::now();
-    let mut stage = Stage::set(setup);
+    let mut stage = Stage::set(setup, points);
     stage.act(setup.act, points);
     let fired = points.iter().filter_map(|point| stage.crashes.fired(point));
     let fired = fired.collect();

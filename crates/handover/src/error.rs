@@ -29,7 +29,7 @@ pub enum StartError {
     )]
     Channel(#[source] io::Error),
     /// The driver of a [`blocking::Instance`](crate::blocking::Instance) could not be set up.
-    #[error("an instance needs a thread and five descriptors of its own: {0}")]
+    #[error("an instance needs a thread and four descriptors of its own: {0}")]
     Driver(#[source] io::Error),
     /// There is no tokio runtime.
     #[error("an instance needs a tokio runtime; start it inside `#[tokio::main]` or `block_on`")]

@@ -426,18 +426,18 @@ impl fmt::Display for EventKind {
                 "{action} by uid {uid} (pid {pid}): {}",
                 if *allowed { "allowed" } else { "denied" }
             ),
-            Self::Stopping { how } => write!(
-                f,
-                "stopping: {}",
-                match how {
-                    Stop::Drain => "draining",
-                    Stop::Fast => "fast",
-                    Stop::Now => "now",
-                }
-            ),
+            Self::Stopping { how } => write!(f, "stopping: {}", hurry(*how)),
             Self::Stopped => f.write_str("stopped"),
             Self::Warning { text } => write!(f, "warning: {text}"),
         }
+    }
+}
+
+const fn hurry(how: Stop) -> &'static str {
+    match how {
+        Stop::Drain => "draining",
+        Stop::Fast => "fast",
+        Stop::Now => "now",
     }
 }
 

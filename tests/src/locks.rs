@@ -1,17 +1,22 @@
 //! Who holds a lock, as the kernel lists it: nobody of ours is asked.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::patience::until;
+
 /// Processes that hold a lock on the file, as `/proc/locks` has it; waiting ones are left out. None
 /// if the file does not exist.
 ///
-/// A `flock` names the process that took it, which may have handed the descriptor on.
+/// A `flock` names the process that took it, which may have handed the descriptor on. The kernel
+/// writes the table page by page while locks come and go, so that a line may be there twice, or not
+/// at all: each process is named once, and whoever misses one looks again.
 #[must_use]
-pub fn holders(file: &Path) -> Vec<u32> {
+pub fn holders(file: &Path) -> BTreeSet<u32> {
     let Ok(inode) = fs::metadata(file).map(|metadata| metadata.ino()) else {
-        return Vec::new();
+        return BTreeSet::new();
     };
     let locks = fs::read_to_string("/proc/locks").expect("/proc/locks");
     let holder = |line: &str| {
@@ -26,6 +31,19 @@ pub fn holders(file: &Path) -> Vec<u32> {
     locks.lines().filter_map(holder).collect()
 }
 
+/// Waits until this process, and no other, holds a lock on the file.
+///
+/// # Panics
+/// When another one does, or this one never.
+pub fn until_held(file: &Path, by: u32) {
+    until(&format!("{by} holds the lock"), || {
+        let holders = holders(file);
+        let others = holders.iter().any(|holder| *holder != by);
+        assert!(!others, "{holders:?} hold the lock, and {by} serves");
+        !holders.is_empty()
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::holders;
@@ -35,7 +53,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         assert!(holders(file.path()).is_empty());
         file.as_file().lock().expect("locked");
-        assert_eq!(holders(file.path()), [std::process::id()]);
+        super::until_held(file.path(), std::process::id());
         file.as_file().unlock().expect("unlocked");
         assert!(holders(file.path()).is_empty());
     }

@@ -19,7 +19,7 @@ use crate::patience::until;
 
 /// Between two writes of a client: without a pause, the ports of closed connections would fill the
 /// machine's tables, which is another test.
-const PACE: Duration = Duration::from_millis(2);
+pub const PACE: Duration = Duration::from_millis(2);
 
 /// A write as the store numbers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,12 @@ impl Writers {
     /// Starts a client for each habit.
     #[must_use]
     pub fn start(address: SocketAddr, habits: &[Habit]) -> Self {
+        Self::paced(address, habits, PACE)
+    }
+
+    /// The same with this pause between two writes of a client.
+    #[must_use]
+    pub fn paced(address: SocketAddr, habits: &[Habit], pace: Duration) -> Self {
         let mut writers = Self {
             address,
             stop: Arc::default(),
@@ -89,7 +95,7 @@ impl Writers {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     client.visit();
-                    std::thread::sleep(PACE);
+                    std::thread::sleep(pace);
                 }
                 client.diary
             }));

@@ -22,8 +22,14 @@ use crate::examination;
 /// How long a supervisor hangs before somebody kills it, as a watchdog would.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Between two looks. Each reads all of `/proc`.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks. Each has the supervisor read much of `/proc`.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two writes of a client. There are many services at once, and what is looked for is a lost
+/// write, not load.
+const PACE: Duration = Duration::from_millis(8);
+
+const HABITS: [Habit; 2] = [Habit::Fresh, Habit::Kept];
 
 /// How long after everything has come to rest a point may still strike: an instance hears of a
 /// commit after the supervisor has reported it.
@@ -144,7 +150,7 @@ impl Stage {
             .start();
         let writers = setup
             .owns
-            .then(|| Writers::start(service.address(), &[Habit::Fresh, Habit::Kept]));
+            .then(|| Writers::paced(service.address(), &HABITS, PACE));
         if let Some(writers) = &writers {
             writers.go_on();
         }
@@ -332,7 +338,7 @@ pub(crate) fn undisturbed(setup: &Setup) -> Trace {
     stage.act(setup.act, &[]);
     let trace = stage.crashes.trace();
     stage.crashes.over();
-    let ending = examination::examine(setup, stage, &[]);
+    let ending = examination::examine(setup, stage, &[], &[]);
     assert_eq!(ending.failed, 0, "nobody died, yet requests failed");
     trace
 }
@@ -345,10 +351,10 @@ pub(crate) fn run(setup: &Setup, points: &[Point]) -> Ending {
     let begun = Instant::now();
     let mut stage = Stage::set(setup, points);
     stage.act(setup.act, points);
-    let fired = points.iter().filter_map(|point| stage.crashes.fired(point));
-    let fired = fired.collect();
     stage.crashes.over();
-    let ending = examination::examine(setup, stage, points);
+    let fired = points.iter().filter_map(|point| stage.crashes.fired(point));
+    let fired: Vec<String> = fired.collect();
+    let ending = examination::examine(setup, stage, points, &fired);
     Ending {
         fired,
         took: begun.elapsed(),

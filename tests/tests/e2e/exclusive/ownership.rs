@@ -26,7 +26,7 @@ fn i1_a_directory_that_is_in_use_is_refused_and_its_holder_named() {
     let (told, holder) = (told.expect("an outcome"), std::process::id());
     let named = told.contains("in use") && told.contains(&holder.to_string());
     assert!(named, "{told}");
-    assert_eq!(locks::holders(&path), [holder]);
+    locks::until_held(&path, holder);
 
     drop(lock);
     service.supervise();

@@ -9,10 +9,21 @@ mod owner;
 mod store;
 mod visits;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("example-kv: {error}"); // who has the directory, for example
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
     let (directory, address) = (argument("kv-data"), argument("127.0.0.1:8080"));
@@ -22,8 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // All that handing over takes, besides the hooks in owner.rs:
     let instance = handover::Instance::start("kv").await?;
     let listener = instance.tcp("http", address).await?; // inherited, or bound
-    eprintln!("serving {}", listener.local_addr());
     instance.own(&directory, owner::Owner::new(&store)).await?;
+    eprintln!("serving {}", listener.local_addr());
     let app = api::owned(store).layer(instance.owner_layer());
     let app = app.merge(api::anybody()).layer(instance.reconnect_layer());
     axum::serve(listener, app)

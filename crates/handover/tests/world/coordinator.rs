@@ -71,6 +71,21 @@ impl Coordinator {
         }
     }
 
+    /// What has been said by now that is not for people.
+    pub fn heard(&mut self) -> Option<FromInstance> {
+        let mut buffer = [0; 1024];
+        while let Ok(length @ 1..) = self.stream.try_read(&mut buffer) {
+            self.reader.push(&buffer[..length]).unwrap();
+        }
+        loop {
+            match self.reader.next_from().unwrap()? {
+                Decoded::Message(FromInstance::Connections { .. }) => {}
+                Decoded::Message(message) => return Some(message),
+                Decoded::Unknown { kind } => panic!("unknown frame {kind}"),
+            }
+        }
+    }
+
     pub async fn say(&mut self, message: ToInstance) {
         let bytes = encode_to(&message, VERSION_OLDEST);
         self.stream.write_all(&bytes).await.unwrap();

@@ -18,8 +18,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    // As `handover run` does it.
-    let single = matches!(args[..], ["supervise", ..]);
+    // As `handover run` does it, and a daemon as small as the toy.
+    let single = matches!(
+        args[..],
+        ["supervise", ..] | ["exclusive", "our-daemon", ..]
+    );
     let mut builder = if single {
         tokio::runtime::Builder::new_current_thread()
     } else {

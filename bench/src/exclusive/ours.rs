@@ -34,14 +34,14 @@ pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
     };
     let directory = owner.directory.clone();
     let lease = instance.own(directory, owner).await?;
-    loop {
-        let connection = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
-            _ = instance.retired() => return Ok(()),
-        };
-        let (lease, store) = (lease.clone(), Arc::clone(&store));
-        tokio::spawn(async move { serve(connection, &lease, &store, address).await });
-    }
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let (lease, store) = (lease.clone(), Arc::clone(&store));
+            tokio::spawn(async move { serve(connection, &lease, &store, address).await });
+        }
+    });
+    instance.retired().await;
+    Ok(())
 }
 
 /// One line asked, one answered, and the connection is over when the client closes it.

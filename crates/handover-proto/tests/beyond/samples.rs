@@ -11,8 +11,15 @@ macro_rules! id {
     };
 }
 
+/// Each message once.
 pub(crate) fn samples() -> Vec<(Message, String)> {
-    let rows: [(Message, &str); 14] = [
+    let all = greeting().into_iter().chain(leaving()).chain(taking());
+    all.map(|(message, bytes)| (message, bytes.to_owned()))
+        .collect()
+}
+
+fn greeting() -> [(Message, &'static str); 2] {
+    [
         (
             Message::Hello {
                 side: Side::Successor,
@@ -28,6 +35,11 @@ pub(crate) fn samples() -> Vec<(Message, String)> {
             Message::HelloAck { version: 1, id: ID },
             concat!("1500000001000101", id!()),
         ),
+    ]
+}
+
+fn leaving() -> [(Message, &'static str); 6] {
+    [
         (
             Message::PrepareHandoff {
                 id: ID,
@@ -77,6 +89,11 @@ pub(crate) fn samples() -> Vec<(Message, String)> {
             },
             concat!("1f000000010007", id!(), "096469736b2066756c6c00"),
         ),
+    ]
+}
+
+fn taking() -> [(Message, &'static str); 6] {
+    [
         (Message::Begin { id: ID }, concat!("14000000010008", id!())),
         (
             Message::Ready {
@@ -105,10 +122,7 @@ pub(crate) fn samples() -> Vec<(Message, String)> {
             },
             "0900000001000d80d095ffbc31",
         ),
-    ];
-    rows.into_iter()
-        .map(|(message, bytes)| (message, bytes.to_owned()))
-        .collect()
+    ]
 }
 
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {

@@ -114,7 +114,9 @@ impl Peer {
         match self.state {
             // Its hook cannot be interrupted, and its answer decides what undoes it.
             State::Draining { hook } | State::Sealing { hook } => State::Undoing { hook },
-            State::Drained { .. } | State::Sealed { .. } => self.take_back(now, id),
+            State::Drained { hook } => self.take_back(now, hook.id, id),
+            // Parked: the attempt it sealed in is the one it knows.
+            State::Sealed { id: sealed } => self.take_back(now, sealed, id),
             State::Unsealed { .. } => self.ping(now, id),
             State::Serving => {
                 // Nothing was begun.
@@ -126,8 +128,9 @@ impl Peer {
         }
     }
 
-    pub(super) fn take_back(&mut self, now: Moment, id: HandoverId) -> State {
-        let named = HandoffId::of(id);
+    /// Undoes its attempt `begun`; the coordinator waits for the end of `id`.
+    pub(super) fn take_back(&mut self, now: Moment, begun: HandoverId, id: HandoverId) -> State {
+        let named = HandoffId::of(begun);
         self.send(Message::ResumeAfterAbort { id: named });
         self.ping(now, id)
     }

@@ -15,7 +15,7 @@
 //! | `--orphan` | leaves a grandchild behind, for process 1 to reap |
 //! | `--bind ADDRESS` | where to listen without a supervisor |
 //! | `--listeners A,B` | their names, all served; `http` alone if not given |
-//! | `--exclusive` | owns the directory `FIXTURE_DATA`; see [`owned`] |
+//! | `--exclusive` | owns the directory `FIXTURE_DATA`; see `owned` |
 //! | `--blocking` | the same, with threads instead of tokio |
 //! | `--state-budget BYTES` | most state it passes on |
 //! | `--item NAME:NEED:VERSIONS:BYTES:HOW` | a state item it keeps, see `owned/items.rs` |

@@ -65,7 +65,7 @@ impl Daemon {
     }
 
     /// It serves, owns its data, and can be handed over.
-    fn is_well(mut self) {
+    fn must_be_well(mut self) {
         until("it owns its data", || self.world.is_locked());
         let mut session = self.session();
         let id = session.sealed();
@@ -143,7 +143,7 @@ impl Session {
         id
     }
 
-    fn is_closed(mut self) {
+    fn must_be_closed(mut self) {
         let read = self.read();
         assert!(read.is_none(), "{read:?}");
     }
@@ -181,7 +181,7 @@ fn abort_before_ready_resumes_and_the_next_attempt_begins_in_the_same_session() 
         });
         daemon.until_hooks(&["drain", "seal", "resume", "drain", "resume"]);
         drop(session);
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -206,7 +206,7 @@ fn a_seal_that_fails_resumes_unasked() {
         // The session goes on.
         session.drained();
         drop(session);
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -217,9 +217,9 @@ fn a_second_attempt_beside_the_first_closes_the_session() {
         let mut session = daemon.session();
         session.drained();
         session.prepare(HandoffId::new());
-        session.is_closed();
+        session.must_be_closed();
         daemon.until_hooks(&["drain", "resume"]);
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -262,7 +262,7 @@ fn i12_a_supervisor_that_dies_leaves_it_serving() {
         session.sealed();
         drop(session);
         daemon.until_hooks(&["drain", "resume", "drain", "seal", "resume"]);
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -287,7 +287,7 @@ fn i1_a_sealed_one_that_does_not_get_its_lock_back_does_not_serve() {
             assert_eq!(daemon.hooks(), ["drain", "seal"]);
             drop(lock);
             daemon.until_hooks(&["drain", "seal", "resume"]);
-            return daemon.is_well();
+            return daemon.must_be_well();
         }
         assert_eq!(daemon.hooks(), ["drain", "seal"], "{library:?}");
     }
@@ -347,22 +347,22 @@ fn frames_out_of_turn_close_the_session_and_nothing_else() {
         for message in illegal() {
             let mut session = daemon.session();
             session.write(&message);
-            session.is_closed();
+            session.must_be_closed();
         }
         assert_eq!(daemon.hooks(), Vec::<String>::new());
         // Before a seal, and of another attempt after it.
         let mut session = daemon.session();
         let id = session.drained();
         session.write(&Message::Commit { handoff_id: id });
-        session.is_closed();
+        session.must_be_closed();
         let mut session = daemon.session();
         session.sealed();
         session.write(&Message::Commit {
             handoff_id: HandoffId::new(),
         });
-        session.is_closed();
+        session.must_be_closed();
         until("it took its lock back", || daemon.world.is_locked());
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -377,7 +377,7 @@ fn what_is_no_frame_closes_the_session_and_nothing_else() {
         for bytes in [&oversized, &endless, &without_version, &unknown] {
             let mut session = daemon.session();
             session.0.write_all(bytes).expect("written");
-            session.is_closed();
+            session.must_be_closed();
             // And as the very first bytes, in place of the answer to its greeting.
             let mut stream = daemon.world.connect();
             stream.set_read_timeout(Some(LONG)).expect("set");
@@ -385,7 +385,7 @@ fn what_is_no_frame_closes_the_session_and_nothing_else() {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
         }
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }
 
@@ -400,8 +400,8 @@ fn a_version_nobody_speaks_closes_the_session() {
             proto_version_chosen: 2,
             handoff_id: HandoffId::new(),
         });
-        session.is_closed();
-        daemon.is_well();
+        session.must_be_closed();
+        daemon.must_be_well();
     }
 }
 
@@ -410,7 +410,7 @@ fn a_heartbeat_is_answered_in_any_state() {
     for library in BOTH {
         let daemon = Daemon::start(library, "");
         let mut session = daemon.session();
-        let mut beat = |session: &mut Session| {
+        let beat = |session: &mut Session| {
             session.write(&Message::Heartbeat { ts_ms: 0 });
             let (_, echo) = read_message(&mut session.0).expect("an echo");
             assert!(matches!(echo, Message::Heartbeat { .. }), "{library:?}");
@@ -476,6 +476,6 @@ fn another_user_is_not_talked_to() {
             .expect("setpriv is there");
         assert!(refused.success(), "{library:?}: {refused}");
         assert!(process::is_alive(daemon.child.id()));
-        daemon.is_well();
+        daemon.must_be_well();
     }
 }

@@ -38,6 +38,8 @@ pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
         while let Ok((connection, _)) = listener.accept().await {
             let (lease, store) = (lease.clone(), Arc::clone(&store));
             tokio::spawn(async move { serve(connection, &lease, &store, address).await });
+            // The first that waited is answered before the last of them is accepted.
+            tokio::task::yield_now().await;
         }
     });
     instance.retired().await;

@@ -3,7 +3,7 @@
 //!
 //! | argument | behaviour |
 //! |---|---|
-//! | `--library theirs` or `ours` | which of the two; `nobody`: connects to the socket, and ends with code 0 if it is shown the door; any other word: a lie of `liar` |
+//! | `--library theirs` or `ours` | which of the two; `nobody`: connects to the socket, and ends with code 0 if it is shown the door; `supervisor`: hands over to the program in `--binary` by the crate's supervisor; any other word: a lie of `liar` |
 //! | `--version N` | said in answers, and written into the log |
 //! | `--data DIR`, `--socket PATH` | the directory it owns, and its control socket |
 //! | `--exit-before-greeting`, `--exit-before-ready` | ends there with code 3 |
@@ -21,6 +21,7 @@
 mod liar;
 mod ours;
 mod store;
+mod supervisor;
 mod theirs;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ struct Behaviour {
     version: String,
     data: PathBuf,
     socket: PathBuf,
+    binary: PathBuf,
     exit_before_greeting: bool,
     exit_before_ready: bool,
     never_ready: bool,
@@ -59,6 +61,7 @@ impl Behaviour {
                 "--version" => found.version = value()?,
                 "--data" => found.data = value()?.into(),
                 "--socket" => found.socket = value()?.into(),
+                "--binary" => found.binary = value()?.into(),
                 "--exit-before-greeting" => found.exit_before_greeting = true,
                 "--exit-before-ready" => found.exit_before_ready = true,
                 "--never-ready" => found.never_ready = true,
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
     }
     let served = match behaviour.library.as_str() {
         "theirs" => theirs::serve(behaviour),
+        "supervisor" => supervisor::hand_over(&behaviour),
         "nobody" => shown_the_door(&behaviour),
         "ours" => ours::serve(behaviour),
         lie => liar::tell(lie),

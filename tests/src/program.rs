@@ -2,7 +2,7 @@
 //! end, where a loader does not look. So a file *is* a version, and replacing it is an upgrade.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -70,11 +70,18 @@ impl Program {
     }
 }
 
+/// In a process of its own: whatever another thread starts meanwhile would hold the file open for
+/// writing, and it could not be run.
 fn write(path: &Path, executable: &str, arguments: &str) {
-    fs::copy(executable, path).unwrap_or_else(|error| panic!("{executable}: {error}"));
-    let mut file = File::options().append(true).open(path).expect("opened");
-    file.write_all(&mark()).expect("written");
-    file.write_all(arguments.as_bytes()).expect("written");
+    let tail = [mark(), arguments.as_bytes().to_vec()].concat();
+    let status = std::process::Command::new("sh")
+        .args(["-c", r#"cp "$1" "$2" && printf %s "$3" >> "$2""#, "write"])
+        .arg(executable)
+        .arg(path)
+        .arg(std::ffi::OsStr::from_bytes(&tail))
+        .status();
+    let status = status.expect("sh is there");
+    assert!(status.success(), "{executable}: {status}");
 }
 
 /// The arguments written behind the running executable, else those of the command line.

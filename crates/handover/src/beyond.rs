@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use handover_proto::beyond::{
     AsIncumbent, AsSuccessor, Effect, Input, MAX_FRAME, Message, Reader, encode,
 };
+use handover_proto::instance::RECLAIM_WITHIN;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::Ladder;
@@ -93,6 +95,10 @@ pub(crate) struct Link<N: Sockets> {
     ladder: Ladder,
     origin: Instant,
     events: VecDeque<LinkEvent>,
+    /// The file behind the path when we bound it.
+    place: Option<(u64, u64)>,
+    /// Sealed and left alone: whoever has the lease then serves in our place.
+    patience: Option<Instant>,
     /// A successor serves in our place: nobody is waited for any more.
     over: bool,
 }
@@ -109,6 +115,8 @@ impl<N: Sockets> Link<N> {
             ladder: terms.ladder,
             origin: Instant::now(),
             events: VecDeque::new(),
+            place: None,
+            patience: None,
             over: false,
         };
         if let Some(stream) = terms.successor {
@@ -146,9 +154,14 @@ impl<N: Sockets> Link<N> {
             );
             return;
         };
-        if self.listener.is_none() {
+        self.patience = None;
+        // A successor may have taken the path, and died.
+        if self.listener.is_none() || self.place != file_at(path) {
             match listen(path).and_then(N::listener) {
-                Ok(listener) => self.listener = Some(listener),
+                Ok(listener) => {
+                    self.place = file_at(path);
+                    self.listener = Some(listener);
+                }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "no control socket");
                     return;
@@ -205,8 +218,23 @@ impl<N: Sockets> Link<N> {
     }
 
     fn close(&mut self) {
+        let sealed = match &self.state {
+            State::Open(session) => session.is_sealed() && !self.over,
+            State::Absent | State::Listening => false,
+        };
+        // No supervisor of theirs looks for a parked instance, so it does not stand by for longer
+        // than theirs does: it would take the lease at the next handover.
+        self.patience = sealed.then(|| Instant::now() + RECLAIM_WITHIN);
         self.state = State::Absent;
         self.events.push_back(LinkEvent::Closed);
+    }
+
+    /// It has not got its lease back.
+    fn give_way(&mut self) {
+        (self.patience, self.over, self.listener) = (None, true, None);
+        let ladder = self.ladder;
+        let retire = ToInstance::Retire { ladder };
+        self.events.push_back(LinkEvent::Said(retire));
     }
 
     fn cannot_accept(&mut self, error: &io::Error) {
@@ -260,6 +288,13 @@ impl<S: AsFd> Session<S> {
         }
     }
 
+    fn is_sealed(&self) -> bool {
+        match &self.side {
+            Side::Successor(_) => false,
+            Side::Incumbent(machine) => machine.is_sealed(),
+        }
+    }
+
     fn poll_effect(&mut self) -> Option<Effect> {
         match &mut self.side {
             Side::Successor(machine) => machine.poll_effect(),
@@ -295,6 +330,11 @@ impl<S: AsFd> Session<S> {
             }
         }
     }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// A control socket of mode 0600 at `path`, in place of whatever is there: bound beside it and

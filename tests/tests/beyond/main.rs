@@ -6,6 +6,7 @@
 //! `supervisor_crash`), for its daemon and for ours alike.
 
 mod bytes;
+mod crashes;
 mod faults;
 mod incumbent;
 mod migration;

@@ -6,52 +6,74 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use handoff::{HandoffOutcome, SpawnSpec, Supervisor};
-use handover_tests::http;
 use handover_tests::patience::{eventually, until};
 use handover_tests::service::clean;
+use handover_tests::{Program, http, process};
 
 use crate::world::{BOTH, Library, Library::Ours, Library::Theirs, World, Writer, who};
 
 /// A supervisor as the crate's README has it: it holds the listener and starts the first daemon.
-struct Deployment {
-    world: World,
+pub(crate) struct Deployment {
+    pub(crate) world: World,
     listener: TcpListener,
     supervisor: Supervisor,
     children: Vec<Child>,
 }
 
 impl Deployment {
-    fn start(library: Library) -> Self {
+    pub(crate) fn start(library: Library) -> Self {
         let world = World::of_theirs();
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let supervisor = Supervisor::new(&world.socket()).expect("a supervisor");
         let supervisor = supervisor.with_listener("http", listener.as_raw_fd());
         let program = world.program(library, "v1", "");
-        let mut command = clean(program.path());
-        command.stdin(Stdio::null());
-        let listeners = [("http".to_owned(), listener.as_raw_fd())];
-        handoff::pass_listener_fds_on_spawn(&mut command, &listeners, None);
-        let first = command.spawn().expect("started");
-        until("it serves", || world.socket().exists());
-        Self {
+        let mut deployment = Self {
             world,
             listener,
             supervisor,
-            children: vec![first],
-        }
+            children: Vec::new(),
+        };
+        let first = deployment.spawn(&program, None);
+        deployment.children.push(first);
+        until("it serves", || deployment.world.socket().exists());
+        deployment
     }
 
-    fn address(&self) -> std::net::SocketAddr {
+    /// A process that inherits the listener as `http`.
+    pub(crate) fn spawn(&self, program: &Program, crash_at: Option<&str>) -> Child {
+        let mut command = clean(program.path());
+        command
+            .stdin(Stdio::null())
+            .envs(crash_at.map(|at| ("HANDOFF_CRASH_AT", at)));
+        // So that its descendants are known.
+        command.env("HANDOFF_TEST_WORLD", self.world.data());
+        let listeners = [("http".to_owned(), self.listener.as_raw_fd())];
+        handoff::pass_listener_fds_on_spawn(&mut command, &listeners, None);
+        command.spawn().expect("started")
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.listener.local_addr().expect("an address")
     }
 
-    fn hand_over(&mut self, library: Library, version: &str, more: &str) -> HandoffOutcome {
+    pub(crate) fn hand_over(
+        &mut self,
+        library: Library,
+        version: &str,
+        more: &str,
+    ) -> HandoffOutcome {
         let program = self.world.program(library, version, more);
         let mut spec = SpawnSpec::new(program.path());
         spec.deadline = Duration::from_secs(8);
         let mut outcome = self.supervisor.perform_handoff(spec).expect("an outcome");
         self.children.extend(outcome.child.take());
         outcome
+    }
+
+    /// Forgets who has ended.
+    pub(crate) fn reap(&mut self) {
+        self.children
+            .retain_mut(|child| child.try_wait().expect("waits").is_none());
     }
 
     /// The one that served before the last has gone.
@@ -69,6 +91,10 @@ impl Drop for Deployment {
         for child in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        // And what a supervisor that died has left behind.
+        for pid in process::with_in_environment(&self.world.data()) {
+            process::signal(pid, rustix::process::Signal::KILL);
         }
     }
 }

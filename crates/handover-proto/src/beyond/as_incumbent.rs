@@ -64,6 +64,8 @@ pub struct AsIncumbent {
     build_id: Vec<u8>,
     ladder: Ladder,
     state: State,
+    /// Its lease is given up, and was not taken back since.
+    sealed: bool,
     waiting: VecDeque<Message>,
     effects: VecDeque<Effect>,
 }
@@ -80,9 +82,16 @@ impl AsIncumbent {
             state: State::Greeting {
                 deadline: now + HELLO_WITHIN,
             },
+            sealed: false,
             waiting: VecDeque::new(),
             effects: VecDeque::new(),
         }
+    }
+
+    /// Whether its lease is given up; also once the session is over.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     fn push(&mut self, effect: Effect) {
@@ -228,6 +237,7 @@ impl AsIncumbent {
                     last_revision_per_shard: Vec::new(),
                     data_dir_fingerprint: [0; 32],
                 }));
+                self.sealed = true;
                 State::Sealed { attempt }
             }
             (State::Sealing { attempt, .. }, FromInstance::SealFailed { id, reason })
@@ -244,6 +254,7 @@ impl AsIncumbent {
             (State::Resuming { attempt }, FromInstance::Resumed { id, .. })
                 if id == attempt.id.number() =>
             {
+                self.sealed = false;
                 State::Idle
             }
             (

@@ -54,7 +54,7 @@ impl Link<Polled> {
                 self.origin.checked_add(deadline.since(Moment::ZERO))
             }
             State::Listening => self.pause,
-            State::Absent => None,
+            State::Absent => self.patience,
         }
     }
 
@@ -105,6 +105,9 @@ impl Link<Polled> {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => self.cannot_accept(&error),
                 }
+            }
+            (State::Absent, _) if self.patience.is_some_and(|until| until <= Instant::now()) => {
+                self.give_way();
             }
             (State::Listening | State::Absent, _) => return false,
         }

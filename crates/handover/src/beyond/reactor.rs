@@ -36,6 +36,7 @@ enum Step {
     Writable,
     Deadline,
     Accepted(io::Result<UnixStream>),
+    OutOfPatience,
 }
 
 impl Link<Reactor> {
@@ -58,6 +59,7 @@ impl Link<Reactor> {
                     }
                 }
                 Step::Deadline => self.put(Input::Tick),
+                Step::OutOfPatience => self.give_way(),
                 Step::Accepted(Ok(stream)) => self.accepted(stream),
                 Step::Accepted(Err(error)) => self.cannot_accept(&error),
             }
@@ -86,7 +88,14 @@ impl Link<Reactor> {
                 let accepted = listener.accept().await;
                 Step::Accepted(accepted.map(|(stream, _)| stream))
             }
-            (State::Listening | State::Absent, _) => pending().await,
+            (State::Absent, _) => match self.patience {
+                Some(patience) => {
+                    sleep_until(patience.into()).await;
+                    Step::OutOfPatience
+                }
+                None => pending().await,
+            },
+            (State::Listening, None) => pending().await,
         }
     }
 }

@@ -189,7 +189,9 @@ impl Peer {
                 self.tell(FromInstance::Sealed { id: hook.id });
                 State::Sealed { id: hook.id }
             }
-            Message::SealComplete { id, .. } if id == expected => self.take_back(now, hook.id, hook.id),
+            Message::SealComplete { id, .. } if id == expected => {
+                self.take_back(now, hook.id, hook.id)
+            }
             Message::Drained { .. } if !wanted => self.take_back(now, hook.id, hook.id),
             Message::SealFailed { id, error, .. } if id == expected && wanted => {
                 self.tell(FromInstance::SealFailed {

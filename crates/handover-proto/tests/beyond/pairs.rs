@@ -172,6 +172,20 @@ fn abort_and_resume_take_back_and_the_next_attempt_begins() {
 }
 
 #[test]
+fn it_knows_whether_its_lease_is_given_up() {
+    assert!(!drained().machine.is_sealed());
+    let mut under = sealed();
+    assert!(under.machine.is_sealed());
+    under.heard(Message::ResumeAfterAbort { id: ID });
+    let (id, lease) = (ID.number(), None);
+    under.say(FromInstance::Resumed { id, lease });
+    assert!(!under.machine.is_sealed());
+    let mut under = sealed();
+    under.put(Input::Closed);
+    assert!(under.machine.is_sealed(), "also once the session is over");
+}
+
+#[test]
 fn a_failed_seal_resumes_unasked() {
     let mut under = sealing();
     let id = ID.number();

@@ -382,6 +382,22 @@ fn resume_is_answered_by_the_echo_of_a_heartbeat() {
     }
 }
 
+/// The undo of a committed handover is an attempt of its own; theirs knows the one it sealed in.
+#[test]
+fn a_parked_one_is_undone_by_the_attempt_it_knows() {
+    let mut under = Under::sealed();
+    under.say(ToInstance::Commit { id: SECOND });
+    let undo = HandoverId::new(3, 9);
+    let told = under.say(ToInstance::Resume { id: undo });
+    let id = HandoffId::of(SECOND);
+    assert_eq!(told[0], Effect::Send(Message::ResumeAfterAbort { id }));
+    let lease = Some(Epoch(0));
+    assert_eq!(
+        under.heard(beat()),
+        [Effect::Tell(FromInstance::Resumed { id: undo, lease })]
+    );
+}
+
 #[test]
 fn a_hook_that_runs_is_waited_for_before_it_is_undone() {
     let mut under = Under::draining();

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handover::{
-    Connection, Instance, ItemSpec, Lease, LeaseError, SealedMemfd, Service, ServiceError, State,
-    StateWriter,
+    Connection, Instance, ItemSpec, Lease, LeaseError, Listener, SealedMemfd, Service,
+    ServiceError, State, StateWriter,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -23,27 +23,29 @@ type Shared = Arc<Mutex<Option<Store>>>;
 /// `our-daemon DIRECTORY DELAY_MS PLACE BASE`
 pub(crate) async fn daemon(toy: &Toy) -> Result<(), Failure> {
     let instance = Instance::start("bench").await?;
-    let mut listener = instance.tcp(LISTENER, "127.0.0.1:0").await?;
-    let address = listener.local_addr().inet().ok_or("no address")?;
-    let store = Shared::default();
+    let listener = instance.tcp(LISTENER, "127.0.0.1:0").await?;
+    let directory = toy.directory.join("data");
     let owner = Owner {
-        directory: toy.directory.join("data"),
-        store: Arc::clone(&store),
+        directory: directory.clone(),
+        store: Shared::default(),
+        listener: Some(listener),
         toy: toy.clone(),
         base: None,
     };
-    let directory = owner.directory.clone();
-    let lease = instance.own(directory, owner).await?;
-    tokio::spawn(async move {
-        while let Ok((connection, _)) = listener.accept().await {
-            let (lease, store) = (lease.clone(), Arc::clone(&store));
-            tokio::spawn(async move { serve(connection, &lease, &store, address).await });
-            // The first that waited is answered before the last of them is accepted.
-            tokio::task::yield_now().await;
-        }
-    });
+    instance.own(directory, owner).await?;
     instance.retired().await;
     Ok(())
+}
+
+async fn accept(mut listener: Listener, lease: Lease, store: Shared) -> Option<()> {
+    let address = listener.local_addr().inet()?;
+    loop {
+        let (connection, _) = listener.accept().await.ok()?;
+        let (lease, store) = (lease.clone(), Arc::clone(&store));
+        tokio::spawn(async move { serve(connection, &lease, &store, address).await });
+        // The first that waited is answered before the last of them is accepted.
+        tokio::task::yield_now().await;
+    }
 }
 
 /// One line asked, one answered, and the connection is over when the client closes it.
@@ -94,6 +96,8 @@ async fn forward(address: SocketAddr, line: &str) -> io::Result<String> {
 struct Owner {
     directory: PathBuf,
     store: Shared,
+    /// Until it serves.
+    listener: Option<Listener>,
     toy: Toy,
     base: Option<SealedMemfd>,
 }
@@ -135,11 +139,16 @@ impl Service for Owner {
         Ok(())
     }
 
-    async fn activate(&mut self, _lease: Lease, _state: State) -> Result<(), ServiceError> {
+    async fn activate(&mut self, lease: Lease, _state: State) -> Result<(), ServiceError> {
         if self.toy.place == Place::Open {
             tokio::time::sleep(self.toy.delay).await;
         }
-        Ok(self.open()?)
+        self.open()?;
+        // Before it says so, as theirs does; what is accepted now waits for its permit.
+        if let Some(listener) = self.listener.take() {
+            tokio::spawn(accept(listener, lease, Arc::clone(&self.store)));
+        }
+        Ok(())
     }
 
     async fn seal(&mut self, _state: &mut StateWriter) -> Result<(), ServiceError> {

@@ -91,10 +91,13 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
     }
 }
 
+/// Measures one part into the table.
+type Part = fn(&mut Table) -> Result<(), Failure>;
+
 /// All parts, or those that are named.
 fn measure(words: &[String]) -> Result<(), Failure> {
     let has = |name: &str| words.iter().any(|word| word == name);
-    let parts: [(&str, fn(&mut Table) -> Result<(), Failure>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("dark", dark::measure),
         ("memory", memory::measure),
         ("lock", lock::measure),

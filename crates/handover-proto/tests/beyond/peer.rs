@@ -1,5 +1,8 @@
 //! A coordinator of ours, an instance of theirs: what is said to whom, and when.
 
+#[path = "control_socket.rs"]
+mod control_socket;
+
 use std::time::Duration;
 
 use handover_proto::beyond::{
@@ -476,35 +479,4 @@ fn frames_out_of_order_end_the_session() {
     under.say(ToInstance::Seal { id: SECOND });
     let ended = under.heard(sealed(FIRST));
     assert_eq!(ended, [Effect::Lost, Effect::Connect]);
-}
-
-#[test]
-fn a_drain_waits_for_a_session_that_opens() {
-    let mut under = Under::warm(Birth::Successor);
-    under.say(ToInstance::Activate {
-        id: FIRST,
-        sealed: true,
-    });
-    under.heard(ready(FIRST, true, &[]));
-    assert_eq!(under.say(drain()), []);
-    under.put(Input::Connected);
-    let opened = under.heard(Message::hello(Side::Incumbent, PID, b""));
-    assert!(matches!(
-        opened[1],
-        Effect::Send(Message::PrepareHandoff { .. })
-    ));
-}
-
-#[test]
-fn a_control_socket_that_never_opens_is_told() {
-    let mut under = Under::warm(Birth::Successor);
-    under.say(ToInstance::Activate {
-        id: FIRST,
-        sealed: true,
-    });
-    under.heard(ready(FIRST, true, &[]));
-    assert_eq!(under.after(HELLO_WITHIN), [Effect::Lost]);
-    under.put(Input::Connected);
-    let opened = under.heard(Message::hello(Side::Incumbent, PID, b""));
-    assert_eq!(opened.last(), Some(&hello(Role::Incumbent, Some(Epoch(0)))));
 }

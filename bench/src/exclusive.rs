@@ -94,9 +94,6 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
 /// Measures one part into the table.
 type Part = fn(&mut Table) -> Result<(), Failure>;
 
-/// Adds its rows.
-type Part = fn(&mut Table) -> Result<(), Failure>;
-
 /// All parts, or those that are named.
 fn measure(words: &[String]) -> Result<(), Failure> {
     let has = |name: &str| words.iter().any(|word| word == name);

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::{PATIENCE, SLOW};
 
 /// Time between two writes that are due; also how finely a gap is seen.
-const EVERY: Duration = Duration::from_micros(500);
+const EVERY: Duration = Duration::from_micros(250);
 /// Most writes that wait at once: what the queue of a listener of the standard library holds, so that
 /// a pause is not lengthened by connections that the kernel drops.
 const MOST_WAITING: usize = 100;

@@ -1,14 +1,14 @@
 //! The native channel to the coordinator: frames out, frames in, and knocking again after it
 //! broke.
 
-use std::collections::VecDeque;
+pub(crate) mod frames;
+
 use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use handover_proto::frame::{Decoded, MAX_FRAME, Reader, VERSION_OLDEST, encode_from};
 use handover_proto::identity::HandoverId;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_sys::passing::{self, PassError};
@@ -16,27 +16,13 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// First pause between two tries to find a new coordinator: it binds its socket within
-/// milliseconds of its start.
-pub(crate) const SEEK_FIRST: Duration = Duration::from_millis(20);
-
-/// Longest pause: an instance that serves alone for days still finds a coordinator within a
-/// second, at the cost of one failing system call.
-pub(crate) const SEEK_MOST: Duration = Duration::from_secs(1);
+use frames::{Frames, SEEK_FIRST, longer, may_seek, warn_of_stranger};
 
 /// A coordinator that does not accept within this time is stuck; try again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Bytes kept for a coordinator that does not read. Beyond it, words for people are dropped;
-/// frames of the protocol are few and always kept.
-pub(crate) const MAX_OUTBOX: usize = 2 * MAX_FRAME;
-
 /// Bytes read at once: control frames are tens of bytes long.
 pub(crate) const READ_AT_ONCE: usize = 4096;
-
-/// Descriptors that may wait for their frames: each introduction brings one, and a coordinator has
-/// one attempt at a time. More is nonsense, and is not hoarded.
-pub(crate) const MAX_DESCRIPTORS: usize = 4;
 
 #[derive(Debug)]
 enum State {
@@ -64,11 +50,7 @@ pub(crate) enum LinkEvent {
 pub(crate) struct Link {
     state: State,
     address: Option<PathBuf>,
-    outbox: Vec<u8>,
-    reader: Reader,
-    /// Descriptors whose frames have not been read yet.
-    descriptors: VecDeque<OwnedFd>,
-    version: u16,
+    frames: Frames,
 }
 
 impl Link {
@@ -76,10 +58,7 @@ impl Link {
         Self {
             state: State::Absent,
             address: None,
-            outbox: Vec::new(),
-            reader: Reader::new(),
-            descriptors: VecDeque::new(),
-            version: VERSION_OLDEST,
+            frames: Frames::new(),
         }
     }
 
@@ -102,17 +81,9 @@ impl Link {
 
     /// Begins to look for a new coordinator, if we know where it will be.
     pub(crate) fn seek(&mut self) {
-        if self.is_open() {
+        if self.is_open() || !may_seek(self.address.as_deref()) {
             return;
         }
-        if self.address.is_none() {
-            tracing::warn!(
-                "the coordinator is gone and HANDOVER_NATIVE_SOCKET does not say where its \
-                 successor will be; this instance serves on alone"
-            );
-            return;
-        }
-        tracing::info!("the coordinator is gone; serving on, and looking for its successor");
         self.state = State::Seeking {
             at: Instant::now(),
             pause: SEEK_FIRST,
@@ -122,14 +93,9 @@ impl Link {
     /// Sends a frame: at once as far as the socket takes it, the rest when [`Link::event`] is
     /// polled. Does nothing without an open channel.
     pub(crate) fn send(&mut self, message: &FromInstance) {
-        let for_people = matches!(
-            message,
-            FromInstance::Status { .. } | FromInstance::Connections { .. }
-        );
-        if !self.is_open() || (for_people && self.outbox.len() > MAX_OUTBOX) {
+        if !self.is_open() || !self.frames.queue(message) {
             return;
         }
-        self.outbox.extend(encode_from(message, self.version));
         self.flush();
     }
 
@@ -139,9 +105,9 @@ impl Link {
         let State::Open(stream) = &self.state else {
             return;
         };
-        while !self.outbox.is_empty() {
-            match passing::send(stream.as_fd(), &self.outbox, &[]) {
-                Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
+        while !self.frames.to_send().is_empty() {
+            match passing::send(stream.as_fd(), self.frames.to_send(), &[]) {
+                Ok(sent) => self.frames.sent(sent),
                 // Full: `event` waits for room. Broken: `event` finds that too.
                 Err(_) => return,
             }
@@ -150,10 +116,7 @@ impl Link {
 
     fn close(&mut self) -> LinkEvent {
         self.state = State::Absent;
-        self.outbox.clear();
-        self.reader = Reader::new();
-        self.descriptors.clear();
-        self.version = VERSION_OLDEST;
+        self.frames = Frames::new();
         LinkEvent::Closed
     }
 
@@ -175,27 +138,15 @@ impl Link {
     }
 
     async fn exchange(&mut self) -> Option<LinkEvent> {
-        match self.reader.next_to() {
-            Ok(Some(Decoded::Message(message))) => {
-                if let ToInstance::Welcome { version, .. } = message {
-                    self.version = version;
-                }
-                return Some(self.said(message));
-            }
-            Ok(Some(Decoded::Unknown { kind })) => {
-                tracing::debug!(kind, "skipped a frame of a newer coordinator");
-                return None;
-            }
-            Ok(None) => self.drop_strays(),
-            Err(error) => {
-                tracing::warn!(%error, "the coordinator broke the protocol; closing its channel");
-                return Some(self.close());
-            }
+        match self.frames.next() {
+            Ok(Some(event)) => return Some(event),
+            Ok(None) => {}
+            Err(_) => return Some(self.close()),
         }
         let State::Open(stream) = &self.state else {
             return None;
         };
-        let interest = if self.outbox.is_empty() {
+        let interest = if self.frames.to_send().is_empty() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
@@ -203,41 +154,21 @@ impl Link {
         let Ok(ready) = stream.ready(interest).await else {
             return Some(self.close());
         };
-        if ready.is_writable() && !self.outbox.is_empty() {
+        if ready.is_writable() && !self.frames.to_send().is_empty() {
             // Through the reactor here, so that it forgets a readiness that is not there.
             let sent = stream.try_io(Interest::WRITABLE, || {
-                passing::send(stream.as_fd(), &self.outbox, &[]).map_err(into_io)
+                passing::send(stream.as_fd(), self.frames.to_send(), &[]).map_err(into_io)
             });
             match sent {
-                Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
+                Ok(sent) => self.frames.sent(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // What the coordinator said before it left is still to be read.
-                Err(_) => self.outbox.clear(),
+                Err(_) => self.frames.give_up_sending(),
             }
         }
         if ready.is_readable() || ready.is_read_closed() {
             return self.read();
         }
         None
-    }
-
-    fn said(&mut self, message: ToInstance) -> LinkEvent {
-        match message {
-            ToInstance::Introduce { id } => LinkEvent::Introduced(id, self.descriptors.pop_front()),
-            other => LinkEvent::Said(other),
-        }
-    }
-
-    /// Closes what came with frames that bring no descriptor (I8).
-    fn drop_strays(&mut self) {
-        if self.reader.buffered() == 0 && !self.descriptors.is_empty() {
-            let found = self.descriptors.len();
-            tracing::warn!(
-                found,
-                "the coordinator sent descriptors nobody expects; closed"
-            );
-            self.descriptors.clear();
-        }
     }
 
     fn read(&mut self) -> Option<LinkEvent> {
@@ -250,16 +181,10 @@ impl Link {
         });
         match received {
             Ok(received) if received.bytes == 0 => Some(self.close()),
-            Ok(received) => {
-                self.descriptors.extend(received.descriptors);
-                let bytes = buffer.get(..received.bytes).unwrap_or_default();
-                // All frames were read before, so there is room.
-                let pushed = self.reader.push(bytes);
-                if pushed.is_err() || self.descriptors.len() > MAX_DESCRIPTORS {
-                    return Some(self.close());
-                }
-                None
-            }
+            Ok(received) => match self.frames.arrived(received, &buffer) {
+                Ok(()) => None,
+                Err(_) => Some(self.close()),
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(_) => Some(self.close()),
         }
@@ -277,14 +202,11 @@ impl Link {
                 self.state = State::Open(stream);
                 return Some(LinkEvent::Connected);
             }
-            tracing::warn!(
-                path = %address.display(),
-                "whoever listens for us is another user; not talking to it"
-            );
+            warn_of_stranger(&address);
         }
         self.state = State::Seeking {
             at: Instant::now() + pause,
-            pause: (pause * 2).min(SEEK_MOST),
+            pause: longer(pause),
         };
         None
     }

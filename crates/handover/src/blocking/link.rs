@@ -1,22 +1,19 @@
 //! The native channel to the coordinator for a thread that polls: frames out, frames in, and
 //! knocking again after it broke.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use handover_proto::frame::{Decoded, Reader, VERSION_OLDEST, encode_from};
-use handover_proto::message::{FromInstance, ToInstance};
+use handover_proto::message::FromInstance;
 use handover_sys::passing;
 use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::link::{
-    LinkEvent, MAX_DESCRIPTORS, MAX_OUTBOX, READ_AT_ONCE, SEEK_FIRST, SEEK_MOST, is_trusted,
-};
+use crate::link::frames::{Frames, SEEK_FIRST, longer, may_seek, warn_of_stranger};
+use crate::link::{LinkEvent, READ_AT_ONCE, is_trusted};
 
 #[derive(Debug)]
 enum State {
@@ -42,11 +39,7 @@ enum Read {
 pub(super) struct Link {
     state: State,
     address: Option<PathBuf>,
-    outbox: Vec<u8>,
-    reader: Reader,
-    /// Descriptors whose frames have not been read yet.
-    descriptors: VecDeque<OwnedFd>,
-    version: u16,
+    frames: Frames,
 }
 
 impl Link {
@@ -54,10 +47,7 @@ impl Link {
         Self {
             state: State::Absent,
             address: None,
-            outbox: Vec::new(),
-            reader: Reader::new(),
-            descriptors: VecDeque::new(),
-            version: VERSION_OLDEST,
+            frames: Frames::new(),
         }
     }
 
@@ -77,17 +67,9 @@ impl Link {
 
     /// Begins to look for a new coordinator, if we know where it will be.
     pub(super) fn seek(&mut self) {
-        if self.is_open() {
+        if self.is_open() || !may_seek(self.address.as_deref()) {
             return;
         }
-        if self.address.is_none() {
-            tracing::warn!(
-                "the coordinator is gone and HANDOVER_NATIVE_SOCKET does not say where its \
-                 successor will be; this instance serves on alone"
-            );
-            return;
-        }
-        tracing::info!("the coordinator is gone; serving on, and looking for its successor");
         self.state = State::Seeking {
             at: Instant::now(),
             pause: SEEK_FIRST,
@@ -97,14 +79,9 @@ impl Link {
     /// Sends a frame: as much as the socket takes now, the rest when [`Link::write`] is called.
     /// Does nothing without an open channel.
     pub(super) fn send(&mut self, message: &FromInstance) {
-        let for_people = matches!(
-            message,
-            FromInstance::Status { .. } | FromInstance::Connections { .. }
-        );
-        if !self.is_open() || (for_people && self.outbox.len() > MAX_OUTBOX) {
+        if !self.is_open() || !self.frames.queue(message) {
             return;
         }
-        self.outbox.extend(encode_from(message, self.version));
         self.write();
     }
 
@@ -113,7 +90,7 @@ impl Link {
         let State::Open(stream) = &self.state else {
             return None;
         };
-        let flags = if self.outbox.is_empty() {
+        let flags = if self.frames.to_send().is_empty() {
             PollFlags::IN
         } else {
             PollFlags::IN | PollFlags::OUT
@@ -134,22 +111,18 @@ impl Link {
         let State::Open(stream) = &self.state else {
             return;
         };
-        while !self.outbox.is_empty() {
-            match passing::send(stream.as_fd(), &self.outbox, &[]) {
-                Ok(sent) => drop(self.outbox.drain(..sent.min(self.outbox.len()))),
+        while !self.frames.to_send().is_empty() {
+            match passing::send(stream.as_fd(), self.frames.to_send(), &[]) {
+                Ok(sent) => self.frames.sent(sent),
                 Err(error) if error.is_would_block() => return,
-                // What the coordinator said before it left is still to be read.
-                Err(_) => self.outbox.clear(),
+                Err(_) => self.frames.give_up_sending(),
             }
         }
     }
 
     fn close(&mut self) -> LinkEvent {
         self.state = State::Absent;
-        self.outbox.clear();
-        self.reader = Reader::new();
-        self.descriptors.clear();
-        self.version = VERSION_OLDEST;
+        self.frames = Frames::new();
         LinkEvent::Closed
     }
 
@@ -165,50 +138,15 @@ impl Link {
 
     fn next_frame(&mut self) -> Option<LinkEvent> {
         loop {
-            match self.reader.next_to() {
-                Ok(Some(Decoded::Message(message))) => return Some(self.said(message)),
-                Ok(Some(Decoded::Unknown { kind })) => {
-                    tracing::debug!(kind, "skipped a frame of a newer coordinator");
-                }
-                Ok(None) => {
-                    self.drop_strays();
-                    match self.read() {
-                        Read::Something => {}
-                        Read::Nothing => return None,
-                        Read::End => return Some(self.close()),
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        %error,
-                        "the coordinator broke the protocol; closing its channel"
-                    );
-                    return Some(self.close());
-                }
+            match self.frames.next() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => match self.read() {
+                    Read::Something => {}
+                    Read::Nothing => return None,
+                    Read::End => return Some(self.close()),
+                },
+                Err(_) => return Some(self.close()),
             }
-        }
-    }
-
-    fn said(&mut self, message: ToInstance) -> LinkEvent {
-        match message {
-            ToInstance::Introduce { id } => {
-                return LinkEvent::Introduced(id, self.descriptors.pop_front());
-            }
-            ToInstance::Welcome { version, .. } => self.version = version,
-            _ => {}
-        }
-        LinkEvent::Said(message)
-    }
-
-    /// Closes what came with frames that bring no descriptor (I8).
-    fn drop_strays(&mut self) {
-        if self.reader.buffered() == 0 && !self.descriptors.is_empty() {
-            let found = self.descriptors.len();
-            tracing::warn!(
-                found,
-                "the coordinator sent descriptors nobody expects; closed"
-            );
-            self.descriptors.clear();
         }
     }
 
@@ -218,16 +156,10 @@ impl Link {
         };
         let mut buffer = [0; READ_AT_ONCE];
         match passing::receive(stream.as_fd(), &mut buffer, 1) {
-            Ok(received) if received.bytes > 0 => {
-                self.descriptors.extend(received.descriptors);
-                let bytes = buffer.get(..received.bytes).unwrap_or_default();
-                // All frames were read before, so there is room.
-                let pushed = self.reader.push(bytes);
-                if pushed.is_err() || self.descriptors.len() > MAX_DESCRIPTORS {
-                    return Read::End;
-                }
-                Read::Something
-            }
+            Ok(received) if received.bytes > 0 => match self.frames.arrived(received, &buffer) {
+                Ok(()) => Read::Something,
+                Err(_) => Read::End,
+            },
             Err(error) if error.is_would_block() => Read::Nothing,
             Ok(_) | Err(_) => Read::End,
         }
@@ -243,14 +175,11 @@ impl Link {
                 self.state = State::Open(stream);
                 return Some(LinkEvent::Connected);
             }
-            tracing::warn!(
-                path = %address.display(),
-                "whoever listens for us is another user; not talking to it"
-            );
+            warn_of_stranger(&address);
         }
         self.state = State::Seeking {
             at: Instant::now() + pause,
-            pause: (pause * 2).min(SEEK_MOST),
+            pause: longer(pause),
         };
         None
     }

@@ -15,7 +15,7 @@ use super::listener::Listener;
 use super::stream::Stream;
 use crate::address::Address;
 use crate::error::ListenError;
-use crate::instance::open::bind_any;
+use crate::instance::open::{bind_any, opened};
 use crate::ledger::lock;
 use crate::listener;
 use crate::pool::{Unclaimed, Wanted};
@@ -107,7 +107,7 @@ impl Instance {
         };
         let core = Arc::clone(&self.core);
         let adopted = UdpSocket::new(name.to_owned(), inherited, fd.into(), core);
-        self.opened(name, inherited, adopted)
+        opened(&self.core.pool, name, inherited, adopted)
     }
 
     /// The descriptor inherited under exactly this name, for a program that serves it by itself.
@@ -134,27 +134,7 @@ impl Instance {
         let contested = inherited && self.is_beside_handoff();
         let kind = (inherited, contested);
         let adopted = Listener::new(name.to_owned(), kind, fd.into(), shown, core);
-        self.opened(name, inherited, adopted)
-    }
-
-    fn opened<T>(
-        &self,
-        name: &str,
-        inherited: bool,
-        adopted: io::Result<T>,
-    ) -> Result<T, ListenError> {
-        match adopted {
-            Ok(listener) => {
-                if !inherited {
-                    lock(&self.core.pool).bound(name);
-                }
-                Ok(listener)
-            }
-            Err(source) => Err(ListenError::Adopt {
-                name: name.to_owned(),
-                source,
-            }),
-        }
+        opened(&self.core.pool, name, inherited, adopted)
     }
 }
 

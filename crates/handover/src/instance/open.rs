@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use handover_sys::inherited::Inherited;
 use tokio::net::{ToSocketAddrs, lookup_host};
@@ -15,7 +15,7 @@ use crate::datagram::UdpSocket;
 use crate::error::ListenError;
 use crate::ledger::lock;
 use crate::listener::{self, Listener, Parked, Slot};
-use crate::pool::{Unclaimed, Wanted};
+use crate::pool::{Pool, Unclaimed, Wanted};
 
 impl Instance {
     /// A TCP listener: the one inherited under `name`, wherever that is bound; else an inherited
@@ -110,7 +110,7 @@ impl Instance {
         let adopted = listener::udp_socket(fd).and_then(|socket| {
             UdpSocket::new(name.to_owned(), inherited, socket, Arc::clone(&self.core))
         });
-        self.opened(name, inherited, adopted)
+        opened(&self.core.pool, name, inherited, adopted)
     }
 
     /// The descriptor inherited under exactly this name, for a program that serves it by itself.
@@ -142,27 +142,7 @@ impl Instance {
             self.core.listens_at(address.clone());
             Listener::new(name.to_owned(), address, inherited, slot)
         });
-        self.opened(name, inherited, adopted)
-    }
-
-    fn opened<T>(
-        &self,
-        name: &str,
-        inherited: bool,
-        adopted: io::Result<T>,
-    ) -> Result<T, ListenError> {
-        match adopted {
-            Ok(listener) => {
-                if !inherited {
-                    lock(&self.core.pool).bound(name);
-                }
-                Ok(listener)
-            }
-            Err(source) => Err(ListenError::Adopt {
-                name: name.to_owned(),
-                source,
-            }),
-        }
+        opened(&self.core.pool, name, inherited, adopted)
     }
 }
 
@@ -179,6 +159,27 @@ async fn resolve(name: &str, address: impl ToSocketAddrs) -> Result<Vec<SocketAd
         )));
     }
     Ok(found)
+}
+
+/// What became of adopting the socket called `name`; one that was bound here is remembered.
+pub(crate) fn opened<T>(
+    pool: &Mutex<Pool>,
+    name: &str,
+    inherited: bool,
+    adopted: io::Result<T>,
+) -> Result<T, ListenError> {
+    match adopted {
+        Ok(listener) => {
+            if !inherited {
+                lock(pool).bound(name);
+            }
+            Ok(listener)
+        }
+        Err(source) => Err(ListenError::Adopt {
+            name: name.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Binds the first address that can be bound; the error is that of the last.

@@ -13,6 +13,7 @@
 mod ancillary;
 mod claim;
 pub mod control;
+pub mod descriptors;
 pub mod diag;
 pub mod executable;
 pub mod filesystem;

@@ -1,17 +1,20 @@
 //! Everything a user can set. The TOML form is this type in kebab-case; unknown keys are errors.
 
+mod listener;
+mod readiness;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use handover_proto::manifest::{ListenerKind, NameError, check_name};
 use handover_proto::phase::Mode;
 use handover_proto::settings::{Backoff, Ladder, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::keeper::KeeperPolicy;
+
+pub use listener::{ListenerSpec, ListenerSpecError};
+pub use readiness::{ReadinessSpec, ReadinessSpecError};
 
 /// A supervisor's configuration. Every field but `program` has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,222 +205,6 @@ impl Config {
     }
 }
 
-/// A listener as the user writes it: `NAME=ADDRESS`, where ADDRESS is `HOST:PORT`,
-/// `udp:HOST:PORT` or `unix:PATH`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ListenerSpec {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: ListenerKind,
-    /// `HOST:PORT` or a path.
-    pub address: String,
-}
-
-/// Why a listener is not one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ListenerSpecError {
-    /// No `=`.
-    #[error("listener {found:?}: expected NAME=ADDRESS, such as http=127.0.0.1:8080")]
-    NoName {
-        /// What was written.
-        found: String,
-    },
-    /// The name breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The address has no port.
-    #[error(
-        "listener {name}: address {found:?} has no port; expected HOST:PORT, udp:HOST:PORT or unix:PATH"
-    )]
-    NoPort {
-        /// Its name.
-        name: String,
-        /// What was written.
-        found: String,
-    },
-    /// The path is empty.
-    #[error("listener {name}: unix: needs a path")]
-    NoPath {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl FromStr for ListenerSpec {
-    type Err = ListenerSpecError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, address) = text
-            .split_once('=')
-            .ok_or_else(|| ListenerSpecError::NoName { found: text.into() })?;
-        check_name(name)?;
-        let (kind, address) = match address.split_once(':') {
-            Some(("unix", path)) => (ListenerKind::Unix, path),
-            Some(("udp", rest)) => (ListenerKind::Udp, rest),
-            Some(("tcp", rest)) => (ListenerKind::Tcp, rest),
-            _ => (ListenerKind::Tcp, address),
-        };
-        let name = name.to_owned();
-        let has_port = address
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        match kind {
-            ListenerKind::Unix if address.is_empty() => Err(ListenerSpecError::NoPath { name }),
-            ListenerKind::Tcp | ListenerKind::Udp if !has_port => Err(ListenerSpecError::NoPort {
-                name,
-                found: address.into(),
-            }),
-            _ => Ok(Self {
-                name,
-                kind,
-                address: address.into(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for ListenerSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            kind,
-            address,
-        } = self;
-        match kind {
-            ListenerKind::Tcp => write!(f, "{name}={address}"),
-            ListenerKind::Udp | ListenerKind::Unix => write!(f, "{name}={kind}:{address}"),
-        }
-    }
-}
-
-impl TryFrom<String> for ListenerSpec {
-    type Error = ListenerSpecError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<ListenerSpec> for String {
-    fn from(spec: ListenerSpec) -> Self {
-        spec.to_string()
-    }
-}
-
-/// How an instance is found to be ready: `auto`, `native`, `notify`, `accepts`, `http:PATH`,
-/// `http://HOST:PORT/PATH`, `tcp:HOST:PORT` or `command:SHELL COMMAND`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum ReadinessSpec {
-    /// Whichever comes first of native, notify and accepts; a program that greets on its native
-    /// channel is expected to say when it is ready.
-    #[default]
-    Auto,
-    /// It says so with the library.
-    Native,
-    /// It sends `READY=1`.
-    Notify,
-    /// It accepts a connection on its first TCP listener.
-    Accepts,
-    /// It answers `GET PATH` on its first TCP listener with 2xx.
-    HttpPath(String),
-    /// It answers `GET` of this URL with 2xx.
-    HttpUrl {
-        /// `HOST:PORT`.
-        authority: String,
-        /// The path.
-        path: String,
-    },
-    /// It accepts a connection at this address.
-    Tcp(String),
-    /// This command exits with 0. It finds the instance's process id in `HANDOVER_PROBE_PID`.
-    Command(String),
-}
-
-/// Why a readiness is not one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "readiness {found:?}: expected auto, native, notify, accepts, http:/PATH, \
-     http://HOST:PORT/PATH, tcp:HOST:PORT or command:COMMAND"
-)]
-pub struct ReadinessSpecError {
-    /// What was written.
-    pub found: String,
-}
-
-impl FromStr for ReadinessSpec {
-    type Err = ReadinessSpecError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ReadinessSpecError { found: text.into() };
-        match text.split_once(':') {
-            None => match text {
-                "auto" => Ok(Self::Auto),
-                "native" => Ok(Self::Native),
-                "notify" => Ok(Self::Notify),
-                "accepts" => Ok(Self::Accepts),
-                _ => Err(wrong()),
-            },
-            Some(("http", rest)) => match rest.strip_prefix("//") {
-                Some(url) => {
-                    let (authority, path) = url.split_once('/').unwrap_or((url, ""));
-                    let authority = if authority
-                        .rsplit(':')
-                        .next()
-                        .is_some_and(|port| port.parse::<u16>().is_ok())
-                    {
-                        authority.to_owned()
-                    } else {
-                        format!("{authority}:80")
-                    };
-                    Ok(Self::HttpUrl {
-                        authority,
-                        path: format!("/{path}"),
-                    })
-                }
-                None if rest.starts_with('/') => Ok(Self::HttpPath(rest.into())),
-                None => Err(wrong()),
-            },
-            Some(("tcp", address)) if address.contains(':') => Ok(Self::Tcp(address.into())),
-            Some(("command", command)) if !command.trim().is_empty() => {
-                Ok(Self::Command(command.into()))
-            }
-            Some(_) => Err(wrong()),
-        }
-    }
-}
-
-impl fmt::Display for ReadinessSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Native => f.write_str("native"),
-            Self::Notify => f.write_str("notify"),
-            Self::Accepts => f.write_str("accepts"),
-            Self::HttpPath(path) => write!(f, "http:{path}"),
-            Self::HttpUrl { authority, path } => write!(f, "http://{authority}{path}"),
-            Self::Tcp(address) => write!(f, "tcp:{address}"),
-            Self::Command(command) => write!(f, "command:{command}"),
-        }
-    }
-}
-
-impl TryFrom<String> for ReadinessSpec {
-    type Error = ReadinessSpecError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<ReadinessSpec> for String {
-    fn from(spec: ReadinessSpec) -> Self {
-        spec.to_string()
-    }
-}
-
 /// Durations as people write them: `30s`, `250ms`, `1m 30s`.
 mod duration {
     use super::{Deserialize, Duration};
@@ -431,61 +218,5 @@ mod duration {
         let text = String::deserialize(from)?;
         humantime::parse_duration(&text)
             .map_err(|error| D::Error::custom(format!("duration {text:?}: {error}")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listeners_read_and_print_alike() {
-        for text in [
-            "http=127.0.0.1:8080",
-            "web=[::]:80",
-            "dns=udp:0.0.0.0:53",
-            "s=unix:/run/x",
-        ] {
-            assert_eq!(text.parse::<ListenerSpec>().expect(text).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn wrong_listeners_say_what_is_wrong() {
-        let wrong = |text: &str| text.parse::<ListenerSpec>().expect_err(text);
-        assert!(matches!(wrong("8080"), ListenerSpecError::NoName { .. }));
-        assert!(matches!(
-            wrong("=x:1"),
-            ListenerSpecError::Name(NameError::Empty)
-        ));
-        assert!(matches!(
-            wrong("http=localhost"),
-            ListenerSpecError::NoPort { .. }
-        ));
-        assert!(matches!(
-            wrong("http=localhost:99999"),
-            ListenerSpecError::NoPort { .. }
-        ));
-        assert!(matches!(wrong("s=unix:"), ListenerSpecError::NoPath { .. }));
-    }
-
-    #[test]
-    fn readiness_reads_and_prints_alike() {
-        let texts = [
-            "auto",
-            "native",
-            "notify",
-            "accepts",
-            "http:/healthz",
-            "http://127.0.0.1:9000/ok",
-            "tcp:127.0.0.1:9000",
-            "command:curl -f localhost",
-        ];
-        for text in texts {
-            assert_eq!(text.parse::<ReadinessSpec>().expect(text).to_string(), text);
-        }
-        for text in ["ready", "http:", "http:path", "tcp:9000", "command:"] {
-            text.parse::<ReadinessSpec>().expect_err(text);
-        }
     }
 }

@@ -1,12 +1,11 @@
 //! The notify protocol of systemd (sd_notify(3)), both ends.
 
-use std::ffi::OsStr;
+mod sender;
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,12 +17,10 @@ use crate::passing::MAX_DESCRIPTORS;
 use crate::peer::Credentials;
 use crate::placement;
 
+pub use sender::{barrier, monotonic_usec, notify, notify_with, try_notify};
+
 /// The longest message that is read: `NOTIFY_BUFFER_MAX` of systemd, one page.
 pub const MAX_MESSAGE: usize = 4096;
-
-/// How long [`notify`] waits when the receiver's queue is full. A receiver that is stuck must not
-/// stop the service that reports to it.
-const SEND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One assignment of a notify message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +112,9 @@ fn assignment(key: &str, value: &str) -> Notification {
     }
 }
 
+/// A message: who sent it, as the kernel vouches, what it says, and the descriptors in it.
+pub type Heard = (Credentials, Vec<Notification>, Vec<OwnedFd>);
+
 /// The receiving end: the socket whose path a supervisor puts into `NOTIFY_SOCKET`.
 ///
 /// Non-blocking and close-on-exec; it becomes readable when a message waits. Dropping it removes
@@ -171,6 +171,16 @@ impl NotifySocket {
     /// The kernel's, when the socket is broken. A bad message is no error: see
     /// [`Notification::Malformed`].
     pub fn receive(&self) -> io::Result<Option<(Credentials, Vec<Notification>)>> {
+        let received = self.receive_all()?;
+        Ok(received.map(|(sender, notifications, _)| (sender, notifications)))
+    }
+
+    /// [`NotifySocket::receive`] with the descriptors that came: what `FDSTORE=1` is to keep, the
+    /// pipe of a `BARRIER=1`. Whoever drops them has closed them.
+    ///
+    /// # Errors
+    /// As [`NotifySocket::receive`].
+    pub fn receive_all(&self) -> io::Result<Option<Heard>> {
         let mut buffer = [0; MAX_MESSAGE];
         let mut control = control_space(MAX_DESCRIPTORS);
         let message = match ancillary::receive(self.socket.as_fd(), &mut buffer, &mut control, 0) {
@@ -191,7 +201,7 @@ impl NotifySocket {
         } else {
             parse(buffer.get(..message.bytes).unwrap_or_default())
         };
-        Ok(Some((sender, notifications)))
+        Ok(Some((sender, notifications, message.descriptors)))
     }
 }
 
@@ -215,31 +225,6 @@ impl AsRawFd for NotifySocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
-}
-
-/// Sends `text` (assignments separated by newlines) to the notify socket named as in
-/// `NOTIFY_SOCKET`: an absolute path, or an abstract name after `@`.
-///
-/// Blocks for up to two seconds when the receiver's queue is full.
-///
-/// # Errors
-/// `Unsupported` for other kinds of address (`vsock:`), `NotFound` and `ConnectionRefused` when
-/// nobody receives, `WouldBlock` after the two seconds. Nothing was sent.
-pub fn notify(socket: &OsStr, text: &str) -> io::Result<()> {
-    let address = match socket.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        [b'/', ..] => SocketAddr::from_pathname(socket)?,
-        _ => {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("NOTIFY_SOCKET must be an absolute path or begin with @, not {socket:?}"),
-            ));
-        }
-    };
-    let sender = UnixDatagram::unbound()?;
-    sender.set_write_timeout(Some(SEND_PATIENCE))?;
-    sender.send_to_addr(text.as_bytes(), &address)?;
-    Ok(())
 }
 
 #[cfg(test)]

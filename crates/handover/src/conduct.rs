@@ -250,17 +250,12 @@ impl<S: Surroundings> Conduct<S> {
             Command::Status(text) if self.supervised => {
                 self.surroundings.send(&FromInstance::Status { text });
             }
-            // A line break would begin another assignment.
-            Command::Status(text) => self
-                .notice
-                .mention(&format!("STATUS={}", text.replace(['\n', '\r'], " "))),
+            Command::Status(text) => self.notice.status(&text),
             Command::Extend(by) if self.supervised => {
                 let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
                 self.surroundings.send(&FromInstance::Extend { millis });
             }
-            Command::Extend(by) => self
-                .notice
-                .mention(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros())),
+            Command::Extend(by) => self.notice.extend(by),
             Command::Report(report) => {
                 if let Some(owner) = &mut self.owner {
                     owner.hear(report);

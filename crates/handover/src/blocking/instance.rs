@@ -217,7 +217,7 @@ impl Instance {
 
     /// To whoever waits for `READY=1`.
     pub(super) fn say_ready(&self) -> io::Result<()> {
-        self.handle.notice.insist("READY=1")
+        self.handle.notice.ready(None)
     }
 
     pub(super) fn close_unclaimed(&self) {

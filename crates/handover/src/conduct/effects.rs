@@ -115,7 +115,7 @@ impl<S: Surroundings> Conduct<S> {
                 core.ledger.watch();
                 stage(Stage::Announced);
                 if !self.supervised {
-                    self.notice.mention("STOPPING=1");
+                    self.notice.stopping();
                 }
             }
             drain::Effect::Stop => {

@@ -140,6 +140,9 @@ pub(crate) mod seeds {
             ToInstance::Retire {
                 ladder: Ladder::default(),
             },
+            ToInstance::Dismiss {
+                reason: "not ready in time".into(),
+            },
         ];
         let mut seeds = streams(&messages, encode_to);
         // Fields are added to it: written from what the first version had.

@@ -84,8 +84,8 @@ pub fn encode_from(message: &FromInstance, version: u16) -> Vec<u8> {
     encode(message, version)
 }
 
-/// A frame for an instance. `version` is the negotiated one, in `Welcome` too. All messages of
-/// this direction are of bounded size, so nothing is ever cut.
+/// A frame for an instance. `version` is the negotiated one, in `Welcome` too. Never longer than
+/// [`MAX_FRAME`] and its length word: words are cut to fit.
 #[must_use]
 pub fn encode_to(message: &ToInstance, version: u16) -> Vec<u8> {
     encode(message, version)

@@ -14,10 +14,11 @@ use crate::event::DrainReport;
 use crate::identity::{Epoch, InstanceId, InstancePid};
 use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::{Machine, Moment};
+use crate::phase::Mode;
 use crate::settings::Ladder;
 
 pub use incumbent::Incumbent;
-pub use successor::Successor;
+pub use successor::{Placement, Successor};
 
 /// Oldest and newest protocol version these machines speak.
 pub const VERSIONS: core::ops::RangeInclusive<u16> =
@@ -56,6 +57,9 @@ pub enum Input {
     Warmed {
         /// Listeners it claimed by name.
         claimed: Vec<String>,
+        /// How it wants to serve. A coordinator's welcome has said the same; this counts where the
+        /// coordinator died before it.
+        mode: Mode,
     },
     /// The program cannot go on.
     Failed {

@@ -162,6 +162,14 @@ pub enum ToInstance {
         /// The attempt.
         id: HandoverId,
     },
+    /// The attempt is over without this instance; whoever served before serves on. What SIGTERM
+    /// is to a process that can be signalled, to one that took over from another namespace.
+    /// A coordinator in the incumbent says it before it closes a successor's channel: a channel
+    /// that closes without it means that the incumbent is gone.
+    Dismiss {
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 impl FromInstance {
@@ -199,6 +207,7 @@ impl ToInstance {
             Self::Resume { .. } => "Resume",
             Self::Retire { .. } => "Retire",
             Self::Introduce { .. } => "Introduce",
+            Self::Dismiss { .. } => "Dismiss",
         }
     }
 }

@@ -166,7 +166,7 @@ pub(crate) fn i7_message_is_recorded(
                 unrecorded || (committed && (incumbent || leaving))
             }
             ToInstance::Resume { .. } => unrecorded || (record.phase == Phase::Resume && incumbent),
-            ToInstance::Retire { .. } => unrecorded || leaving,
+            ToInstance::Retire { .. } | ToInstance::Dismiss { .. } => unrecorded || leaving,
         }
     });
     if named || matches!(message, ToInstance::Welcome { .. }) {

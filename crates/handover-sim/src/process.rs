@@ -9,6 +9,7 @@ use handover_proto::instance::{self, Instance};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::Machine;
 use handover_proto::outcome::Exit;
+use handover_proto::phase::Mode;
 
 /// A hook that runs. A program runs one at a time: a new one replaces the one before, as the
 /// library drops a drain that is overtaken by a resume.
@@ -43,11 +44,12 @@ impl Hook {
     }
 
     /// What the machine is told when the hook is done.
-    pub(crate) fn done(self) -> instance::Input {
+    pub(crate) fn done(self, mode: Mode) -> instance::Input {
         let report = DrainReport::default();
         match self {
             Self::Warm => instance::Input::Warmed {
                 claimed: Vec::new(),
+                mode,
             },
             Self::Activate => instance::Input::Activated,
             Self::Drain => instance::Input::Drained { report },

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use handover_proto::event::DrainReport;
 use handover_proto::identity::{HandoverId, InstanceId, InstancePid};
-use handover_proto::instance::{self, Identity, Incumbent, Input, Successor};
+use handover_proto::instance::{self, Identity, Incumbent, Input, Placement, Successor};
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::phase::Mode;
@@ -121,11 +121,12 @@ pub(crate) struct Conduct<S> {
 }
 
 impl<S: Surroundings> Conduct<S> {
-    /// `supervised`: somebody waits for this process to become ready, and knows it as `instance`.
+    /// `placement`: where the coordinator is that waits for this process to become ready and knows
+    /// it as `instance`, if one does.
     pub(crate) fn new(
         core: Arc<Core>,
         surroundings: S,
-        supervised: bool,
+        placement: Option<Placement>,
         instance: Option<InstanceId>,
         notice: Notice,
         ladder: Option<Ladder>,
@@ -134,10 +135,12 @@ impl<S: Surroundings> Conduct<S> {
             instance: instance.unwrap_or_default(),
             pid: InstancePid(std::process::id()),
         };
-        let machine = if supervised {
-            instance::Instance::Successor(Successor::new(Moment::ZERO, identity))
-        } else {
-            instance::Instance::Incumbent(Incumbent::alone(identity, None))
+        let machine = match placement {
+            Some(placement) => {
+                let successor = Successor::new(Moment::ZERO, identity, placement);
+                instance::Instance::Successor(successor)
+            }
+            None => instance::Instance::Incumbent(Incumbent::alone(identity, None)),
         };
         Self {
             core,
@@ -155,7 +158,7 @@ impl<S: Surroundings> Conduct<S> {
             introduction: None,
             owner: None,
             identity,
-            supervised,
+            supervised: placement.is_some(),
             ladder,
             own_request: false,
             report: None,
@@ -212,13 +215,18 @@ impl<S: Surroundings> Conduct<S> {
                 let message = ToInstance::Introduce { id };
                 self.inputs.push_back(Input::Said(message));
             }
-            LinkEvent::Closed => self.inputs.push_back(Input::Closed),
+            LinkEvent::Closed => self.closed(),
             LinkEvent::Connected => {
                 // A new coordinator knows nothing yet.
                 self.counted = 0;
                 self.inputs.push_back(Input::Connected);
             }
         }
+    }
+
+    fn closed(&mut self) {
+        self.uninvited();
+        self.inputs.push_back(Input::Closed);
     }
 
     fn heard(&mut self, message: ToInstance) {

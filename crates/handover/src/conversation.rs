@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use handover_proto::identity::InstanceId;
+use handover_proto::instance::Placement;
 use handover_proto::message::FromInstance;
 use handover_proto::settings::Ladder;
 
@@ -54,12 +55,12 @@ impl Counterpart {
         }
     }
 
-    /// Whether somebody waits for this process to become ready.
-    pub(crate) const fn waits(&self) -> bool {
+    /// Where the coordinator is that waits for this process to become ready, if one does.
+    pub(crate) fn placement(&self) -> Option<Placement> {
         match self {
-            Self::Native(_) => true,
-            Self::Beyond(terms) => terms.successor.is_some(),
-            Self::Nobody => false,
+            Self::Native(native) => Some(native.placement),
+            Self::Beyond(terms) => terms.successor.as_ref().map(|_| Placement::Supervisor),
+            Self::Nobody => None,
         }
     }
 

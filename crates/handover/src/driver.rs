@@ -90,7 +90,7 @@ impl Driver {
         ladder: Option<Ladder>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> io::Result<Self> {
-        let (supervised, instance) = (counterpart.waits(), counterpart.instance());
+        let (placement, instance) = (counterpart.placement(), counterpart.instance());
         let tasks = Tasks {
             core: Arc::clone(&core),
             link: counterpart.converse()?,
@@ -100,7 +100,7 @@ impl Driver {
         let shared = Arc::clone(&core);
         Ok(Self {
             core,
-            conduct: Conduct::new(shared, tasks, supervised, instance, notice, ladder),
+            conduct: Conduct::new(shared, tasks, placement, instance, notice, ladder),
             signals: Signals::default(),
             orders: Some(orders),
             count,

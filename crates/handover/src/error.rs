@@ -146,6 +146,12 @@ pub enum ReadyError {
     /// The coordinator went away while another instance serves.
     #[error("the coordinator went away while an older instance serves; that one serves on")]
     CoordinatorGone,
+    /// The incumbent, which coordinates its own handover, gave the attempt up.
+    #[error("the older instance gave this handover up and serves on: {reason}")]
+    Dismissed {
+        /// Its words.
+        reason: String,
+    },
     /// The service runs in exclusive mode, where a program owns its data before it serves.
     #[error(
         "the service runs in exclusive mode, where a program serves only as the owner of its data; \

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use handover_proto::identity::InstanceId;
+use handover_proto::instance::Placement;
 use handover_sys::inherited::{self, Inherited};
 use handover_sys::socket;
 
@@ -18,6 +19,9 @@ const SOCKET_FD: &str = "HANDOVER_SOCKET_FD";
 
 /// Number of this instance.
 const INSTANCE: &str = "HANDOVER_INSTANCE";
+
+/// Where the coordinator is: `incumbent`, or not set for a supervisor.
+const COORDINATOR: &str = "HANDOVER_COORDINATOR";
 
 /// Where to find the coordinator's successor.
 const NATIVE_SOCKET: &str = "HANDOVER_NATIVE_SOCKET";
@@ -43,6 +47,7 @@ const WIRE: &str = "HANDOVER_WIRE";
 pub(crate) struct Native {
     pub(crate) stream: UnixStream,
     pub(crate) instance: InstanceId,
+    pub(crate) placement: Placement,
     /// Where to knock when the channel breaks.
     pub(crate) reconnect: Option<PathBuf>,
 }
@@ -107,9 +112,14 @@ impl Inheritance {
             .parse()
             .map(InstanceId)
             .map_err(|_| StartError::BadInstance { found: number })?;
+        let placement = match std::env::var_os(COORDINATOR) {
+            Some(place) if place == "incumbent" => Placement::Incumbent,
+            Some(_) | None => Placement::Supervisor,
+        };
         Ok(Native {
             stream: Self::channel_of(fd)?,
             instance,
+            placement,
             reconnect: std::env::var_os(NATIVE_SOCKET).map(PathBuf::from),
         })
     }
@@ -144,7 +154,22 @@ impl Inheritance {
         self.native = Some(Native {
             stream,
             instance,
+            placement: Placement::Supervisor,
             reconnect,
+        });
+        self
+    }
+
+    /// Makes this the channel to an incumbent that coordinates its own handover, to which we are
+    /// `instance`. It closes without a word only by the incumbent's end; then this instance goes
+    /// on alone (I11).
+    #[must_use]
+    pub fn channel_to_incumbent(mut self, stream: UnixStream, instance: InstanceId) -> Self {
+        self.native = Some(Native {
+            stream,
+            instance,
+            placement: Placement::Incumbent,
+            reconnect: None,
         });
         self
     }

@@ -48,3 +48,5 @@ pub const RESUME: u16 = 0x0106;
 pub const RETIRE: u16 = 0x0107;
 /// [`ToInstance::Introduce`](crate::message::ToInstance::Introduce)
 pub const INTRODUCE: u16 = 0x0108;
+/// [`ToInstance::Dismiss`](crate::message::ToInstance::Dismiss)
+pub const DISMISS: u16 = 0x0109;

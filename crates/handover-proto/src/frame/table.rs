@@ -110,7 +110,7 @@ table! {
 }
 
 table! {
-    ToInstance from "a coordinator", opposite FromInstance, shortened by bounded;
+    ToInstance from "a coordinator", opposite FromInstance, shortened by worded;
     WELCOME Welcome {
         1 required version: u16,
         2 required mode: Mode,
@@ -124,6 +124,7 @@ table! {
     RESUME Resume { 1 required id: HandoverId, }
     RETIRE Retire { 1 required ladder: Ladder, }
     INTRODUCE Introduce { 1 required id: HandoverId, }
+    DISMISS Dismiss { 1 required reason: String, }
 }
 
 /// Every message is listed, so that one with new words is not forgotten.
@@ -155,9 +156,12 @@ fn shortened(message: &FromInstance, room: usize) -> FromInstance {
     }
 }
 
-/// No message of a coordinator has words.
-fn bounded(message: &ToInstance, _room: usize) -> ToInstance {
+/// See above; the other direction.
+fn worded(message: &ToInstance, room: usize) -> ToInstance {
     match message {
+        ToInstance::Dismiss { reason } => ToInstance::Dismiss {
+            reason: cut(reason, room),
+        },
         ToInstance::Welcome { .. }
         | ToInstance::Activate { .. }
         | ToInstance::Commit { .. }

@@ -168,7 +168,10 @@ impl Incumbent {
                 self.push(Effect::Committed);
                 State::Serving { lease }
             }
-            Input::Terminate => self.retire(Ladder::default(), lease),
+            // Dismissed as it became ready, or while in probation: what a signal would be.
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), lease)
+            }
             // The channel that comes with an introduction is the driver's.
             Input::Said(
                 ToInstance::Welcome { .. }
@@ -217,7 +220,9 @@ impl Incumbent {
             // Nothing was given up, so nobody else can serve: do it at once.
             Input::Closed => self.resume(id, lease),
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
-            Input::Terminate => self.retire(Ladder::default(), lease),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), lease)
+            }
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }
@@ -251,7 +256,9 @@ impl Incumbent {
             }
             Input::Closed => State::SealingInVain { id, lease },
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
-            Input::Terminate => self.retire(Ladder::default(), lease),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), lease)
+            }
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }
@@ -271,7 +278,9 @@ impl Incumbent {
             // The lease was never released, so there is nothing to take back.
             Input::Sealed | Input::SealFailed { .. } => self.resume(id, lease),
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
-            Input::Terminate => self.retire(Ladder::default(), lease),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), lease)
+            }
             Input::Said(_)
             | Input::Closed
             | Input::Connected

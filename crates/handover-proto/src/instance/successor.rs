@@ -13,13 +13,37 @@ use crate::message::{FromInstance, Role, ToInstance};
 use crate::moment::{Machine, Moment};
 use crate::phase::Mode;
 
+/// Where a successor's coordinator is, which says what it means that its channel closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// A supervisor: the incumbent outlives it. A successor that nobody has asked to serve yet
+    /// ends when there is an incumbent (I5).
+    Supervisor,
+    /// The incumbent itself: before a `Dismiss` it closes only by its end, so that the successor
+    /// is all there is and goes on alone (I11). If the incumbent lives after all it holds the
+    /// lease, and the successor ends.
+    Incumbent,
+}
+
 /// What the coordinator's welcome said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Terms {
-    mode: Mode,
+    /// Absent if it died before it: then the program says.
+    mode: Option<Mode>,
     /// Whether somebody serves, so that giving up is safe.
     incumbent: bool,
     linked: bool,
+}
+
+impl Terms {
+    /// Neither coordinator nor incumbent: the lease decides who serves.
+    const fn alone(mode: Option<Mode>) -> Self {
+        Self {
+            mode,
+            incumbent: false,
+            linked: false,
+        }
+    }
 }
 
 /// How long to try for a lease that is held.
@@ -62,6 +86,7 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Successor {
     identity: Identity,
+    placement: Placement,
     state: State,
     effects: VecDeque<Effect>,
 }
@@ -69,11 +94,12 @@ pub struct Successor {
 impl Successor {
     /// A successor whose channel to the coordinator is open. Greets at once.
     #[must_use]
-    pub fn new(now: Moment, identity: Identity) -> Self {
+    pub fn new(now: Moment, identity: Identity, placement: Placement) -> Self {
         let mut effects = VecDeque::new();
         effects.push_back(Effect::Send(identity.hello(Role::Successor, None)));
         Self {
             identity,
+            placement,
             state: State::Greeting {
                 deadline: now + WELCOME_WITHIN,
             },
@@ -84,13 +110,10 @@ impl Successor {
     /// A successor without a coordinator: it was started by hand. Whoever holds the lease serves.
     #[must_use]
     pub fn alone(identity: Identity) -> Self {
-        let terms = Terms {
-            mode: Mode::Exclusive,
-            incumbent: false,
-            linked: false,
-        };
+        let terms = Terms::alone(Some(Mode::Exclusive));
         Self {
             identity,
+            placement: Placement::Supervisor,
             state: State::Warming { terms },
             effects: VecDeque::from([Effect::Warm]),
         }
@@ -149,9 +172,14 @@ impl Successor {
         self.exit(1)
     }
 
+    /// Whether somebody serves although the channel has closed, and nobody asked us to (I5).
+    fn is_dispensable(&self, terms: Terms) -> bool {
+        terms.incumbent && self.placement == Placement::Supervisor
+    }
+
     /// Overlap: warm is ready. Exclusive: says so and waits for its turn.
-    fn warmed(&mut self, terms: Terms, claimed: Vec<String>, now: Moment) -> State {
-        match terms.mode {
+    fn warmed(&mut self, terms: Terms, claimed: Vec<String>, mode: Mode, now: Moment) -> State {
+        match terms.mode.unwrap_or(mode) {
             Mode::Overlap => self.ready(terms, None, claimed),
             Mode::Exclusive if terms.linked => {
                 self.effects.push_back(Effect::Send(FromInstance::Warmed));
@@ -183,6 +211,8 @@ impl Successor {
             self.effects
                 .push_back(Effect::Send(FromInstance::Ready { claimed, lease }));
         } else {
+            // Nobody is left who could commit it.
+            self.effects.push_back(Effect::Committed);
             self.effects.push_back(Effect::Reconnect);
         }
         State::Ready(Promotion {
@@ -199,13 +229,18 @@ impl Successor {
                 self.effects.push_back(Effect::Warm);
                 State::Warming {
                     terms: Terms {
-                        mode,
+                        mode: Some(mode),
                         incumbent,
                         linked: true,
                     },
                 }
             }
-            Input::Closed => self.exit(1),
+            Input::Closed if self.placement == Placement::Incumbent => {
+                self.effects.push_back(Effect::Warm);
+                let terms = Terms::alone(None);
+                State::Warming { terms }
+            }
+            Input::Closed | Input::Said(ToInstance::Dismiss { .. }) => self.exit(1),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Failed { reason } => self.fail(true, reason),
             Input::Tick if now >= deadline => self.exit(1),
@@ -226,16 +261,13 @@ impl Successor {
 
     fn warming(&mut self, terms: Terms, now: Moment, input: Input) -> State {
         match input {
-            Input::Warmed { claimed } => self.warmed(terms, claimed, now),
+            Input::Warmed { claimed, mode } => self.warmed(terms, claimed, mode, now),
             Input::Failed { reason } => self.fail(terms.linked, reason),
-            // Somebody serves: nobody asked us to, so do not (I5).
-            Input::Closed if terms.incumbent => self.exit(1),
+            Input::Closed if self.is_dispensable(terms) => self.exit(1),
             Input::Closed => State::Warming {
-                terms: Terms {
-                    linked: false,
-                    ..terms
-                },
+                terms: Terms::alone(terms.mode),
             },
+            Input::Said(ToInstance::Dismiss { .. }) => self.exit(1),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
@@ -256,14 +288,12 @@ impl Successor {
             Input::Said(ToInstance::Activate { sealed, .. }) => {
                 self.acquire(terms, sealed, claimed, None)
             }
-            Input::Closed if terms.incumbent => self.exit(1),
+            Input::Closed if self.is_dispensable(terms) => self.exit(1),
             Input::Closed => {
-                let terms = Terms {
-                    linked: false,
-                    ..terms
-                };
+                let terms = Terms::alone(terms.mode);
                 self.acquire(terms, false, claimed, Some(now + RECLAIM_WITHIN))
             }
+            Input::Said(ToInstance::Dismiss { .. }) => self.exit(1),
             Input::Failed { reason } => self.fail(terms.linked, reason),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
@@ -321,10 +351,7 @@ impl Successor {
             Input::Failed { reason } => self.fail(terms.linked, reason),
             // It was told to activate: from here the lease decides, not the coordinator (I11).
             Input::Closed => {
-                let terms = Terms {
-                    linked: false,
-                    ..terms
-                };
+                let terms = Terms::alone(terms.mode);
                 let until = until.or(Some(now + RECLAIM_WITHIN));
                 State::Acquiring {
                     terms,
@@ -333,6 +360,7 @@ impl Successor {
                     patience: Patience { retry, until },
                 }
             }
+            Input::Said(ToInstance::Dismiss { .. }) => self.exit(1),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected
@@ -362,17 +390,12 @@ impl Successor {
         match input {
             Input::Activated => self.ready(terms, Some(lease), claimed),
             Input::Failed { reason } => self.fail(terms.linked, reason),
-            Input::Closed => {
-                let terms = Terms {
-                    linked: false,
-                    ..terms
-                };
-                State::Activating {
-                    terms,
-                    lease,
-                    claimed,
-                }
-            }
+            Input::Closed => State::Activating {
+                terms: Terms::alone(terms.mode),
+                lease,
+                claimed,
+            },
+            Input::Said(ToInstance::Dismiss { .. }) => self.exit(1),
             Input::Terminate | Input::Said(ToInstance::Retire { .. }) => self.exit(0),
             Input::Said(_)
             | Input::Connected

@@ -176,6 +176,12 @@ fn every_message_of_a_coordinator_has_its_bytes() {
             "0701 010006000000 0000 0500 0001",
         ),
         (ToInstance::Introduce { id: ID }, "0801 010001000000 05"),
+        (
+            ToInstance::Dismiss {
+                reason: "no".to_owned(),
+            },
+            "0901 010003000000 026e6f",
+        ),
     ];
     for (message, golden) in table {
         let bytes = encode_to(&message, 1);
@@ -313,6 +319,10 @@ fn words_are_cut_to_fit_at_a_character() {
         assert!(long.starts_with(&kept), "{name} was changed");
         assert!(kept.len() > MAX_FRAME - 200, "{name}: only {}", kept.len());
     }
+    let bytes = encode_to(&ToInstance::Dismiss { reason: long }, 1);
+    assert!(bytes.len() <= 4 + MAX_FRAME, "{}", bytes.len());
+    let dismissal = read_to(&bytes);
+    assert!(matches!(dismissal, Ok(Some(Decoded::Message(_)))));
 }
 
 #[test]

@@ -87,5 +87,6 @@ pub(crate) fn to_instance() -> impl Strategy<Value = ToInstance> {
         id().prop_map(|id| ToInstance::Resume { id }),
         ladder.prop_map(|ladder| ToInstance::Retire { ladder }),
         id().prop_map(|id| ToInstance::Introduce { id }),
+        words().prop_map(|reason| ToInstance::Dismiss { reason }),
     ]
 }

@@ -222,6 +222,16 @@ fn a_welcome_without_an_introduction_is_one_that_has_none() {
     assert_eq!((kind, kind & kind::MUST_UNDERSTAND), (kind::INTRODUCE, 0));
 }
 
+/// Old reader, new data: an instance that knows no dismissal skips it, and finds the end of the
+/// channel behind it.
+#[test]
+fn a_dismissal_need_not_be_understood() {
+    let reason = "cancelled".to_owned();
+    let dismiss = encode_to(&ToInstance::Dismiss { reason }, 1);
+    let kind = u16::from_le_bytes([dismiss[6], dismiss[7]]);
+    assert_eq!((kind, kind & kind::MUST_UNDERSTAND), (kind::DISMISS, 0));
+}
+
 #[test]
 fn sides_without_a_common_version_are_told_who_is_behind() {
     let (old, new, empty) = (1..=2, 3..=4, RangeInclusive::new(2, 1));

@@ -3,7 +3,7 @@
 use handover_proto::coordinator::{Coordinator, Effect, Input, Signal};
 use handover_proto::event::EventKind;
 use handover_proto::identity::{CandidateId, Generation, InstanceId, RequestId};
-use handover_proto::instance::{Identity, Instance, Successor};
+use handover_proto::instance::{Identity, Instance, Placement, Successor};
 use handover_proto::journal::Record;
 use handover_proto::message::ToInstance;
 use handover_proto::moment::Machine;
@@ -309,7 +309,7 @@ impl Stage<'_> {
         } else {
             let pid = pid(instance);
             let identity = Identity { instance, pid };
-            let successor = Successor::new(self.world.now, identity);
+            let successor = Successor::new(self.world.now, identity, Placement::Supervisor);
             let mut machine = Instance::Successor(successor);
             let next = machine.poll_effect().map(Box::new);
             let program = Program::Native {

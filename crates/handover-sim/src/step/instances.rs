@@ -195,7 +195,7 @@ impl Stage<'_> {
         match self.take_hook(instance) {
             Some(hook) => {
                 self.seen.note("hook", hook.name(), "done");
-                self.feed_instance(instance, hook.done())
+                self.feed_instance(instance, hook.done(self.scenario.settings.mode))
             }
             None => Ok(()),
         }

@@ -108,14 +108,14 @@ impl Driver {
             orders,
             arrived,
         } = parts.ends;
-        let (supervised, instance) = (parts.counterpart.waits(), parts.counterpart.instance());
+        let (placement, instance) = (parts.counterpart.placement(), parts.counterpart.instance());
         let threads = Threads {
             state: Arc::clone(&state),
             link: Conversation::with(parts.counterpart)?,
             second_cut: None,
         };
         let (core, notice) = (Arc::clone(&state.core), parts.notice);
-        let conduct = Conduct::new(core, threads, supervised, instance, notice, parts.ladder);
+        let conduct = Conduct::new(core, threads, placement, instance, notice, parts.ladder);
         let (ledger, bell) = (Arc::clone(&state.core.ledger), Arc::clone(&state.bell));
         Ok(Self {
             state,

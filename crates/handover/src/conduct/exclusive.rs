@@ -52,6 +52,16 @@ impl<S: Surroundings> Conduct<S> {
         }
     }
 
+    /// The coordinator is gone: an introduction that did not come yet never will.
+    pub(super) fn uninvited(&mut self) {
+        if let Some(welcome) = &mut self.said {
+            welcome.introduced &= self.introduction.is_some();
+        }
+        if let Some(owner) = &mut self.owner {
+            owner.uninvited();
+        }
+    }
+
     /// Holds writers back; without an owner there are none.
     pub(super) fn drain_owner(&mut self, within: Duration) {
         if let Some(owner) = &mut self.owner {
@@ -98,9 +108,9 @@ impl<S: Surroundings> Conduct<S> {
     /// Does what the owner wants done next.
     pub(super) fn step(&mut self, step: Step) {
         match step {
-            Step::Input(Input::Warmed { .. }) => {
+            Step::Input(Input::Warmed { mode, .. }) => {
                 let claimed = lock(&self.core.pool).claimed();
-                self.inputs.push_back(Input::Warmed { claimed });
+                self.inputs.push_back(Input::Warmed { claimed, mode });
             }
             Step::Input(input) => self.inputs.push_back(input),
             Step::Say(message) => self.surroundings.send(&message),

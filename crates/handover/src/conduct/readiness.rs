@@ -89,17 +89,17 @@ impl<S: Surroundings> Conduct<S> {
         if !self.warming {
             return;
         }
-        let exclusive = self
-            .said
-            .is_some_and(|welcome| welcome.mode == Mode::Exclusive);
-        match (asker, exclusive || !self.supervised) {
-            (Asker::Own(_), true) => self.warm_owner(),
-            (Asker::Ready(_), false) => {
+        // Nobody says where there is no coordinator, or where it died before its welcome.
+        let mode = self.said.map(|welcome| welcome.mode);
+        match (asker, mode) {
+            (Asker::Own(_), Some(Mode::Exclusive) | None) => self.warm_owner(),
+            (Asker::Ready(_), Some(Mode::Overlap) | None) => {
                 let claimed = lock(&self.core.pool).claimed();
-                self.inputs.push_back(Input::Warmed { claimed });
+                let mode = Mode::Overlap;
+                self.inputs.push_back(Input::Warmed { claimed, mode });
             }
-            (Asker::Own(_), false) => self.fail(&OwnError::Overlap),
-            (Asker::Ready(_), true) => self.fail(&ReadyError::Exclusive),
+            (Asker::Own(_), Some(Mode::Overlap)) => self.fail(&OwnError::Overlap),
+            (Asker::Ready(_), Some(Mode::Exclusive)) => self.fail(&ReadyError::Exclusive),
         }
     }
 
@@ -139,6 +139,10 @@ impl<S: Surroundings> Conduct<S> {
             Input::Closed => Some(Refusal::Ready(ReadyError::CoordinatorGone)),
             Input::Terminate => Some(Refusal::Ready(ReadyError::Terminated)),
             Input::Said(ToInstance::Retire { .. }) => Some(Refusal::Ready(ReadyError::Terminated)),
+            Input::Said(ToInstance::Dismiss { reason }) => {
+                let reason = reason.clone();
+                Some(Refusal::Ready(ReadyError::Dismissed { reason }))
+            }
             Input::Tick => Some(Refusal::Ready(ReadyError::NoWelcome {
                 within: WELCOME_WITHIN,
             })),

@@ -31,6 +31,12 @@ pub enum OwnError {
     /// The coordinator went away while another instance serves.
     #[error("the coordinator went away while an older instance serves; that one serves on")]
     CoordinatorGone,
+    /// The incumbent, which coordinates its own handover, gave the attempt up.
+    #[error("the older instance gave this handover up and serves on: {reason}")]
+    Dismissed {
+        /// Its words.
+        reason: String,
+    },
     /// The versions of some state do not fit. Nothing was given up.
     #[error("{reason}; the older instance serves on")]
     Mismatch {
@@ -73,6 +79,7 @@ impl From<ReadyError> for OwnError {
         match error {
             ReadyError::NoWelcome { within } => Self::NoWelcome { within },
             ReadyError::CoordinatorGone => Self::CoordinatorGone,
+            ReadyError::Dismissed { reason } => Self::Dismissed { reason },
             ReadyError::Exclusive => Self::Overlap,
             ReadyError::Terminated => Self::Terminated,
             ReadyError::Notify(error) => Self::Notify(error),

@@ -20,6 +20,9 @@ impl Peer {
             ToInstance::Commit { .. } => self.state,
             // Theirs has no channel for state: it crosses in the data directory.
             ToInstance::Introduce { .. } => self.state,
+            // It is told by signal: only a coordinator in the incumbent says this, and theirs is
+            // always a supervisor.
+            ToInstance::Dismiss { .. } => self.state,
         }
     }
 

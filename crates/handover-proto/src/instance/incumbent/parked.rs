@@ -45,7 +45,9 @@ impl Incumbent {
             }
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, None),
             // Responses may be in flight that need no lease.
-            Input::Terminate => self.retire(Ladder::default(), None),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), None)
+            }
             Input::Said(_)
             | Input::Connected
             | Input::Warmed { .. }
@@ -92,7 +94,9 @@ impl Incumbent {
             },
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, None),
             // Responses may be in flight that need no lease.
-            Input::Terminate => self.retire(Ladder::default(), None),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), None)
+            }
             Input::Said(_)
             | Input::Closed
             | Input::Connected
@@ -118,7 +122,9 @@ impl Incumbent {
                 State::Serving { lease }
             }
             Input::Said(ToInstance::Retire { ladder }) => self.retire(ladder, lease),
-            Input::Terminate => self.retire(Ladder::default(), lease),
+            Input::Terminate | Input::Said(ToInstance::Dismiss { .. }) => {
+                self.retire(Ladder::default(), lease)
+            }
             Input::Failed { .. } => {
                 self.push(Effect::Exit { code: 1 });
                 State::Exited

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use handover_proto::instance::Input;
+use handover_proto::phase::Mode;
 use handover_proto::state::Need;
 
 use super::{Call, Due, Hook, OwnError, Owner, ServiceError, Step, Wire, words};
@@ -18,6 +19,13 @@ impl Owner {
     /// Runs the warm hook, once the base is here if one comes.
     pub(crate) fn warm(&mut self, introduced: bool) {
         self.due = Due::Warm { introduced };
+    }
+
+    /// The coordinator is gone: nobody will introduce us any more.
+    pub(crate) fn uninvited(&mut self) {
+        if let (Due::Warm { introduced }, Wire::Absent) = (&mut self.due, &self.wire) {
+            *introduced = false;
+        }
     }
 
     /// Tries to take the lease.
@@ -60,7 +68,8 @@ impl Owner {
         Input::Failed { reason }
     }
 
-    /// Runs the activate hook, once the sealed state is here if there is one.
+    /// Runs the activate hook, once the sealed state is here if there is one. Not sealed means
+    /// that nobody heard the incumbent say so before it died; what it had sealed and sent counts.
     pub(crate) fn activate(&mut self, sealed: bool) {
         self.due = Due::Activate { sealed };
     }
@@ -90,7 +99,7 @@ impl Owner {
                     self.call_warm(State::default());
                 }
             }
-            Due::Activate { sealed: false } => self.call_activate(State::default()),
+            Due::Activate { sealed: false } => self.activate_unsealed(),
             Due::Activate { sealed: true } => self.activate_sealed(),
         }
     }
@@ -104,6 +113,16 @@ impl Owner {
         self.due = Due::Nothing;
         let lease = self.lease();
         self.call(Call::Activate(lease, state));
+    }
+
+    /// The lease is ours, so the incumbent has ended, or has sealed and sent all there is: what is
+    /// on the channel ends soon, either way.
+    fn activate_unsealed(&mut self) {
+        match (self.delta.take(), &self.wire) {
+            (Some(state), _) => self.call_activate(state),
+            (None, Wire::Open { .. }) => {}
+            (None, Wire::Absent | Wire::Broken { .. }) => self.call_activate(State::default()),
+        }
     }
 
     fn activate_sealed(&mut self) {
@@ -150,6 +169,7 @@ impl Owner {
             // The driver knows what was claimed.
             Ok(()) => self.input(Input::Warmed {
                 claimed: Vec::new(),
+                mode: Mode::Exclusive,
             }),
             Err(error) => {
                 self.input(Input::Failed {

@@ -252,6 +252,14 @@ pub enum EventKind {
         /// Whether it was allowed.
         allowed: bool,
     },
+    /// A step of the exchange with which zero-downtime hands a listener over.
+    Zero {
+        /// Where.
+        path: String,
+        /// What.
+        #[serde(flatten)]
+        step: crate::zero::Step,
+    },
     /// The service is being stopped.
     Stopping {
         /// How.
@@ -295,6 +303,7 @@ impl EventKind {
             Self::RestartScheduled { .. } => "restart_scheduled",
             Self::GaveUp { .. } => "gave_up",
             Self::Audit { .. } => "audit",
+            Self::Zero { .. } => "zero",
             Self::Stopping { .. } => "stopping",
             Self::Stopped => "stopped",
             Self::Warning { .. } => "warning",
@@ -426,6 +435,7 @@ impl fmt::Display for EventKind {
                 "{action} by uid {uid} (pid {pid}): {}",
                 if *allowed { "allowed" } else { "denied" }
             ),
+            Self::Zero { path, step } => write!(f, "{path}: {step}"),
             Self::Stopping { how } => write!(f, "stopping: {}", hurry(*how)),
             Self::Stopped => f.write_str("stopped"),
             Self::Warning { text } => write!(f, "warning: {text}"),

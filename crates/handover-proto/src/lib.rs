@@ -12,6 +12,7 @@
 //! | [`state`] | what crosses between two instances: items, their negotiation, their bytes |
 //! | [`journal`] | what is recorded before each act, and total recovery from it |
 //! | [`manifest`] | listeners by name |
+//! | [`zero`] | the exchange of one listener with the Go program zero-downtime |
 //! | [`event`], [`status`], [`outcome`] | what people and programs are told |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -33,3 +34,4 @@ pub mod phase;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod zero;

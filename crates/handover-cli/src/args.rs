@@ -36,6 +36,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a server, hold its listeners, and upgrade it on request
     Run(RunArgs),
+    /// Take over from a server that runs elsewhere, then run as `run` does
+    Take(RunArgs),
     /// Hand over to a new version and wait until that is over
     Upgrade(UpgradeArgs),
     /// Hand over to the version before this one and wait until that is over

@@ -58,6 +58,8 @@ pub(crate) enum ConfigError {
          ./server`, or as `program = [\"./server\"]` in a file given with --config"
     )]
     NoProgram,
+    #[error("nobody to take over from is named; write `handover take --zero PATH -- PROGRAM`")]
+    NoPath,
 }
 
 fn suggested(suggestion: &Option<&'static str>) -> String {

@@ -73,6 +73,8 @@ impl CliError {
                 _ => ExitCode::Unexpected,
             },
             Self::Start(error) => match error {
+                StartError::Zero(error) if error.is_usage() => ExitCode::Usage,
+                StartError::Zero(_) => ExitCode::Refused,
                 StartError::NoProgram
                 | StartError::BadServiceName { .. }
                 | StartError::BadSignal { .. }

@@ -53,7 +53,13 @@ impl From<&Outcome> for ExitCode {
 impl ExitCode {
     /// The code a supervisor ended with.
     pub(crate) fn of_supervisor(code: u8) -> Self {
-        let known = [Self::Done, Self::NobodyServes];
+        let known = [
+            Self::Done,
+            Self::RolledBack,
+            Self::Refused,
+            Self::TimedOut,
+            Self::NobodyServes,
+        ];
         let same = |known: &Self| *known as u8 == code;
         known.into_iter().find(same).unwrap_or(Self::Unexpected)
     }

@@ -25,6 +25,7 @@
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
 //! | `keeper` | a process that holds the listeners for a later supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
+//! | `zero` | taking over, and being taken over from, by the exchange of zero-downtime |
 //! | `control` | HTTP and JSON on a private Unix socket |
 
 mod account;
@@ -61,11 +62,13 @@ mod survey;
 mod telemetry;
 mod trigger;
 mod verdict;
+mod zero;
 
 pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
 pub use error::{StartError, SuperviseError};
 pub use preflight::{CheckReport, Finding};
+pub use zero::ZeroError;
 
 use driver::Driver;
 

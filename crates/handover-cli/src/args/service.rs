@@ -79,6 +79,13 @@ pub(crate) struct ServiceArgs {
     /// With --wire beyond-handoff: the control socket that such a program binds
     #[arg(long, value_name = "PATH")]
     pub(crate) handoff_socket: Option<String>,
+    /// Take over from whoever serves at this path by the exchange of Go's zero-downtime, and let others
+    /// take over there; without anybody, bind the listener
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zero: Option<String>,
+    /// Which listener the exchange passes [default: the only one, else http]
+    #[arg(long, visible_alias = "listener", value_name = "NAME")]
+    pub(crate) zero_listener: Option<String>,
     /// Restarts within a minute after which no further one is tried
     #[arg(long, value_name = "N")]
     pub(crate) restart_limit: Option<u32>,

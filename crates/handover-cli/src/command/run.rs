@@ -2,7 +2,7 @@
 
 use super::{block_on, config};
 use crate::args::{Format, LogFormat, RunArgs};
-use crate::configuration;
+use crate::configuration::{self, ConfigError};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say};
@@ -30,7 +30,21 @@ const EVENTS: &str = "handover";
 
 pub(super) fn dispatch(runtime_dir: Option<&Path>, args: RunArgs) -> Result<ExitCode, CliError> {
     let effective = config::load(runtime_dir, &args.service)?;
+    begin(configuration::config(&effective)?, args)
+}
+
+/// `handover take`: `run`, if there is somebody to take over from.
+pub(super) fn take(runtime_dir: Option<&Path>, args: RunArgs) -> Result<ExitCode, CliError> {
+    let effective = config::load(runtime_dir, &args.service)?;
     let mut config = configuration::config(&effective)?;
+    if config.zero.is_none() {
+        return Err(ConfigError::NoPath.into());
+    }
+    config.take = true;
+    begin(config, args)
+}
+
+fn begin(mut config: Config, args: RunArgs) -> Result<ExitCode, CliError> {
     let format = args.format.format;
     // Its standard output is ours, and ours carries events.
     config.stdout_to_stderr |= format == Format::Json;

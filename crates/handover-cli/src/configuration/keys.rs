@@ -109,6 +109,14 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text,
         "",
     ),
+    key("zero", "--zero", "HANDOVER_ZERO", Kind::Text, ""),
+    key(
+        "zero-listener",
+        "--zero-listener",
+        "HANDOVER_ZERO_LISTENER",
+        Kind::Text,
+        "",
+    ),
     key(
         "ready",
         "--ready",

@@ -294,6 +294,8 @@ pub(super) fn flags(
         ("mode", mode()),
         ("wire", text(&args.wire)),
         ("handoff-socket", text(&args.handoff_socket)),
+        ("zero", text(&args.zero)),
+        ("zero-listener", text(&args.zero_listener)),
         ("ready", text(&args.ready)),
         ("ready-timeout", text(&args.ready_timeout)),
         ("test-command", text(&args.test_command)),

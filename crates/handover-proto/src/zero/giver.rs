@@ -150,11 +150,7 @@ fn admit(effects: &mut Effects, waiting: &mut VecDeque<PeerId>, peer: PeerId, ma
     waiting.push_back(peer);
 }
 
-fn listening(
-    effects: &mut Effects,
-    mut waiting: VecDeque<PeerId>,
-    input: GiverInput<'_>,
-) -> State {
+fn listening(effects: &mut Effects, mut waiting: VecDeque<PeerId>, input: GiverInput<'_>) -> State {
     match input {
         GiverInput::Connected { peer, may } => admit(effects, &mut waiting, peer, may),
         GiverInput::Read { peer, bytes } => {

@@ -33,6 +33,14 @@ pub struct Config {
     /// With [`Wire::BeyondHandoff`]: where an incumbent of theirs listens, as its program has it;
     /// relative to `directory`.
     pub handoff_socket: Option<PathBuf>,
+    /// The path of a zero-downtime exchange: who serves there is taken over from, and who asks there
+    /// takes over from here.
+    pub zero: Option<PathBuf>,
+    /// Which listener is exchanged; absent: the only one, or `http`.
+    pub zero_listener: Option<String>,
+    /// With `zero`: start only if there is somebody to take over from.
+    #[serde(skip)]
+    pub take: bool,
     /// How an instance is found to be ready.
     pub ready: ReadinessSpec,
     /// From start until ready; then the candidate is stopped and the old instance serves on.
@@ -135,6 +143,9 @@ impl Default for Config {
             mode: settings.mode,
             wire: Wire::Native,
             handoff_socket: None,
+            zero: None,
+            zero_listener: None,
+            take: false,
             ready: ReadinessSpec::Auto,
             ready_timeout: settings.ready,
             drain_announce: settings.ladder.announce,

@@ -39,6 +39,7 @@ use super::runtime;
 use super::sockets::Listeners;
 use super::trigger::Signals;
 use super::verdict::Fault;
+use super::zero::{self, Zero};
 
 /// Where the answer to a request goes.
 pub(super) type Answer = oneshot::Sender<Outcome>;
@@ -116,6 +117,8 @@ pub(super) enum Command {
     },
     /// Somebody wants the parked instance back.
     Undo { answer: Option<Answer> },
+    /// Something happened in the exchange of zero-downtime.
+    Zero(zero::News),
     /// Somebody wants the running attempt abandoned.
     Cancel,
     /// Somebody wants the service stopped.
@@ -171,6 +174,8 @@ pub(super) struct Driver {
     pub(super) origin: Instant,
     pub(super) sockets: Option<OwnSockets>,
     pub(super) keeper: Keeper,
+    /// The exchange of zero-downtime, if the service takes part in one.
+    pub(super) zero: Option<Zero>,
     /// Held for as long as the supervisor lives; says so to the next one.
     pub(super) _lock: File,
 }
@@ -204,6 +209,8 @@ impl Driver {
         let mut signals = Signals::install().map_err(SuperviseError::Control)?;
         loop {
             self.execute();
+            self.exchange();
+            self.execute();
             if let Some(code) = self.exit {
                 self.close(server).await;
                 return Ok(code);
@@ -228,7 +235,11 @@ impl Driver {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Exited { instance, exit } => self.tell(Input::Exited { instance, exit }),
+            Command::Exited { instance, exit } => {
+                self.stranger_gone(instance);
+                self.tell(Input::Exited { instance, exit });
+            }
+            Command::Zero(news) => self.news(news),
             Command::Said {
                 instance,
                 from,
@@ -309,6 +320,7 @@ impl Driver {
             }
         }
         self.answers.clear();
+        self.end_exchange();
         server.finish().await;
         self.keeper.end();
         if self.exit == Some(0) {

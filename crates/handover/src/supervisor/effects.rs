@@ -40,7 +40,7 @@ impl Driver {
                         let _ = answer.send(self.explained(self.latest, outcome));
                     }
                 }
-                Effect::Exit { code } => self.exit = Some(code),
+                Effect::Exit { code } => self.exit = Some(self.exchange_code(code)),
             }
         }
         if self.machine.phase() != Phase::Probation {
@@ -174,6 +174,9 @@ impl Driver {
     }
 
     fn signal(&mut self, to: InstanceId, signal: Signal) {
+        if self.relieve(to, signal) {
+            return;
+        }
         let Some(process) = self.processes.get_mut(&to) else {
             return;
         };

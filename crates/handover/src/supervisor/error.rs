@@ -68,6 +68,9 @@ pub enum StartError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The exchange of zero-downtime cannot be had.
+    #[error(transparent)]
+    Zero(#[from] super::ZeroError),
     /// Signals cannot be watched.
     #[error("signals cannot be watched: {0}")]
     Signals(io::Error),

@@ -29,6 +29,7 @@ use super::keeper::{self, Keeper};
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
+use super::zero::Approach;
 
 /// The supervisor's own sockets, until they are served.
 pub(super) struct OwnSockets {
@@ -39,19 +40,21 @@ pub(super) struct OwnSockets {
 
 impl Driver {
     /// See [`super::Supervisor::new`].
-    pub(super) async fn open(config: Config) -> Result<Self, StartError> {
+    pub(super) async fn open(mut config: Config) -> Result<Self, StartError> {
         let service = check(&config)?;
         let foreign = Foreign::configured(&config)?;
         let dir = directory(&config, &service)?;
         let lock = lock(&dir, &service)?;
         let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
-        let observed = adoption::observe(&dir);
+        let mut observed = adoption::observe(&dir);
+        let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
         let recorded = found
             .as_ref()
             .map(|found| found.listeners.as_slice())
             .unwrap_or_default();
-        let (keeper, taken) = take_over(&config, &dir, recorded, &observed)?;
+        let (keeper, mut taken) = take_over(&config, &dir, recorded, &observed)?;
+        taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         let listeners = sockets::open_all(&config.listeners, &taken)?;
         let sockets = OwnSockets::open(&dir)?;
         let null = File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
@@ -60,7 +63,10 @@ impl Driver {
         })?;
 
         let bus = announced(&service, &listeners);
-        let start = start(&config, found, &observed, taken, listeners)?;
+        let mut start = start(&config, found, &observed, taken, listeners)?;
+        if let Some(approach) = &approach {
+            approach.settle(&mut start.recovery, start.first);
+        }
         let (to_self, commands) = mpsc::unbounded_channel();
         let history = History::in_dir(&dir);
         let now = Instant::now();
@@ -98,11 +104,15 @@ impl Driver {
             origin: now,
             sockets: Some(sockets),
             keeper,
+            zero: None,
             _lock: lock,
         };
         driver.watch_survivors(&observed);
         // Before anybody serves.
         driver.keep_listeners();
+        if let Some(approach) = approach {
+            approach.attend(&mut driver);
+        }
         Ok(driver)
     }
 

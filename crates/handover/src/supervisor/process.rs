@@ -39,6 +39,8 @@ pub(super) struct Process {
     pub(super) link: Option<Sender>,
     /// What listens for it to speak beyond-handoff.
     pub(super) foreign: Option<beyond::Task>,
+    /// It was started without us, and serves until it is asked to go.
+    pub(super) stranger: bool,
     /// It was sent SIGKILL, so its end is no surprise.
     pub(super) killed: bool,
     /// Its channel closed a moment ago.
@@ -62,6 +64,7 @@ impl Process {
             pidfd: Arc::new(pidfd),
             started: Instant::now(),
             link: None,
+            stranger: false,
             killed: false,
             closing: false,
             foreign: None,

@@ -14,6 +14,7 @@ use super::effects::kill_group;
 
 impl Driver {
     pub(super) fn report(&mut self, mut kind: EventKind) {
+        let untrue = self.is_untrue(&kind);
         match &mut kind {
             EventKind::HandoverStarted {
                 id, to, candidate, ..
@@ -46,7 +47,9 @@ impl Driver {
             _ => {}
         }
         self.account.learn(&kind, self.config.probation);
-        self.bus.publish(kind);
+        if !untrue {
+            self.bus.publish(kind);
+        }
     }
 
     /// An attempt begins: what is to serve.
@@ -74,11 +77,14 @@ impl Driver {
     /// A process ended: its last words, if nobody expected that.
     fn gone(&mut self, instance: InstanceId, expected: &mut bool) -> Vec<String> {
         self.introductions.gone(instance);
+        self.forget_stranger(instance);
         let Some(process) = self.processes.remove(&instance) else {
             return Vec::new();
         };
         // Workers without their leader would go on accepting.
-        kill_group(process.pid, handover_sys::Signal::TERM);
+        if !process.stranger {
+            kill_group(process.pid, handover_sys::Signal::TERM);
+        }
         let surprising = !*expected;
         *expected |= process.killed;
         match &process.stderr {

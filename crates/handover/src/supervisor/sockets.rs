@@ -20,7 +20,7 @@ const BACKLOG: i32 = 4096;
 
 /// Removes a Unix socket's path once no listener uses it, if it is still the same socket.
 #[derive(Debug)]
-struct BoundPath {
+pub(super) struct BoundPath {
     path: PathBuf,
     dev: u64,
     ino: u64,
@@ -238,7 +238,8 @@ fn bind_unix(spec: &ListenerSpec) -> Result<OpenListener, ListenError> {
     })
 }
 
-fn bound_path(path: &Path) -> io::Result<BoundPath> {
+/// The socket at a path that was just bound.
+pub(super) fn bound_path(path: &Path) -> io::Result<BoundPath> {
     let found = fs::symlink_metadata(path)?;
     Ok(BoundPath {
         path: path.into(),

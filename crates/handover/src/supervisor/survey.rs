@@ -12,6 +12,7 @@ use handover_proto::phase::Phase;
 use handover_proto::status::{HandoverStatus, InstanceStatus, LeaseStatus, Status};
 
 use super::driver::Driver;
+use super::zero;
 
 /// `st` of an established connection in `/proc/net/tcp` (include/net/tcp_states.h).
 const ESTABLISHED: &str = "01";
@@ -120,9 +121,12 @@ impl Driver {
         InstanceStatus {
             instance: member.instance,
             pid: member.pid,
-            program: candidate
-                .map(|candidate| candidate.label())
-                .unwrap_or_default(),
+            program: match process.filter(|process| process.stranger) {
+                Some(process) => zero::command_line(process.pid),
+                None => candidate
+                    .map(|candidate| candidate.label())
+                    .unwrap_or_default(),
+            },
             native,
             uptime_ms: process.map_or(0, |process| millis(process.started.elapsed())),
             connections: counted,

@@ -79,7 +79,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The process's exit code: 0 when it was stopped, 13 when it gave up and nobody serves.
+    /// The process's exit code: 0 when it was stopped, 13 when it gave up and nobody serves; 10, 11
+    /// or 12 when it was to take over and whoever served before serves on ([`Config::zero`]).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         self.code

@@ -134,6 +134,8 @@ fn keys_and_defaults_are_the_supervisors() {
         directory: Some("x".into()),
         handoff_socket: Some("x".into()),
         runtime_dir: Some("x".into()),
+        zero: Some("x".into()),
+        zero_listener: Some("x".into()),
         ..Config::default()
     };
     let table = toml::Table::try_from(&config).unwrap();

@@ -41,6 +41,9 @@ use super::trigger::Signals;
 use super::verdict::Fault;
 use super::zero::{self, Zero};
 
+/// Exit code of a coordinator that gave up; see [`Outcome::exit_code`].
+const NOBODY_SERVES: u8 = 13;
+
 /// Where the answer to a request goes.
 pub(super) type Answer = oneshot::Sender<Outcome>;
 
@@ -323,7 +326,7 @@ impl Driver {
         self.end_exchange();
         server.finish().await;
         self.keeper.end();
-        if self.exit == Some(0) {
+        if self.exit != Some(NOBODY_SERVES) {
             self.journal.remove();
         }
         for name in [

@@ -57,11 +57,7 @@ impl Driver {
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         let listeners = sockets::open_all(&config.listeners, &taken)?;
         let sockets = OwnSockets::open(&dir)?;
-        let null = File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
-            dir: "/dev/null".into(),
-            source,
-        })?;
-
+        let null = null()?;
         let bus = announced(&service, &listeners);
         let mut start = start(&config, found, &observed, taken, listeners)?;
         if let Some(approach) = &approach {
@@ -70,12 +66,7 @@ impl Driver {
         let (to_self, commands) = mpsc::unbounded_channel();
         let history = History::in_dir(&dir);
         let now = Instant::now();
-        let settings = config.settings();
-        let incarnation = incarnation();
-        let machine = match start.recovery {
-            Some(recovery) => Coordinator::recovered(Moment::ZERO, settings, incarnation, recovery),
-            None => Coordinator::new(Moment::ZERO, settings, incarnation, start.first),
-        };
+        let machine = coordinator(&config, start.recovery, start.first);
         let mut driver = Self {
             config,
             service,
@@ -129,6 +120,22 @@ impl Driver {
             };
             self.watch_survivor(instance, member.candidate, pid.0);
         }
+    }
+}
+
+fn null() -> Result<File, StartError> {
+    File::open("/dev/null").map_err(|source| StartError::RuntimeDir {
+        dir: "/dev/null".into(),
+        source,
+    })
+}
+
+/// The machine, going on from what was found, or starting `first`.
+fn coordinator(config: &Config, found: Option<Recovery>, first: CandidateId) -> Coordinator {
+    let (settings, incarnation) = (config.settings(), incarnation());
+    match found {
+        Some(found) => Coordinator::recovered(Moment::ZERO, settings, incarnation, found),
+        None => Coordinator::new(Moment::ZERO, settings, incarnation, first),
     }
 }
 

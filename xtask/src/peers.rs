@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::steps::{Failure, Steps, capture, command, line, root, strict, target};
 
 const PACKAGES: &str = "tests/peers/debian.txt";
+const ZERO: &str = "tests/peers/zero/main.go";
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 
 /// Interpreters that may build a virtual environment, first choice first. A `python3` put in
@@ -58,6 +59,15 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
         Ok(path) => peers.found.push(("HANDOVER_TEST_GUNICORN", path)),
         Err(failure) if strict() => return Err(failure),
         Err(failure) => steps.note(&format!("tests with gunicorn will be skipped: {failure}")),
+    }
+    match which("go") {
+        Some(go) => peers.found.push(("HANDOVER_TEST_GO", go)),
+        None => missing(steps, "go", "the package golang-go brings it")?,
+    }
+    match zero(steps) {
+        Ok(path) => peers.found.push(("HANDOVER_TEST_ZERO", path)),
+        Err(failure) if strict() => return Err(failure),
+        Err(failure) => steps.note(&format!("tests with Go will be skipped: {failure}")),
     }
     Ok(peers)
 }
@@ -170,6 +180,18 @@ fn apt(steps: &mut Steps, absent: &[&str]) -> Result<(), Failure> {
     let mut install = apt_get(&["install", "--no-install-recommends"]);
     install.args(absent);
     steps.command("packages", install)
+}
+
+/// The peer that hands its listener over as zero-downtime does, built by the system's Go from the
+/// standard library alone, so that nothing is fetched.
+fn zero(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    let program = target().join("peers/zero");
+    let mut build = command("go");
+    build.envs([("GO111MODULE", "off"), ("CGO_ENABLED", "0")]);
+    build.env("GOCACHE", target().join("peers/go-cache"));
+    build.args(["build", "-o"]).arg(&program).arg(ZERO);
+    steps.command("Go peer", build)?;
+    Ok(program)
 }
 
 /// A virtual environment under the target directory, built again whenever the pinned list

@@ -1,5 +1,10 @@
-//! One question to the kernel's socket diagnosis (sock_diag(7)): which socket is this end of this
-//! TCP connection?
+//! Questions to the kernel's socket diagnosis (sock_diag(7)): which socket is this end of this TCP
+//! connection? Which are there at all?
+
+mod dump;
+
+pub use dump::InetSocket;
+pub(crate) use dump::sockets;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -105,13 +110,14 @@ fn octets(ip: IpAddr) -> [u8; 16] {
     }
 }
 
+fn strange() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the kernel's answer about a socket is not what sock_diag(7) describes",
+    )
+}
+
 fn read(answer: &[u8]) -> io::Result<Option<u64>> {
-    let strange = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the kernel's answer about a socket is not what sock_diag(7) describes",
-        )
-    };
     let kind = u16::from_ne_bytes(at(answer, 4).ok_or_else(strange)?);
     match kind {
         NLMSG_ERROR => {

@@ -1,7 +1,11 @@
 //! What `/proc` tells about a process.
 
+mod status;
+
 use std::fs;
 use std::io;
+
+pub use status::{SignalSet, Status, is_stopped, status};
 
 /// The part of `/proc/<pid>/stat` that handover needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +141,14 @@ pub fn usage(pid: u32) -> io::Result<Usage> {
         rss_bytes: kibibytes * 1024,
         descriptors,
     })
+}
+
+/// The process group of a process.
+///
+/// # Errors
+/// As [`start_time`].
+pub fn process_group(pid: u32) -> io::Result<u32> {
+    Ok(stat(pid)?.group)
 }
 
 /// All processes of a process group, in rising order of pid. Zombies count, as they do for the

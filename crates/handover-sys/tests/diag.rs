@@ -4,9 +4,12 @@ mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use handover_sys::Signal;
-use handover_sys::diag::{accepted_inode, holds_inode};
+use handover_sys::diag::{
+    accepted_inode, holds_inode, tcp_connections, tcp_listeners, unix_sockets,
+};
 use handover_sys::spawn::Spawn;
 use world::{DEADLINE, eventually, pipe};
 
@@ -117,4 +120,44 @@ fn addresses_without_a_connection() {
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 1));
     let error = accepted_inode(nowhere, v6).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+/// From the queue to the process that holds it to nobody.
+#[test]
+fn connections_are_listed_while_a_process_holds_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let of_it = |sockets: Vec<handover_sys::diag::InetSocket>| {
+        let mut sockets = sockets.into_iter();
+        sockets.find(|socket| socket.local == address)
+    };
+    let listens = || of_it(tcp_listeners().unwrap()).expect("it listens");
+    let accepted = || of_it(tcp_connections().unwrap());
+    assert_eq!((listens().inode, listens().waiting), (inode(&listener), 0));
+    let client = TcpStream::connect(address).unwrap();
+    eventually("it waits in the queue", || listens().waiting == 1);
+    assert_eq!(accepted(), None);
+    let (server, peer) = listener.accept().unwrap();
+    let found = accepted().expect("it was accepted");
+    assert_eq!((found.inode, found.peer), (inode(&server), peer));
+    drop(server);
+    assert_eq!(accepted(), None);
+    drop(client);
+}
+
+#[test]
+fn unix_sockets_are_listed_with_what_they_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a b.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let of_it = || -> Vec<(u64, bool)> {
+        let found = unix_sockets().unwrap();
+        let ours = found.iter().filter(|s| s.address == path.to_str().unwrap());
+        ours.map(|s| (s.inode, s.listening)).collect()
+    };
+    assert_eq!(of_it(), [(inode(&listener), true)]);
+    let _client = UnixStream::connect(&path).unwrap();
+    assert_eq!(of_it(), [(inode(&listener), true)]);
+    let (server, _) = listener.accept().unwrap();
+    assert!(of_it().contains(&(inode(&server), false)));
 }

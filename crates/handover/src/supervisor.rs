@@ -19,10 +19,12 @@
 //! | `notices` | `READY=1` and friends |
 //! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
 //! | `survey`, `account` | the status: who serves, and why |
+//! | `nginx` | how an unmodified nginx takes listeners |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
+//! | `stranger` | a program that was started without us, put under handover |
 //! | `keeper` | a process that holds the listeners for a later supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `zero` | taking over, and being taken over from, by the exchange of zero-downtime |
@@ -46,6 +48,7 @@ mod hearing;
 mod history;
 mod introduction;
 pub mod keeper;
+mod nginx;
 mod notices;
 mod opening;
 pub mod preflight;
@@ -58,6 +61,7 @@ pub mod runtime;
 mod shell;
 mod sockets;
 mod stderr;
+pub mod stranger;
 mod survey;
 mod telemetry;
 mod trigger;
@@ -80,7 +84,8 @@ pub struct Ended {
 
 impl Ended {
     /// The process's exit code: 0 when it was stopped, 13 when it gave up and nobody serves; 10, 11
-    /// or 12 when it was to take over and whoever served before serves on ([`Config::zero`]).
+    /// or 12 when it was to take over, and whoever served before serves on ([`Config::zero`],
+    /// [`Supervisor::adopt`]).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         self.code
@@ -101,7 +106,25 @@ impl Supervisor {
     /// closed again.
     pub async fn new(config: Config) -> Result<Self, StartError> {
         Ok(Self {
-            driver: Driver::open(config).await?,
+            driver: Driver::open(config, None).await?,
+        })
+    }
+
+    /// Puts a program that serves under handover: opens a control socket, duplicates the program's
+    /// listening sockets, and begins with it as the incumbent. [`Supervisor::run`] then hands over
+    /// to the configured program; if that fails it returns at once with the outcome's exit code (10
+    /// rolled back, 11 refused, 12 timed out), and the program serves on as it did before.
+    ///
+    /// `config.listeners` is replaced by those of the plan.
+    ///
+    /// # Errors
+    /// What is in the way. The program serves on; nothing was started.
+    pub async fn adopt(mut config: Config, plan: stranger::Plan) -> Result<Self, StartError> {
+        let taken = stranger::take(plan)?;
+        let listeners = taken.plan.listeners.iter();
+        config.listeners = listeners.map(|one| one.listener.clone()).collect();
+        Ok(Self {
+            driver: Driver::open(config, Some(taken)).await?,
         })
     }
 

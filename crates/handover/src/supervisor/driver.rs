@@ -37,6 +37,7 @@ use super::process::Process;
 use super::record::Journal;
 use super::runtime;
 use super::sockets::Listeners;
+use super::stranger::Stranger;
 use super::trigger::Signals;
 use super::verdict::Fault;
 use super::zero::{self, Zero};
@@ -122,6 +123,8 @@ pub(super) enum Command {
     Undo { answer: Option<Answer> },
     /// Something happened in the exchange of zero-downtime.
     Zero(zero::News),
+    /// The handover from a program that is being adopted is over.
+    Adopted { outcome: Outcome },
     /// Somebody wants the running attempt abandoned.
     Cancel,
     /// Somebody wants the service stopped.
@@ -154,6 +157,8 @@ pub(super) struct Driver {
     /// The successor of the latest attempt.
     pub(super) latest: Option<InstanceId>,
     pub(super) introductions: Introductions,
+    /// The program that was adopted, until it has gone.
+    pub(super) adopted: Option<Stranger>,
     /// How instances of beyond-handoff are reached, if any may come.
     pub(super) foreign: Option<Foreign>,
     /// Why who serves does.
@@ -210,6 +215,7 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<u8, SuperviseError> {
         let server = self.serve_sockets().map_err(SuperviseError::Control)?;
         let mut signals = Signals::install().map_err(SuperviseError::Control)?;
+        self.begin_adoption();
         loop {
             self.execute();
             self.exchange();
@@ -264,7 +270,7 @@ impl Driver {
             Command::BecameReady { instance, how } => self.became_ready(instance, how),
             Command::KeeperGone { connection } => self.keeper_gone(connection),
             Command::FoundReady { instance, how } => self.found_ready(instance, how),
-            Command::Upgrade { request, answer } => self.upgrade(request, answer),
+            Command::Upgrade { request, answer } => self.upgrade_on_request(request, answer),
             Command::Tested {
                 candidate,
                 when_busy,
@@ -279,7 +285,9 @@ impl Driver {
             Command::Lost { instance } => self.lost(instance),
             Command::Unhealthy { instance, reason } => self.unhealthy(instance, reason),
             Command::Undo { answer } => self.undo(answer),
+            Command::Adopted { outcome } => self.adoption_over(&outcome),
             Command::Cancel => self.tell(Input::Cancel),
+            Command::Stop { .. } if self.adopts() => self.give_up_adoption(),
             Command::Stop { how } => self.tell(Input::Stop { how }),
             // Whoever asked may have gone; then nobody wants the answer.
             Command::Status { answer } => {

@@ -99,7 +99,9 @@ impl Driver {
                 listeners.push(RecordedListener { spec, entry });
             }
         }
-        if let Err(error) = self.journal.write(record, candidates, listeners) {
+        let stranger = self.adopted.as_ref().map(|it| it.record.clone());
+        let written = self.journal.write(record, candidates, listeners, stranger);
+        if let Err(error) = written {
             self.tell(Input::RecordFailed {
                 reason: error.to_string(),
             });
@@ -174,7 +176,7 @@ impl Driver {
     }
 
     fn signal(&mut self, to: InstanceId, signal: Signal) {
-        if self.relieve(to, signal) {
+        if self.relieve(to, signal) || self.signal_adopted(to, signal) {
             return;
         }
         let Some(process) = self.processes.get_mut(&to) else {

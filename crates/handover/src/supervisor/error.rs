@@ -74,6 +74,36 @@ pub enum StartError {
     /// Signals cannot be watched.
     #[error("signals cannot be watched: {0}")]
     Signals(io::Error),
+    /// The program to be adopted is not there any more.
+    #[error("process {pid} has ended since it was looked at; nothing was started")]
+    StrangerGone {
+        /// The process.
+        pid: u32,
+    },
+    /// A socket of the program to be adopted cannot be had.
+    #[error(
+        "{name} ({address}) cannot be taken from process {pid}: {reason}. It serves on; nothing was \
+         started"
+    )]
+    StrangerKeeps {
+        /// The process.
+        pid: u32,
+        /// The listener.
+        name: String,
+        /// Its address.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// An instance of the service serves, so there is nothing to adopt another program into.
+    #[error(
+        "the service has an instance that serves, process {pid}, left by a supervisor that died; \
+         take charge of it with `handover run`, or adopt under another --name"
+    )]
+    ServesAlready {
+        /// The instance's process.
+        pid: u32,
+    },
     /// A dead supervisor's instances serve, and their listeners cannot be had.
     #[error(
         "process {pid} still serves {name} ({address}) for a supervisor that died, and its socket \

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use handover_proto::coordinator::Coordinator;
 use handover_proto::event::EventKind;
-use handover_proto::identity::{CandidateId, RequestId};
+use handover_proto::identity::{CandidateId, InstanceId, RequestId};
 use handover_proto::journal::{Observation, Recorded, Recovery, Stance, recover};
 use handover_proto::moment::Moment;
 use handover_sys::notify::NotifySocket;
@@ -29,6 +29,7 @@ use super::keeper::{self, Keeper};
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
+use super::stranger::{Stranger, Taken};
 use super::zero::Approach;
 
 /// The supervisor's own sockets, until they are served.
@@ -40,7 +41,7 @@ pub(super) struct OwnSockets {
 
 impl Driver {
     /// See [`super::Supervisor::new`].
-    pub(super) async fn open(mut config: Config) -> Result<Self, StartError> {
+    pub(super) async fn open(mut config: Config, adopt: Option<Taken>) -> Result<Self, StartError> {
         let service = check(&config)?;
         let foreign = Foreign::configured(&config)?;
         let dir = directory(&config, &service)?;
@@ -48,6 +49,8 @@ impl Driver {
         let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
         let mut observed = adoption::observe(&dir);
+        let adopting = adopt.as_ref().map(|taken| taken.listeners.clone());
+        let adopted = stranger(adopt, found.as_ref(), &mut observed);
         let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
         let recorded = found
             .as_ref()
@@ -55,21 +58,23 @@ impl Driver {
             .unwrap_or_default();
         let (keeper, mut taken) = take_over(&config, &dir, recorded, &observed)?;
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
+        // Before those of the same name and address in a journal: these are certain to be its.
+        taken.splice(..0, adopting.iter().flatten().cloned());
         let listeners = sockets::open_all(&config.listeners, &taken)?;
         let sockets = OwnSockets::open(&dir)?;
         let null = null()?;
         let bus = announced(&service, &listeners);
-        let mut start = start(&config, found, &observed, taken, listeners)?;
+        let adopts = adopted.as_ref().filter(|_| adopting.is_some());
+        let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
         if let Some(approach) = &approach {
             approach.settle(&mut start.recovery, start.first);
         }
         let (to_self, commands) = mpsc::unbounded_channel();
-        let history = History::in_dir(&dir);
-        let now = Instant::now();
         let machine = coordinator(&config, start.recovery, start.first);
         let mut driver = Self {
             config,
             service,
+            history: History::in_dir(&dir),
             dir,
             bus,
             machine,
@@ -79,20 +84,20 @@ impl Driver {
             attempts: HashMap::new(),
             latest: None,
             introductions: Introductions::default(),
+            adopted,
             foreign,
             account: Account::default(),
             watch: None,
             unhealthy: None,
             faults: BTreeMap::new(),
             journal,
-            history,
             answers: HashMap::new(),
             last_request: RequestId(0),
             to_self,
             null,
             exit: None,
             commands,
-            origin: now,
+            origin: Instant::now(),
             sockets: Some(sockets),
             keeper,
             zero: None,
@@ -111,6 +116,9 @@ impl Driver {
     fn watch_survivors(&mut self, observed: &Observation) {
         let members: Vec<_> = self.machine.known().collect();
         for member in members {
+            if self.watch_adopted(member) {
+                continue;
+            }
             let alive = observed
                 .alive
                 .iter()
@@ -155,6 +163,29 @@ fn take_over(
         taken.extend(take_kept(&config.listeners, &mut kept));
     }
     Ok((keeper, taken))
+}
+
+/// The program that is being adopted, or that an earlier supervisor was about to replace. It is
+/// among those observed from here on.
+fn stranger(
+    adopt: Option<Taken>,
+    found: Option<&Envelope>,
+    observed: &mut Observation,
+) -> Option<Stranger> {
+    let recorded = found.and_then(|found| found.stranger.clone());
+    let stranger = match adopt {
+        Some(taken) => {
+            let recorded = found.map_or(InstanceId(0), |found| found.record.last_instance);
+            let alive = observed.alive.iter().map(|(instance, _)| *instance);
+            let last = alive.chain([recorded]).max().unwrap_or(recorded);
+            Some(Stranger::new(taken, last))
+        }
+        None => Stranger::found(recorded),
+    };
+    if let Some(stranger) = &stranger {
+        stranger.show(observed);
+    }
+    stranger
 }
 
 /// A bus with the first events on it.
@@ -327,6 +358,7 @@ fn start(
     observed: &Observation,
     taken: Listeners,
     listeners: Listeners,
+    adopts: Option<&Stranger>,
 ) -> Result<Start, StartError> {
     let mut candidates = BTreeMap::new();
     let mut last = CandidateId(0);
@@ -348,6 +380,9 @@ fn start(
     }
     let first = last.next();
     let mut recovery = found.map(|found| recover(&found.record, observed));
+    if let Some(stranger) = adopts {
+        recovery = Some(stranger.incumbent(recovery, first)?);
+    }
     let serves = recovery
         .as_ref()
         .is_some_and(|found| found.stance != Stance::Start);
@@ -357,7 +392,7 @@ fn start(
             candidates.insert(first, candidate);
         }
         // Somebody serves: a program that is missing now is a matter of the next upgrade.
-        Err(_) if serves => {}
+        Err(_) if serves && adopts.is_none() => {}
         Err(error) => return Err(error.into()),
     }
     if let Some(recovery) = recovery.as_mut()

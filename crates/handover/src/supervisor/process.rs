@@ -18,6 +18,7 @@ use super::candidate::Candidate;
 use super::channel::Sender;
 use super::config::{Config, StderrPolicy, Wire};
 use super::driver::Command;
+use super::nginx;
 use super::readable::readable;
 use super::runtime;
 use super::stderr::Capture;
@@ -182,6 +183,9 @@ fn environment(
             .collect();
         set("LISTEN_FDS", listeners.len().to_string().into());
         set("LISTEN_FDNAMES", names.join(":").into());
+        if nginx::is_it(&candidate.argv) {
+            set(nginx::VARIABLE, nginx::value(listeners.len()).into());
+        }
     }
     set(
         "NOTIFY_SOCKET",

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate::CandidateRecord;
 use super::config::ListenerSpec;
 use super::runtime;
+use super::stranger::StrangerRecord;
 
 /// The format this version writes. Later versions add fields; readers ignore those they do not
 /// know.
@@ -39,6 +40,10 @@ pub(super) struct Envelope {
     pub(super) record: Record,
     pub(super) candidates: Vec<CandidateRecord>,
     pub(super) listeners: Vec<RecordedListener>,
+    /// The program that was adopted, while it is there. Absent in records of earlier versions,
+    /// which adopted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stranger: Option<StrangerRecord>,
 }
 
 /// A listener in the journal.
@@ -132,6 +137,7 @@ impl Journal {
         record: Record,
         candidates: Vec<CandidateRecord>,
         listeners: Vec<RecordedListener>,
+        stranger: Option<StrangerRecord>,
     ) -> io::Result<()> {
         let sync = record.mode == Mode::Exclusive;
         let envelope = Envelope {
@@ -142,6 +148,7 @@ impl Journal {
             record,
             candidates,
             listeners,
+            stranger,
         };
         let text = serde_json::to_vec(&envelope).map_err(io::Error::other)?;
         let slot = &mut self.slots[(envelope.seq % 2) as usize];
@@ -217,7 +224,7 @@ mod tests {
         assert_eq!(last(dir.path()), None);
         for generation in 1..=5 {
             journal
-                .write(record(generation), Vec::new(), Vec::new())
+                .write(record(generation), Vec::new(), Vec::new(), None)
                 .expect("writes");
             assert_eq!(last(dir.path()), Some(generation));
         }
@@ -238,7 +245,8 @@ mod tests {
             mode: Mode::Exclusive,
             ..record(generation)
         };
-        let mut write = |generation| journal.write(exclusive(generation), Vec::new(), Vec::new());
+        let mut write =
+            |generation| journal.write(exclusive(generation), Vec::new(), Vec::new(), None);
         write(1).expect("writes");
         // The kernel's own full device, where the second record would go.
         let second = dir.path().join("journal-a");
@@ -257,7 +265,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut journal = Journal::in_dir(dir.path());
         journal
-            .write(record(7), Vec::new(), Vec::new())
+            .write(record(7), Vec::new(), Vec::new(), None)
             .expect("writes");
         let path = &journal.slots[1].path;
         let text = fs::read_to_string(path).expect("reads");
@@ -273,7 +281,7 @@ mod tests {
         let mut journal = Journal::in_dir(dir.path());
         journal.boot_id = "another".into();
         journal
-            .write(record(1), Vec::new(), Vec::new())
+            .write(record(1), Vec::new(), Vec::new(), None)
             .expect("writes");
         assert_eq!(last(dir.path()), None);
     }
@@ -288,7 +296,7 @@ mod tests {
         };
         for generation in [long, record(2), record(3)] {
             journal
-                .write(generation, Vec::new(), Vec::new())
+                .write(generation, Vec::new(), Vec::new(), None)
                 .expect("writes");
         }
         assert_eq!(last(dir.path()), Some(3));

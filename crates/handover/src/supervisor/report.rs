@@ -78,6 +78,7 @@ impl Driver {
     fn gone(&mut self, instance: InstanceId, expected: &mut bool) -> Vec<String> {
         self.introductions.gone(instance);
         self.forget_stranger(instance);
+        self.adopted_gone(instance);
         let Some(process) = self.processes.remove(&instance) else {
             return Vec::new();
         };

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use handover_proto::manifest::{ListenerEntry, ListenerKind};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -24,13 +25,15 @@ pub(super) struct BoundPath {
     path: PathBuf,
     dev: u64,
     ino: u64,
+    /// Nobody else has the socket.
+    ours: AtomicBool,
 }
 
 impl Drop for BoundPath {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
+        let same = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.dev, self.ino));
-        if ours {
+        if same && self.ours.load(Ordering::Relaxed) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -66,6 +69,23 @@ impl OpenListener {
             entry,
             fd,
             path,
+        }
+    }
+
+    /// A listener that somebody else still serves on: its path stays in any case, until
+    /// [`OpenListener::keep`].
+    pub(super) fn borrowed(spec: ListenerSpec, entry: ListenerEntry, fd: OwnedFd) -> Self {
+        let listener = Self::adopted(spec, entry, fd);
+        if let Some(path) = &listener.path {
+            path.ours.store(false, Ordering::Relaxed);
+        }
+        listener
+    }
+
+    /// From here on it is the service's alone.
+    pub(super) fn keep(&self) {
+        if let Some(path) = &self.path {
+            path.ours.store(true, Ordering::Relaxed);
         }
     }
 
@@ -245,6 +265,7 @@ pub(super) fn bound_path(path: &Path) -> io::Result<BoundPath> {
         path: path.into(),
         dev: found.dev(),
         ino: found.ino(),
+        ours: AtomicBool::new(true),
     })
 }
 

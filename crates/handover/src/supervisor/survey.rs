@@ -189,8 +189,11 @@ fn established(ports: &HashSet<u16>) -> HashSet<u64> {
 /// How many of these sockets a process and its group hold. `None` if it cannot be looked into.
 fn held(leader: u32, inodes: &HashSet<u64>) -> Option<u64> {
     let members = handover_sys::process::process_group_members(leader).ok()?;
+    // One that was started elsewhere need not lead a group.
+    let below = handover_sys::process::descendants(leader).ok()?;
+    let all: HashSet<u32> = members.into_iter().chain(below).chain([leader]).collect();
     let mut held = HashSet::new();
-    for pid in members {
+    for pid in all {
         let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
             continue;
         };

@@ -71,7 +71,8 @@ impl Signals {
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
         match signal {
-            Signalled::Upgrade => self.upgrade(UpgradeRequest::default(), None),
+            Signalled::Stop | Signalled::FastStop if self.adopts() => self.give_up_adoption(),
+            Signalled::Upgrade => self.upgrade_on_request(UpgradeRequest::default(), None),
             Signalled::ReopenLogs => self.bus.warn(
                 "SIGUSR1 asks for logs to be reopened; this supervisor writes none. \
                  Signal the instance itself if it does",
@@ -92,6 +93,15 @@ impl Driver {
             let own = |pid| self.processes.values().any(|process| process.pid == pid);
             handover_sys::reap::reap_orphans(own);
         }
+    }
+
+    /// Begins an upgrade that somebody asked for, or says why not.
+    pub(super) fn upgrade_on_request(&mut self, request: UpgradeRequest, answer: Option<Answer>) {
+        if self.adopts() {
+            let phase = self.machine.phase();
+            return self.answer_refused(Refusal::Busy { phase }, answer);
+        }
+        self.upgrade(request, answer);
     }
 
     /// Begins an upgrade, or says why not.
@@ -194,6 +204,10 @@ impl Driver {
 
     /// Goes back to the previous version, by a handover like any other.
     pub(super) fn rollback(&mut self, when_busy: WhenBusy, answer: Option<Answer>) {
+        if self.adopts() {
+            let phase = self.machine.phase();
+            return self.answer_refused(Refusal::Busy { phase }, answer);
+        }
         let previous = self
             .machine
             .previous()

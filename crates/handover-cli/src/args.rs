@@ -1,8 +1,10 @@
 //! Arguments as they are typed. What they mean is decided by the command that takes them.
 
+mod adopt;
 mod service;
 mod testing;
 
+pub(crate) use adopt::AdoptArgs;
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
 
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Take over from a server that runs elsewhere, then run as `run` does
     Take(RunArgs),
+    /// Put a server that runs already under handover, without a restart
+    Adopt(Box<AdoptArgs>),
     /// Hand over to a new version and wait until that is over
     Upgrade(UpgradeArgs),
     /// Hand over to the version before this one and wait until that is over

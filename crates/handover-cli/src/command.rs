@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod adopt;
 mod config;
 mod demo;
 mod events;
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Run(args) => run::dispatch(cli.runtime_dir.as_deref(), args),
         Command::Take(args) => run::take(cli.runtime_dir.as_deref(), args),
+        Command::Adopt(args) => adopt::dispatch(cli.runtime_dir.as_deref(), *args),
         Command::Upgrade(args) => block_on(upgrade::upgrade(root, args)),
         Command::Rollback(args) => block_on(upgrade::rollback(root, args)),
         Command::Undo(args) => block_on(upgrade::undo(root, args)),

@@ -13,7 +13,7 @@ pub(crate) use merge::{Effective, Origin, Setting};
 use crate::args::ServiceArgs;
 use crate::discovery::closest;
 use crate::duration::DurationError;
-use handover::supervisor::Config;
+use handover::supervisor::{Config, ListenerSpec};
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,20 @@ pub(crate) fn config(effective: &Effective) -> Result<Config, ConfigError> {
         return Err(ConfigError::NoProgram);
     }
     let read = Config::deserialize(toml::Value::Table(effective.table()));
+    read.map_err(|error| ConfigError::NotUnderstood {
+        reason: error.to_string(),
+    })
+}
+
+/// The listeners alone, for whoever needs them without a program.
+///
+/// # Errors
+/// [`ConfigError::NotUnderstood`] where their reader disagrees with ours.
+pub(crate) fn listeners(effective: &Effective) -> Result<Vec<ListenerSpec>, ConfigError> {
+    let Some(setting) = effective.get("listeners") else {
+        return Ok(Vec::new());
+    };
+    let read = Vec::deserialize(setting.value.clone());
     read.map_err(|error| ConfigError::NotUnderstood {
         reason: error.to_string(),
     })

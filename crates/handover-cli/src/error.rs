@@ -5,6 +5,7 @@ use crate::command::DemoError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
+use handover::supervisor::stranger::LookError;
 use handover::supervisor::{StartError, SuperviseError};
 use handover_verify::{ReportError, VerifyError};
 use std::io;
@@ -25,6 +26,8 @@ pub(crate) enum CliError {
     Report(#[from] ReportError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Look(#[from] LookError),
     #[error(
         "the supervisor ended: {0}; its server may still serve: start it again to take charge of it"
     )]
@@ -82,9 +85,13 @@ impl CliError {
                 StartError::AlreadyRunning { .. }
                 | StartError::Listener(_)
                 | StartError::Program(_)
+                | StartError::StrangerGone { .. }
+                | StartError::StrangerKeeps { .. }
+                | StartError::ServesAlready { .. }
                 | StartError::CannotAdopt { .. } => ExitCode::Refused,
                 _ => ExitCode::Unexpected,
             },
+            Self::Look(_) => ExitCode::Refused,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Report(_)
             | Self::Stdout(_)

@@ -1,5 +1,6 @@
 //! Screens: pure functions from state to text. No clock, no terminal, no socket.
 
+pub(crate) mod adoption;
 pub(crate) mod check;
 pub(crate) mod event;
 pub(crate) mod history;

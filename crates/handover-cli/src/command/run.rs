@@ -44,7 +44,14 @@ pub(super) fn take(runtime_dir: Option<&Path>, args: RunArgs) -> Result<ExitCode
     begin(config, args)
 }
 
-fn begin(mut config: Config, args: RunArgs) -> Result<ExitCode, CliError> {
+fn begin(config: Config, args: RunArgs) -> Result<ExitCode, CliError> {
+    let (config, print) = prepared(config, &args);
+    block_on(async { supervise(Supervisor::new(config).await?, print).await })
+}
+
+/// The configuration as a supervisor in the foreground needs it, with diagnostics set up, and how
+/// its events are printed.
+pub(super) fn prepared(mut config: Config, args: &RunArgs) -> (Config, Option<Format>) {
     let format = args.format.format;
     // Its standard output is ours, and ours carries events.
     config.stdout_to_stderr |= format == Format::Json;
@@ -56,11 +63,14 @@ fn begin(mut config: Config, args: RunArgs) -> Result<ExitCode, CliError> {
         // The log has them already, as records.
         (Format::Text, LogFormat::Json) => None,
     };
-    block_on(supervise(config, print))
+    (config, print)
 }
 
-async fn supervise(config: Config, print: Option<Format>) -> Result<ExitCode, CliError> {
-    let supervisor = Supervisor::new(config).await?;
+/// Runs a supervisor to its end.
+pub(super) async fn supervise(
+    supervisor: Supervisor,
+    print: Option<Format>,
+) -> Result<ExitCode, CliError> {
     let printing = print.map(|format| {
         let (lines, written) = sync_channel(WAITING);
         let (end, ended) = sync_channel(1);

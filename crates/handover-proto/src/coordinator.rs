@@ -252,6 +252,21 @@ impl Coordinator {
         self.core.queued.is_some()
     }
 
+    /// Whether another instance was committed and `host` told to go. A coordinator that runs inside
+    /// `host` ends then: its driver says what is left to say and closes all channels, and the new
+    /// incumbent coordinates itself. While it is parked in probation `host` still decides. Inside
+    /// its incumbent a coordinator is asked with [`crate::settings::WhenBusy::Fail`] only, so that
+    /// nothing waits that it would have to begin then.
+    #[must_use]
+    pub fn is_succeeded(&self, host: InstanceId) -> bool {
+        let told = self
+            .core
+            .leaving
+            .members()
+            .any(|member| member.instance == host);
+        told && matches!(self.state, State::Serving(_))
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -14,7 +14,7 @@ use handover_proto::message::ToInstance;
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::{Stop, WhenBusy};
 
-use crate::process::{End, Link, Process, Program};
+use crate::process::{End, Hook, Link, Process, Program};
 use crate::scenario::{Budget, Scenario};
 use crate::world::{Post, World};
 
@@ -127,7 +127,9 @@ pub fn possible(world: &World, scenario: &Scenario) -> Possible {
     for process in &world.processes {
         progress(&mut possible.progress, world, process);
     }
-    if world.post == Post::Crashed {
+    // Inside the incumbent nobody starts another one while anything is left of the service.
+    let started = world.place.is_inside() && world.alive().next().is_some();
+    if world.post == Post::Crashed && !started {
         possible.progress.push(Action::Restart);
     }
     deadlines(&mut possible, world, left.expiries);
@@ -148,8 +150,10 @@ impl Left {
     fn of(world: &World, scenario: &Scenario) -> Self {
         let (spent, allowed): (&Budget, &Budget) = (&world.spent, &scenario.budget);
         let any = spent.total < allowed.total;
+        // Of what hangs and lost its coordinator with the incumbent nobody but a person takes care.
+        let watched = !(world.place.is_inside() && world.memory.hung);
         Self {
-            crashes: any && spent.crashes < allowed.crashes,
+            crashes: any && spent.crashes < allowed.crashes && watched,
             expiries: any && spent.expiries < allowed.expiries,
             failures: any && spent.failures < allowed.failures,
             requests: any && spent.requests < allowed.requests,
@@ -226,14 +230,20 @@ fn progress(actions: &mut Vec<Action>, world: &World, process: &Process) {
             }
         }
     }
-    if world.coordinator().is_none() {
+    let coordinated = world.coordinator().is_some();
+    let seeks = process.reconnects() && process.link.is_none() && !process.kill;
+    let found = match world.place.is_inside() {
+        true => !coordinated && process.serves(),
+        false => coordinated,
+    };
+    if seeks && found {
+        push(Action::Connect(instance));
+    }
+    if !coordinated {
         return;
     }
     if process.link.as_ref().is_some_and(Link::coordinator_hears) {
         push(Action::Hear(instance));
-    }
-    if process.reconnects() && process.link.is_none() && !process.kill {
-        push(Action::Connect(instance));
     }
     if let Program::Foreign {
         ready: true,
@@ -297,7 +307,7 @@ const OPEN: (End, End) = (End::Open, End::Open);
 
 fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
     if left.crashes {
-        if world.coordinator().is_some() {
+        if world.coordinator().is_some() && !world.place.is_inside() {
             actions.push(Action::Crash);
         }
         let victims = world.alive().filter(|process| !process.kill);
@@ -314,19 +324,24 @@ fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
             if fails {
                 actions.push(Action::Fail(process.instance));
             }
-            if process.next().is_none() && process.can_hang() {
+            if process.next().is_none() && process.can_hang() && is_watched(world, process) {
                 actions.push(Action::Hang(process.instance));
             }
             let whole = |link: &Link| (link.instance_end, link.coordinator_end) == OPEN;
-            if process.link.as_ref().is_some_and(whole) {
+            // A channel of one process with itself, or with whom it accepted, breaks by an end.
+            let breaks = !world.place.is_inside();
+            if breaks && process.link.as_ref().is_some_and(whole) {
                 actions.push(Action::Break(process.instance));
             }
         }
     }
     if left.requests && world.coordinator().is_some() {
+        // Inside the incumbent nothing waits: of two that want to take over one is refused.
+        if !world.place.is_inside() {
+            let waiting = [WhenBusy::Queue, WhenBusy::Supersede];
+            actions.extend(waiting.map(Demand::Upgrade).map(Action::Ask));
+        }
         let demands = [
-            Demand::Upgrade(WhenBusy::Queue),
-            Demand::Upgrade(WhenBusy::Supersede),
             Demand::Upgrade(WhenBusy::Fail),
             Demand::Cancel,
             Demand::Undo,
@@ -336,4 +351,17 @@ fn disturb(actions: &mut Vec<Action>, world: &World, left: &Left) {
         ];
         actions.extend(demands.map(Action::Ask));
     }
+}
+
+/// Whether somebody ends what hangs. Inside the incumbent that is its coordinator, as long as it
+/// lives; and the ladder of a retirement ends by itself.
+fn is_watched(world: &World, process: &Process) -> bool {
+    if !world.place.is_inside() {
+        return true;
+    }
+    let known = world.coordinator().is_some_and(|coordinator| {
+        let mut known = coordinator.known();
+        known.any(|member| member.instance == process.instance)
+    });
+    known && world.spent.crashes == 0 && process.hook() != Some(Hook::Retire)
 }

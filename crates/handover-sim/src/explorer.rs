@@ -90,7 +90,11 @@ pub(crate) fn beginning(scenario: &Scenario, seen: &mut Seen) -> Result<World, V
     }
     rest(&mut stage)?;
     invariants::started(stage.world)?;
-    stage.request(REQUEST, SECOND, WhenBusy::Queue)?;
+    let when_busy = match scenario.place.is_inside() {
+        true => WhenBusy::Fail,
+        false => WhenBusy::Queue,
+    };
+    stage.request(REQUEST, SECOND, when_busy)?;
     if scenario.begin == Begin::Undo {
         rest(&mut stage)?;
         stage.world.memory.answer = None;

@@ -59,8 +59,20 @@ fn a_stop_now_kills(world: &World) -> Result<(), Violation> {
     if !world.memory.stop_now || world.next().is_some() {
         return Ok(());
     }
-    match world.alive().find(|process| !process.kill) {
-        Some(process) if world.coordinator().is_some() => {
+    let Some(coordinator) = world.coordinator() else {
+        return Ok(());
+    };
+    // Whoever was succeeded and still drains is nobody's.
+    let ours = |process: &Process| {
+        let mut known = coordinator.known();
+        !world.place.is_inside() || known.any(|member| member.instance == process.instance)
+    };
+    let told = |process: &Process| process.kill || process.is_dismissed();
+    match world
+        .alive()
+        .find(|process| ours(process) && !told(process))
+    {
+        Some(process) => {
             let found = format!("{} was not killed", process.instance);
             Err(broken("stop", found))
         }

@@ -99,6 +99,20 @@ pub enum Program {
     },
 }
 
+impl Program {
+    /// An instance of ours, its first effect fetched.
+    pub(crate) fn native(mut machine: Instance) -> Self {
+        let next = machine.poll_effect().map(Box::new);
+        Self::Native {
+            machine: Box::new(machine),
+            next,
+            hook: None,
+            sealed: false,
+            reconnects: false,
+        }
+    }
+}
+
 /// One end of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum End {
@@ -153,6 +167,11 @@ impl Link {
         self.instance_end.close_by_other();
     }
 
+    /// The coordinator has said all it will, and only waits for the instance's end.
+    pub(crate) fn say_no_more(&mut self) {
+        self.instance_end.close_by_other();
+    }
+
     /// Whether both ends know that it is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.instance_end == End::Closed && self.coordinator_end == End::Closed
@@ -198,6 +217,18 @@ pub(crate) fn pid(instance: InstanceId) -> InstancePid {
 }
 
 impl Process {
+    /// A process that was just started.
+    pub(crate) const fn new(instance: InstanceId, program: Program, link: Option<Link>) -> Self {
+        Self {
+            instance,
+            program,
+            link,
+            term: false,
+            kill: false,
+            ended: None,
+        }
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn alive(&self) -> bool {
@@ -280,6 +311,12 @@ impl Process {
         self.link
             .as_ref()
             .is_none_or(|link| link.instance_end == End::Closed)
+    }
+
+    /// Whether it is told to go, or was, and nothing else will be said.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        let open = |link: &Link| link.instance_end == End::Open;
+        self.link.as_ref().is_some_and(|link| !open(link))
     }
 
     pub(crate) fn deadline(&self) -> Option<handover_proto::moment::Moment> {

@@ -18,6 +18,28 @@ pub enum Programs {
     ForeignFirst,
 }
 
+/// Where the coordinator is, and how it reaches a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In a process of its own, the supervisor.
+    Supervisor,
+    /// In the incumbent, with which it dies; successors are its children.
+    SelfUpgrade,
+    /// In the incumbent; successors are strangers that cannot be signalled.
+    Takeover,
+}
+
+impl Place {
+    /// Whether coordinator and incumbent are one process.
+    #[must_use]
+    pub const fn is_inside(self) -> bool {
+        match self {
+            Self::Supervisor => false,
+            Self::SelfUpgrade | Self::Takeover => true,
+        }
+    }
+}
+
 /// Where a scenario begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Begin {
@@ -67,6 +89,8 @@ pub struct Scenario {
     pub settings: Settings,
     /// What runs.
     pub programs: Programs,
+    /// Where the coordinator is.
+    pub place: Place,
     /// Where it begins.
     pub begin: Begin,
     /// What may go wrong.
@@ -127,6 +151,7 @@ const CRASHES_AND_DEADLINES: Budget = Budget {
 struct Shape {
     mode: Mode,
     programs: Programs,
+    place: Place,
     probation: bool,
     max_dark: bool,
 }
@@ -135,10 +160,20 @@ impl Shape {
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for probation in [false, true] {
+            for place in [Place::SelfUpgrade, Place::Takeover] {
+                all.extend([Mode::Overlap, Mode::Exclusive].map(|mode| Self {
+                    mode,
+                    programs: Programs::Native,
+                    place,
+                    probation,
+                    max_dark: false,
+                }));
+            }
             for programs in [Programs::Native, Programs::Foreign, Programs::ForeignFirst] {
                 all.push(Self {
                     mode: Mode::Overlap,
                     programs,
+                    place: Place::Supervisor,
                     probation,
                     max_dark: false,
                 });
@@ -147,6 +182,7 @@ impl Shape {
                 all.push(Self {
                     mode: Mode::Exclusive,
                     programs: Programs::Native,
+                    place: Place::Supervisor,
                     probation,
                     max_dark,
                 });
@@ -177,12 +213,18 @@ impl Shape {
         settings
     }
 
-    fn scenario(&self, begin: Begin, budget: Budget, suffix: &str) -> Scenario {
-        let programs = match self.programs {
-            Programs::Native => "native",
-            Programs::Foreign => "foreign",
-            Programs::ForeignFirst => "foreign, then native",
+    fn scenario(&self, begin: Begin, mut budget: Budget, suffix: &str) -> Scenario {
+        let programs = match (self.place, self.programs) {
+            (Place::Supervisor, Programs::Native) => "native",
+            (Place::Supervisor, Programs::Foreign) => "foreign",
+            (Place::Supervisor, Programs::ForeignFirst) => "foreign, then native",
+            (Place::SelfUpgrade, _) => "self-upgrade",
+            (Place::Takeover, _) => "takeover",
         };
+        if self.place.is_inside() {
+            // The lease and the socket are the truth there; nobody reads a journal.
+            budget.unrecorded = 0;
+        }
         let begins = match begin {
             Begin::Start => "start",
             Begin::Upgrade => "upgrade",
@@ -197,6 +239,7 @@ impl Shape {
             ),
             settings: self.settings(),
             programs: self.programs,
+            place: self.place,
             begin,
             budget,
             without: None,

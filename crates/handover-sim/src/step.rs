@@ -1,6 +1,7 @@
 //! One action is applied to a world: machines are fed, effects are executed.
 
 mod coordinating;
+mod inside;
 mod instances;
 
 use handover_proto::coordinator::{self, Coordinator, Signal};
@@ -161,6 +162,13 @@ impl<'a> Stage<'a> {
     }
 
     fn crash(&mut self) {
+        if let Some(home) = self.world.home {
+            return self.crash_of(home);
+        }
+        self.lose_coordinator();
+    }
+
+    fn lose_coordinator(&mut self) {
         self.world.leave_post(Post::Crashed);
         self.world.memory.waiting.clear();
         let told = self.world.journal.as_ref().is_some_and(|record| {
@@ -198,6 +206,10 @@ impl<'a> Stage<'a> {
         });
         self.world.memory.died_sealed |= sealed && handing;
         self.hurt(instance);
+        if self.world.home == Some(instance) {
+            self.world.memory.heir = self.heir();
+            self.lose_coordinator();
+        }
         self.world.end(instance, Exit::Signal(SIGKILL));
     }
 
@@ -209,6 +221,10 @@ impl<'a> Stage<'a> {
     }
 
     fn restart(&mut self) -> Result<(), Violation> {
+        if self.scenario.place.is_inside() {
+            self.cold_start();
+            return Ok(());
+        }
         let world = &mut *self.world;
         world.incarnation += 1;
         let settings = self.scenario.settings;
@@ -415,6 +431,9 @@ impl<'a> Stage<'a> {
     }
 
     fn signal(&mut self, to: InstanceId, signal: Signal) {
+        if self.scenario.place.is_inside() {
+            return self.dismiss(to, signal);
+        }
         if let Some(process) = self.world.process_mut(to)
             && process.alive()
         {

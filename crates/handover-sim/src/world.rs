@@ -9,7 +9,7 @@ use handover_proto::outcome::Exit;
 
 use crate::kept::Kept;
 use crate::process::{Process, pid};
-use crate::scenario::{Begin, Budget, Scenario};
+use crate::scenario::{Begin, Budget, Place, Scenario};
 
 /// The candidate that runs first.
 pub(crate) const FIRST: CandidateId = CandidateId(1);
@@ -61,6 +61,8 @@ pub struct Memory {
     pub stop: bool,
     /// The incumbent was killed when it was sealed.
     pub died_sealed: bool,
+    /// Who was to succeed the incumbent when both it and the coordinator in it were killed.
+    pub heir: Option<InstanceId>,
     /// Somebody asked for a stop now.
     pub stop_now: bool,
     /// The attempt that was to be abandoned.
@@ -82,6 +84,10 @@ pub struct World {
     pub now: Moment,
     /// The coordinator.
     pub post: Post,
+    /// Where the coordinator is.
+    pub place: Place,
+    /// The instance it runs in, if it does.
+    pub home: Option<InstanceId>,
     /// How many coordinators there were.
     pub incarnation: u32,
     /// The last record on disk.
@@ -101,13 +107,20 @@ impl World {
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
         let now = Moment::ZERO;
-        let machine = Coordinator::new(now, scenario.settings, 1, FIRST);
+        let post = if scenario.place.is_inside() {
+            // Somebody has to start the first instance.
+            Post::Crashed
+        } else {
+            Post::Held {
+                machine: Kept::new(Coordinator::new(now, scenario.settings, 1, FIRST)),
+                next: None,
+            }
+        };
         Self {
             now,
-            post: Post::Held {
-                machine: Kept::new(machine),
-                next: None,
-            },
+            post,
+            place: scenario.place,
+            home: None,
             incarnation: 1,
             journal: None,
             processes: Vec::new(),
@@ -179,7 +192,10 @@ impl World {
         if self.lease.holder == Some(instance) {
             self.lease.holder = None;
         }
-        let observed = self.coordinator().is_some();
+        let observed = self.coordinator().is_some_and(|coordinator| {
+            let mut known = coordinator.known();
+            !self.place.is_inside() || known.any(|member| member.instance == instance)
+        });
         let Some(process) = self.process_mut(instance) else {
             return;
         };
@@ -194,11 +210,20 @@ impl World {
             self.processes
                 .retain(|process| process.instance != instance);
         }
+        if self.home == Some(instance) {
+            self.memory.waiting.clear();
+            self.leave_post(if self.memory.stop {
+                Post::Left { code: 0 }
+            } else {
+                Post::Crashed
+            });
+        }
     }
 
     /// The coordinator ends, by itself or not: channels close at its end, requests break off.
     pub(crate) fn leave_post(&mut self, post: Post) {
         self.post = post;
+        self.home = None;
         self.processes.retain(|process| process.alive());
         for process in &mut self.processes {
             if let Some(link) = &mut process.link {

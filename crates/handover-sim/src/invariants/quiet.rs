@@ -151,6 +151,15 @@ fn i10_an_undisturbed_handover_commits(
 
 /// I11: an incumbent that dies sealed is succeeded.
 fn i11_the_successor_of_the_sealed_serves(world: &World) -> Result<(), Violation> {
+    if let Some(heir) = world.memory.heir.filter(|_| world.spent.total == 1) {
+        return match world.process(heir) {
+            Some(process) if process.serves() => Ok(()),
+            _ => Err(broken(
+                "I11",
+                format!("the incumbent died with its coordinator, and {heir} does not serve"),
+            )),
+        };
+    }
     let alone = world.spent.total == 1 && world.memory.died_sealed;
     if !alone || world.memory.answer == Some("committed") {
         return Ok(());

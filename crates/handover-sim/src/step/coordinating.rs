@@ -14,7 +14,7 @@ use super::Stage;
 use crate::invariants::{self, Violation};
 use crate::kept::Kept;
 use crate::process::{Link, Process, Program, pid};
-use crate::scenario::Programs;
+use crate::scenario::{Place, Programs};
 use crate::seen::{Arm, Party, Way, cause_name, reason};
 use crate::world::{FIRST, Post, REQUEST, World};
 
@@ -226,7 +226,9 @@ impl Stage<'_> {
             // Said while fetching.
             Some(Effect::Report(_) | Effect::Finish { .. }) | None => {}
         }
-        self.fetch()
+        self.fetch()?;
+        self.leave_the_succeeded();
+        Ok(())
     }
 
     fn send_signal(&mut self, to: InstanceId, signal: Signal) -> Result<(), Violation> {
@@ -292,7 +294,7 @@ impl Stage<'_> {
         self.fetch()
     }
 
-    fn spawn(&mut self, instance: InstanceId, candidate: CandidateId) {
+    pub(super) fn spawn(&mut self, instance: InstanceId, candidate: CandidateId) {
         let foreign = match self.scenario.programs {
             Programs::Native => false,
             Programs::Foreign => true,
@@ -309,25 +311,15 @@ impl Stage<'_> {
         } else {
             let pid = pid(instance);
             let identity = Identity { instance, pid };
-            let successor = Successor::new(self.world.now, identity, Placement::Supervisor);
-            let mut machine = Instance::Successor(successor);
-            let next = machine.poll_effect().map(Box::new);
-            let program = Program::Native {
-                machine: Box::new(machine),
-                next,
-                hook: None,
-                sealed: false,
-                reconnects: false,
+            let placement = match self.scenario.place {
+                Place::Supervisor => Placement::Supervisor,
+                Place::SelfUpgrade | Place::Takeover => Placement::Incumbent,
             };
+            let successor = Successor::new(self.world.now, identity, placement);
+            let program = Program::native(Instance::Successor(successor));
             (program, Some(Link::default()))
         };
-        self.world.processes.push(Kept::new(Process {
-            instance,
-            program,
-            link,
-            term: false,
-            kill: false,
-            ended: None,
-        }));
+        let process = Process::new(instance, program, link);
+        self.world.processes.push(Kept::new(process));
     }
 }

@@ -76,7 +76,7 @@ impl Stage<'_> {
 
     /// Effects that concern nobody but the program are executed at once: a kill before them
     /// cannot be told from a kill after them.
-    fn settle(&mut self, instance: InstanceId) {
+    pub(super) fn settle(&mut self, instance: InstanceId) {
         let Some(process) = self.world.process_mut(instance) else {
             return;
         };
@@ -268,6 +268,9 @@ impl Stage<'_> {
     }
 
     pub(super) fn connect(&mut self, instance: InstanceId) -> Result<(), Violation> {
+        if self.scenario.place.is_inside() {
+            self.coordinate_itself(instance)?;
+        }
         if let Some(process) = self.world.process_mut(instance) {
             process.link = Some(Link::default());
             if let Program::Native { reconnects, .. } = &mut process.program {

@@ -220,6 +220,7 @@ pub(crate) struct Promotion {
     lease: Option<Epoch>,
     /// Whether the channel to the coordinator is open.
     linked: bool,
+    placement: Placement,
 }
 
 /// An instance through its whole life.

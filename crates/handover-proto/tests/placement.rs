@@ -192,3 +192,14 @@ fn alone_it_greets_a_coordinator_as_the_incumbent() {
         "{said:?}"
     );
 }
+
+/// Between its readiness and the commit: who is left commits itself.
+#[test]
+fn i6_left_before_the_commit_it_is_committed() {
+    let ready = [welcome(Mode::Overlap), warmed(Mode::Overlap)];
+    let mut machine = after(Placement::Incumbent, &ready);
+    assert_eq!(told(&mut machine, Input::Closed), SERVES);
+    // A new supervisor may still decide for the one before it.
+    let mut machine = after(Placement::Supervisor, &ready);
+    assert_eq!(told(&mut machine, Input::Closed), [Effect::Reconnect]);
+}

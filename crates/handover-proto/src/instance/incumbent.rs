@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::mem;
 
-use super::{Effect, Identity, Input, Promotion};
+use super::{Effect, Identity, Input, Placement, Promotion};
 use crate::event::DrainReport;
 use crate::identity::{Epoch, HandoverId};
 use crate::message::{FromInstance, Role, ToInstance};
@@ -64,6 +64,8 @@ enum State {
 pub struct Incumbent {
     identity: Identity,
     linked: bool,
+    /// Where the first coordinator was.
+    placement: Placement,
     state: State,
     effects: VecDeque<Effect>,
 }
@@ -75,6 +77,7 @@ impl Incumbent {
         let promotion = Promotion {
             lease,
             linked: false,
+            placement: Placement::Supervisor,
         };
         Self::promoted(identity, promotion, VecDeque::new())
     }
@@ -87,6 +90,7 @@ impl Incumbent {
         Self {
             identity,
             linked: promotion.linked,
+            placement: promotion.placement,
             state: State::Serving {
                 lease: promotion.lease,
             },
@@ -327,6 +331,10 @@ impl Incumbent {
             Input::Closed if self.linked => {
                 self.linked = false;
                 if self.serves() {
+                    // It may have died between readiness and the commit, and nobody else could.
+                    if self.placement == Placement::Incumbent {
+                        self.push(Effect::Committed);
+                    }
                     self.push(Effect::Reconnect);
                 }
             }

@@ -218,6 +218,7 @@ impl Successor {
         State::Ready(Promotion {
             lease,
             linked: terms.linked,
+            placement: self.placement,
         })
     }
 

@@ -40,6 +40,16 @@ impl Coordinator {
         (ours, inheritance)
     }
 
+    /// A coordinator in an incumbent, and what its successor has from it.
+    pub fn inside(successor: u64) -> (Self, Inheritance) {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Self::over(UnixStream::from_std(ours).unwrap());
+        let inheritance =
+            Inheritance::default().channel_to_incumbent(theirs, InstanceId(successor));
+        (ours, inheritance)
+    }
+
     /// The next frame that is not for people; `None` at the end of the channel.
     pub async fn hear(&mut self) -> Option<FromInstance> {
         loop {

@@ -43,7 +43,6 @@
 //! `signal-hook` or tokio, restarts interrupted system calls (`SA_RESTART`), and is installed when
 //! somebody first accepts, receives or waits for the drain.
 
-mod bell;
 mod connection;
 mod conversation;
 mod core;

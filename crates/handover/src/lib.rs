@@ -97,6 +97,7 @@
 mod address;
 #[cfg(feature = "axum")]
 mod axum;
+mod bell;
 mod beyond;
 pub mod blocking;
 mod conduct;
@@ -112,6 +113,8 @@ mod exclusive;
 mod guard;
 mod inheritance;
 mod instance;
+#[cfg(feature = "supervisor")]
+mod introduction;
 pub mod lease;
 mod ledger;
 mod link;
@@ -122,6 +125,8 @@ pub mod owner;
 mod pool;
 #[cfg(feature = "axum")]
 pub mod reconnect;
+#[cfg(feature = "supervisor")]
+mod runtime;
 mod service;
 mod signals;
 mod stage;

@@ -13,7 +13,6 @@
 //! | `readiness`, `health` | finding out that an instance is ready, and in probation that it stays well |
 //! | `channel` | native frames to inputs and back |
 //! | `hearing` | what instances say, held against what the kernel says of them |
-//! | `introduction` | the channel between the two instances of an exclusive handover |
 //! | `verdict` | how an attempt ended, in words that help |
 //! | `beyond` | instances that speak beyond-handoff |
 //! | `notices` | `READY=1` and friends |
@@ -46,7 +45,6 @@ pub mod fuzzing;
 mod health;
 mod hearing;
 mod history;
-mod introduction;
 pub mod keeper;
 mod nginx;
 mod notices;

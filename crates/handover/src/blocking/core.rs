@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use super::bell::Bell;
 use super::driver::Order;
 use super::park;
 use super::signals::{Arrived, Signals, signals};
 use super::slot::Shelf;
+use crate::bell::Bell;
 use crate::conduct::Command;
 use crate::pool::Pool;
 use crate::stage::{Standing, wait};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::bell::{poll, readable};
 use super::core::Core;
 use super::park;
+use crate::bell::{poll, readable};
 use crate::stage::{self, Stage};
 
 /// A UDP socket of an [`Instance`](super::Instance), known by name.

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use handover_proto::message::FromInstance;
 use handover_proto::settings::Ladder;
 
-use super::bell::{poll, readable};
 use super::conversation::Conversation;
 use super::core::{Ends, State};
 use super::signals::Arrived;
+use crate::bell::{poll, readable};
 use crate::conduct::{COUNT_EVERY, Command, Conduct, Surroundings};
 use crate::conversation::Counterpart;
 use crate::notice::Notice;

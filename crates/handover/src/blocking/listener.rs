@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::bell::{poll, readable};
 use super::connection::Connection;
 use super::core::Core;
 use super::slot::{Slot, Step};
 use super::stream::Stream;
 use crate::address::Address;
+use crate::bell::{poll, readable};
 use crate::ledger::lock;
 use crate::listener::{Patience, Trouble, classify};
 

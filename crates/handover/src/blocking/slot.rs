@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
-use super::bell::Bell;
 use super::connection::Connection;
 use super::stream::Stream;
 use crate::address::Address;
+use crate::bell::Bell;
 use crate::ledger::{Ledger, lock};
 use crate::listener::{MAX_QUEUE, Trouble, classify};
 

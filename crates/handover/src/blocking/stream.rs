@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use socket2::SockRef;
 
-use super::bell;
 use crate::address::Address;
+use crate::bell;
 
 /// A stream of bytes a listener can bring: [`TcpStream`] or [`UnixStream`]. Nothing else
 /// implements it.

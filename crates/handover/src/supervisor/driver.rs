@@ -28,7 +28,6 @@ use super::control;
 use super::error::SuperviseError;
 use super::health::Watch;
 use super::history::History;
-use super::introduction::Introductions;
 use super::keeper::Keeper;
 use super::notices;
 use super::opening::OwnSockets;
@@ -41,6 +40,7 @@ use super::stranger::Stranger;
 use super::trigger::Signals;
 use super::verdict::Fault;
 use super::zero::{self, Zero};
+use crate::introduction::Introductions;
 
 /// Exit code of a coordinator that gave up; see [`Outcome::exit_code`].
 const NOBODY_SERVES: u8 = 13;

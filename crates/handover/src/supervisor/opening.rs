@@ -24,13 +24,13 @@ use super::config::Config;
 use super::driver::Driver;
 use super::error::StartError;
 use super::history::History;
-use super::introduction::Introductions;
 use super::keeper::{self, Keeper};
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
 use super::stranger::{Stranger, Taken};
 use super::zero::Approach;
+use crate::introduction::Introductions;
 
 /// The supervisor's own sockets, until they are served.
 pub(super) struct OwnSockets {

@@ -11,20 +11,20 @@ use rustix::io::Errno;
 
 /// An eventfd: readable from [`Bell::ring`] to [`Bell::silence`].
 #[derive(Debug)]
-pub(super) struct Bell(OwnedFd);
+pub(crate) struct Bell(OwnedFd);
 
 impl Bell {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(eventfd(0, flags)?))
     }
 
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // Fails only when it has rung 2^64 times unheard, and then it is readable anyway.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    pub(super) fn silence(&self) {
+    pub(crate) fn silence(&self) {
         // `WouldBlock`: it was silent.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
@@ -52,7 +52,7 @@ impl Wake for Bell {
 ///
 /// # Errors
 /// The kernel's, for lack of memory.
-pub(super) fn poll(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
+pub(crate) fn poll(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     // A wait too long to express is one without an end.
     let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -63,6 +63,6 @@ pub(super) fn poll(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result
 }
 
 /// What to poll for to read.
-pub(super) fn readable<F: AsFd>(fd: &F) -> PollFd<'_> {
+pub(crate) fn readable<F: AsFd>(fd: &F) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::IN)
 }

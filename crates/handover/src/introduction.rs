@@ -17,14 +17,14 @@ struct Waiting {
 
 /// At most one channel waits for its second end to be sent: attempts do not overlap.
 #[derive(Debug, Default)]
-pub(super) struct Introductions(Option<Waiting>);
+pub(crate) struct Introductions(Option<Waiting>);
 
 impl Introductions {
     /// The end for `to`. The first of an attempt makes the channel, the second gets the other end.
     ///
     /// # Errors
     /// The kernel's: no descriptors are left. Nothing waits then.
-    pub(super) fn end(&mut self, id: HandoverId, to: InstanceId) -> io::Result<OwnedFd> {
+    pub(crate) fn end(&mut self, id: HandoverId, to: InstanceId) -> io::Result<OwnedFd> {
         match self.0.take() {
             Some(waiting) if waiting.id == id && waiting.first != to => Ok(waiting.end),
             _ => {
@@ -40,12 +40,12 @@ impl Introductions {
     }
 
     /// The attempt is over: who waits for the other end reads that nobody comes.
-    pub(super) fn over(&mut self, id: HandoverId) {
+    pub(crate) fn over(&mut self, id: HandoverId) {
         self.0.take_if(|waiting| waiting.id == id);
     }
 
     /// An instance is gone.
-    pub(super) fn gone(&mut self, instance: InstanceId) {
+    pub(crate) fn gone(&mut self, instance: InstanceId) {
         self.0.take_if(|waiting| waiting.first == instance);
     }
 }

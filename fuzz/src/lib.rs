@@ -10,6 +10,7 @@ pub mod disk;
 pub mod frames;
 pub mod launch;
 pub mod state;
+pub mod takeover;
 pub mod text;
 
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ targets! {
     launch::preflight,
     state::assembly,
     state::state_frames,
+    takeover::takeover_frames,
     text::answer,
     text::control,
     text::specs,

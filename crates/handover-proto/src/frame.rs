@@ -30,8 +30,8 @@ pub(crate) mod buffer;
 mod error;
 pub(crate) mod fields;
 pub mod kind;
-mod reader;
-mod table;
+pub(crate) mod reader;
+pub(crate) mod table;
 mod version;
 
 use alloc::string::String;
@@ -91,7 +91,7 @@ pub fn encode_to(message: &ToInstance, version: u16) -> Vec<u8> {
     encode(message, version)
 }
 
-fn encode<M: Wire>(message: &M, version: u16) -> Vec<u8> {
+pub(crate) fn encode<M: Wire>(message: &M, version: u16) -> Vec<u8> {
     let bytes = whole(message, version);
     if bytes.len() <= LENGTH_BYTES + MAX_FRAME {
         bytes
@@ -114,7 +114,7 @@ pub(crate) fn cut(text: &str, room: usize) -> String {
 }
 
 /// The names that fit into `room` bytes, in order.
-fn fitting(names: &[String], room: usize) -> Vec<String> {
+pub(crate) fn fitting(names: &[String], room: usize) -> Vec<String> {
     let mut left = room;
     let fits = |name: &&String| match left.checked_sub(name.len() + PREFIX_BYTES) {
         Some(rest) => {

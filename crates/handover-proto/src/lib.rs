@@ -10,6 +10,7 @@
 //! | [`instance`] | the machines inside a service: [`instance::Successor`], [`instance::Incumbent`] |
 //! | [`message`], [`frame`] | what coordinator and instance say, and its bytes |
 //! | [`state`] | what crosses between two instances: items, their negotiation, their bytes |
+//! | [`takeover`] | what is said on a takeover socket before it is a native channel |
 //! | [`journal`] | what is recorded before each act, and total recovery from it |
 //! | [`manifest`] | listeners by name |
 //! | [`zero`] | the exchange of one listener with the Go program zero-downtime |
@@ -34,4 +35,5 @@ pub mod phase;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod takeover;
 pub mod zero;

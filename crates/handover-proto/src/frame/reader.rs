@@ -96,7 +96,7 @@ impl Reader {
 }
 
 /// A frame without its length word.
-fn decode<M: Wire>(frame: &[u8]) -> Result<Decoded<M>, FrameError> {
+pub(crate) fn decode<M: Wire>(frame: &[u8]) -> Result<Decoded<M>, FrameError> {
     let Some((&[v0, v1, k0, k1], fields)) = frame.split_first_chunk::<HEADER_BYTES>() else {
         let found = frame.len() as u32;
         return Err(FrameError::TooShort { found });

@@ -13,7 +13,7 @@ use crate::phase::Mode;
 use crate::settings::Ladder;
 
 /// The messages of one direction.
-pub(super) trait Wire: Sized {
+pub(crate) trait Wire: Sized {
     /// The messages of the other direction.
     type Opposite: Wire;
     /// Who sends them.
@@ -30,11 +30,11 @@ pub(super) trait Wire: Sized {
 }
 
 /// How one kind is read.
-pub(super) struct Row<M> {
+pub(crate) struct Row<M> {
     /// The message's name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The message from its fields.
-    pub(super) read: fn(&Fields<'_>) -> Result<M, FrameError>,
+    pub(crate) read: fn(&Fields<'_>) -> Result<M, FrameError>,
 }
 
 macro_rules! table {
@@ -80,6 +80,8 @@ macro_rules! table {
         }
     };
 }
+
+pub(crate) use table;
 
 table! {
     FromInstance from "an instance", opposite ToInstance, shortened by shortened;

@@ -88,12 +88,12 @@ pub mod seeds {
         let asks = [take, Ask::Upgrade, Ask::Undo, Ask::Status];
         let asks = asks
             .iter()
-            .map(|ask| [&[255, 0], &*encode_ask(ask)].concat());
+            .map(|ask| [&[255, 0][..], &*encode_ask(ask)].concat());
         let mut all: Vec<_> = asks.collect();
         let mut answers = encode_answer(&granted, true);
         answers.extend(encode_answer(&Answer::Listeners { entries }, false));
-        all.push([&[255, 1], &*answers].concat());
-        all.push([&[3, 1], &*encode_answer(&refused, true)].concat());
+        all.push([&[255, 1][..], &*answers].concat());
+        all.push([&[3, 1][..], &*encode_answer(&refused, true)].concat());
         all
     }
 }

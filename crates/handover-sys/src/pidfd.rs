@@ -93,6 +93,16 @@ impl Pidfd {
         }
     }
 
+    /// The descriptor the kernel gave for the process at the other end of a socket.
+    pub(crate) fn of_peer(fd: OwnedFd, pid: u32) -> Self {
+        Self {
+            fd,
+            pid,
+            claim: Mutex::new(None),
+            exit: OnceLock::new(),
+        }
+    }
+
     /// The pid, as seen from this process's pid namespace. Good for reports; once the process is
     /// reaped another one may carry it.
     pub fn pid(&self) -> u32 {

@@ -160,6 +160,15 @@ pub fn same_network_namespace(fd: impl AsFd) -> io::Result<Option<bool>> {
     let Some(theirs) = namespace_cookie(fd.as_fd())? else {
         return Ok(None);
     };
+    Ok(network_namespace()?.map(|ours| ours == theirs))
+}
+
+/// A number that names the network namespace of the calling thread, the same in every process of
+/// it until the machine ends. `None` when the kernel (before 5.14) cannot tell.
+///
+/// # Errors
+/// No descriptor is free for the look.
+pub fn network_namespace() -> io::Result<Option<u64>> {
     // A Unix socket is enough: every socket belongs to a network namespace.
     let ours = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -167,7 +176,7 @@ pub fn same_network_namespace(fd: impl AsFd) -> io::Result<Option<bool>> {
         rustix::net::SocketFlags::CLOEXEC,
         None,
     )?;
-    Ok(namespace_cookie(ours.as_fd())?.map(|ours| ours == theirs))
+    namespace_cookie(ours.as_fd())
 }
 
 fn namespace_cookie(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {

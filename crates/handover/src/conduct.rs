@@ -5,10 +5,12 @@
 mod effects;
 mod exclusive;
 mod readiness;
+mod succession;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,11 @@ pub(crate) trait Surroundings {
     fn send(&mut self, message: &FromInstance);
     /// Begins to look for a new coordinator.
     fn seek(&mut self);
+    /// Talks to this coordinator from here on, which is one inside this process.
+    ///
+    /// # Errors
+    /// The channel is not to be had; nothing changed.
+    fn attach(&mut self, channel: UnixStream) -> io::Result<()>;
     /// Whether somebody can come although nobody was there at the start: a supervisor of
     /// beyond-handoff.
     fn is_beyond(&self) -> bool;
@@ -118,6 +125,8 @@ pub(crate) struct Conduct<S> {
     /// What the drain achieved, until the coordinator has been told.
     report: Option<DrainReport>,
     counted: u64,
+    /// This process serves, and nobody coordinates it but itself.
+    enthroned: bool,
 }
 
 impl<S: Surroundings> Conduct<S> {
@@ -132,7 +141,9 @@ impl<S: Surroundings> Conduct<S> {
         ladder: Option<Ladder>,
     ) -> Self {
         let identity = Identity {
-            instance: instance.unwrap_or_default(),
+            instance: instance
+                .or(core.host.as_ref().map(|host| host.instance))
+                .unwrap_or_default(),
             pid: InstancePid(std::process::id()),
         };
         let machine = match placement {
@@ -163,6 +174,7 @@ impl<S: Surroundings> Conduct<S> {
             own_request: false,
             report: None,
             counted: 0,
+            enthroned: false,
         }
     }
 

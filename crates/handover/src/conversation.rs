@@ -2,6 +2,7 @@
 //! beyond-handoff.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use handover_proto::identity::InstanceId;
@@ -110,6 +111,15 @@ impl Conversation {
         match self {
             Self::Native(link) => link.seek(),
             Self::Beyond(link) => link.seek(),
+        }
+    }
+
+    /// See [`link::Link::attach`].
+    pub(crate) fn attach(&mut self, channel: UnixStream) -> io::Result<()> {
+        match self {
+            Self::Native(link) => link.attach(channel),
+            // Nobody takes over by the takeover socket beside it.
+            Self::Beyond(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What all handles of an instance share.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,7 @@ use crate::ledger::{Ledger, lock};
 use crate::listener::Shelf;
 use crate::pool::Pool;
 use crate::stage::Standing;
+use crate::takeover::{Host, Shared};
 
 /// The state behind an instance, its listeners, its layer and its driver.
 #[derive(Debug)]
@@ -27,10 +29,12 @@ pub(crate) struct Core {
     lease: watch::Sender<Option<Lease>>,
     /// Where its stream listeners are bound, in the order in which they were opened.
     addresses: Mutex<Vec<Address>>,
+    /// Its part in takeovers, if it has one.
+    pub(crate) host: Option<Arc<Host>>,
 }
 
 impl Core {
-    pub(crate) fn new(name: String, pool: Pool) -> Arc<Self> {
+    pub(crate) fn new(name: String, pool: Pool, host: Option<Arc<Host>>) -> Arc<Self> {
         Arc::new(Self {
             name,
             standing: watch::Sender::default(),
@@ -40,6 +44,7 @@ impl Core {
             reconnect: AtomicBool::new(false),
             lease: watch::Sender::default(),
             addresses: Mutex::default(),
+            host,
         })
     }
 
@@ -73,6 +78,22 @@ impl Core {
         match found {
             Some(lease) => lease,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Notes a listener that was opened as `name`, so that a successor gets it too. `shown`: where
+    /// it is, when the kernel remembers another place.
+    pub(crate) fn keep(&self, name: &str, fd: BorrowedFd<'_>, shown: Option<&Address>) {
+        if let Some(host) = &self.host {
+            host.estate.keep(name, fd, shown.map(Address::to_string));
+        }
+    }
+
+    /// Who else holds the listener `name`.
+    pub(crate) fn shared(&self, name: &str, inherited: bool) -> Shared {
+        match &self.host {
+            Some(host) => host.estate.shared(name),
+            None => Shared::always(inherited),
         }
     }
 

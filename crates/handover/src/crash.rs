@@ -10,7 +10,8 @@
 //! | `trace` | every process | a line `WHO K NAME` for each effect counted |
 //! | `fired` | the process that dies | `WHO K NAME`, written just before |
 //!
-//! WHO is `supervisor`, or the number of the instance. K counts from 1 in each process. A line of
+//! WHO is `supervisor`, or the number of the instance; `N.takeover` is the coordinator inside
+//! instance N, which counts for itself since it is a thread of its own. K counts from 1 in each process. A line of
 //! the plan fires once, so that a supervisor started again does not die at the same place for ever.
 
 /// Called just before a driver carries out the effect of this name.
@@ -18,8 +19,13 @@
 #[inline(always)]
 pub(crate) fn before(_effect: &str) {}
 
+/// Called just before the coordinator inside an incumbent carries out the effect of this name.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn coordinating(_effect: &str) {}
+
 #[cfg(feature = "crash-points")]
-pub(crate) use armed::before;
+pub(crate) use armed::{before, coordinating};
 
 #[cfg(feature = "crash-points")]
 mod armed {
@@ -47,24 +53,30 @@ mod armed {
         passed: Mutex<u64>,
     }
 
-    fn point() -> Option<&'static Point> {
-        static POINT: OnceLock<Option<Point>> = OnceLock::new();
-        let read = || {
+    impl Point {
+        fn of(part: &str) -> Option<Self> {
             let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
             let who = std::env::var(INSTANCE).unwrap_or_else(|_| "supervisor".into());
-            let passed = Mutex::new(0);
-            Some(Point {
+            Some(Self {
                 directory,
-                who,
-                passed,
+                who: format!("{who}{part}"),
+                passed: Mutex::new(0),
             })
-        };
-        POINT.get_or_init(read).as_ref()
+        }
     }
 
     /// Called just before a driver carries out the effect of this name.
     pub(crate) fn before(effect: &str) {
-        if let Some(point) = point() {
+        static POINT: OnceLock<Option<Point>> = OnceLock::new();
+        if let Some(point) = POINT.get_or_init(|| Point::of("")) {
+            point.pass(effect);
+        }
+    }
+
+    /// Called just before the coordinator inside an incumbent carries out the effect of this name.
+    pub(crate) fn coordinating(effect: &str) {
+        static POINT: OnceLock<Option<Point>> = OnceLock::new();
+        if let Some(point) = POINT.get_or_init(|| Point::of(".takeover")) {
             point.pass(effect);
         }
     }

@@ -1,6 +1,7 @@
 //! The driver of tasks: brings events and time to the [`Conduct`] of an instance, one at a time.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use handover_proto::message::FromInstance;
@@ -46,6 +47,10 @@ impl Surroundings for Tasks {
 
     fn seek(&mut self) {
         self.link.seek();
+    }
+
+    fn attach(&mut self, channel: UnixStream) -> io::Result<()> {
+        self.link.attach(channel)
     }
 
     fn is_beyond(&self) -> bool {

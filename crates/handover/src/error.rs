@@ -7,6 +7,8 @@ use handover_proto::manifest::NameError;
 use handover_sys::control::BindError;
 use handover_sys::inherited::InheritError;
 
+use crate::takeover::TakeoverError;
+
 /// Why an [`Instance`](crate::Instance) did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -31,6 +33,9 @@ pub enum StartError {
     /// The driver of a [`blocking::Instance`](crate::blocking::Instance) could not be set up.
     #[error("an instance needs a thread and four descriptors of its own: {0}")]
     Driver(#[source] io::Error),
+    /// The program could not find out who serves, or was not let in.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
     /// There is no tokio runtime.
     #[error("an instance needs a tokio runtime; start it inside `#[tokio::main]` or `block_on`")]
     NoRuntime,

@@ -6,28 +6,50 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use handover_proto::identity::InstanceId;
+use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::instance::Placement;
 use handover_sys::inherited::{self, Inherited};
 use handover_sys::socket;
 
 use crate::error::StartError;
 
-/// Number of the descriptor that is the channel to the coordinator. It is not counted in
-/// `LISTEN_FDS`.
-const SOCKET_FD: &str = "HANDOVER_SOCKET_FD";
+/// Variables by which one process of a service tells the next what it left for it.
+pub(crate) mod variable {
+    /// Number of the descriptor that is the channel to the coordinator. It is not counted in
+    /// `LISTEN_FDS`.
+    pub(crate) const SOCKET_FD: &str = "HANDOVER_SOCKET_FD";
+    /// Number of this instance.
+    pub(crate) const INSTANCE: &str = "HANDOVER_INSTANCE";
+    /// Where to find the coordinator's successor.
+    pub(crate) const NATIVE_SOCKET: &str = "HANDOVER_NATIVE_SOCKET";
+    /// The name of the service, as its coordinator knows it.
+    pub(crate) const SERVICE: &str = "HANDOVER_SERVICE";
+    /// Which process coordinates: [`INCUMBENT`], or not set when it is a supervisor.
+    pub(crate) const COORDINATOR: &str = "HANDOVER_COORDINATOR";
+    /// The one that serves.
+    pub(crate) const INCUMBENT: &str = "incumbent";
+    /// Number of the descriptor that is the takeover socket; see [`COORDINATOR`].
+    pub(crate) const TAKEOVER_FD: &str = "HANDOVER_TAKEOVER_FD";
+    /// How many instances were committed before this one.
+    pub(crate) const GENERATION: &str = "HANDOVER_GENERATION";
+    /// Names of the listeners that somebody outside the service holds, separated by colons.
+    pub(crate) const HELD: &str = "HANDOVER_HELD";
+    /// Those that say nothing to whom they were not addressed.
+    pub(crate) const OURS: &[&str] = &[
+        SOCKET_FD,
+        INSTANCE,
+        NATIVE_SOCKET,
+        COORDINATOR,
+        TAKEOVER_FD,
+        GENERATION,
+        HELD,
+    ];
+}
 
-/// Number of this instance.
-const INSTANCE: &str = "HANDOVER_INSTANCE";
-
-/// Where the coordinator is: `incumbent`, or not set for a supervisor.
-const COORDINATOR: &str = "HANDOVER_COORDINATOR";
-
-/// Where to find the coordinator's successor.
-const NATIVE_SOCKET: &str = "HANDOVER_NATIVE_SOCKET";
-
-/// The name of the service, as its coordinator knows it.
-const SERVICE: &str = "HANDOVER_SERVICE";
+use variable::{
+    COORDINATOR, GENERATION, HELD, INCUMBENT, INSTANCE, NATIVE_SOCKET, SERVICE, SOCKET_FD,
+    TAKEOVER_FD,
+};
 
 /// Where systemd, or a supervisor that speaks its protocol, wants to hear `READY=1`.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -50,6 +72,18 @@ pub(crate) struct Native {
     pub(crate) placement: Placement,
     /// Where to knock when the channel breaks.
     pub(crate) reconnect: Option<PathBuf>,
+    /// Set when the coordinator is inside the incumbent, so that they end together.
+    pub(crate) within: Option<Within>,
+}
+
+/// What an incumbent that coordinates leaves besides.
+#[derive(Debug)]
+pub(crate) struct Within {
+    /// The takeover socket, unless the incumbent has none.
+    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) generation: Generation,
+    /// Names of the listeners that somebody outside the service holds.
+    pub(crate) held: Vec<String>,
 }
 
 /// What a process inherits, taken out of its environment.
@@ -83,8 +117,9 @@ impl Inheritance {
     /// `Inherit` for `LISTEN_FDS` nothing has changed.
     pub fn take() -> Result<Self, StartError> {
         let listeners = inherited::take()?;
+        let within = Self::within()?;
         let native = match inherited::take_numbered(SOCKET_FD)? {
-            Some(fd) => Some(Self::native(fd)?),
+            Some(fd) => Some(Self::native(fd, within)?),
             None => None,
         };
         let role = inherited::take_variable(HANDOFF_ROLE);
@@ -106,21 +141,40 @@ impl Inheritance {
         })
     }
 
-    fn native(fd: OwnedFd) -> Result<Native, StartError> {
+    fn within() -> Result<Option<Within>, StartError> {
+        let coordinator = inherited::take_variable(COORDINATOR);
+        let socket = inherited::take_numbered(TAKEOVER_FD)?;
+        let generation = inherited::take_variable(GENERATION);
+        let held = inherited::take_variable(HELD).unwrap_or_default();
+        Ok((coordinator.as_deref() == Some(INCUMBENT)).then(|| Within {
+            socket,
+            // For people only; a number that is none costs nothing.
+            generation: Generation(generation.and_then(|text| text.parse().ok()).unwrap_or(1)),
+            held: held
+                .split(':')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        }))
+    }
+
+    fn native(fd: OwnedFd, within: Option<Within>) -> Result<Native, StartError> {
         let number = std::env::var(INSTANCE).unwrap_or_default();
         let instance = number
             .parse()
             .map(InstanceId)
             .map_err(|_| StartError::BadInstance { found: number })?;
-        let placement = match std::env::var_os(COORDINATOR) {
-            Some(place) if place == "incumbent" => Placement::Incumbent,
-            Some(_) | None => Placement::Supervisor,
-        };
         Ok(Native {
             stream: Self::channel_of(fd)?,
             instance,
-            placement,
-            reconnect: std::env::var_os(NATIVE_SOCKET).map(PathBuf::from),
+            placement: match within {
+                Some(_) => Placement::Incumbent,
+                None => Placement::Supervisor,
+            },
+            reconnect: std::env::var_os(NATIVE_SOCKET)
+                .filter(|_| within.is_none())
+                .map(PathBuf::from),
+            within,
         })
     }
 
@@ -156,6 +210,7 @@ impl Inheritance {
             instance,
             placement: Placement::Supervisor,
             reconnect,
+            within: None,
         });
         self
     }
@@ -170,6 +225,7 @@ impl Inheritance {
             instance,
             placement: Placement::Incumbent,
             reconnect: None,
+            within: None,
         });
         self
     }

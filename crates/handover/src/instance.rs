@@ -26,6 +26,7 @@ use crate::pool::{Pool, Unclaimed};
 use crate::signals;
 use crate::stage::{Stage, Standing, wait};
 use crate::state::StateBudget;
+use crate::takeover::{self, Takeover, TakeoverError};
 
 /// One process of a service: opens its listeners, says when it is ready, and learns when to go.
 ///
@@ -69,6 +70,7 @@ pub struct Builder {
     budget: StateBudget,
     trust_filesystem: bool,
     handoff_socket: Option<PathBuf>,
+    takeover: Option<Takeover>,
 }
 
 impl Builder {
@@ -113,6 +115,15 @@ impl Builder {
         self
     }
 
+    /// Lets the program be replaced without a supervisor: it takes over from whoever serves at the
+    /// takeover socket when it starts, and hands over to a successor later; see
+    /// [`takeover`](crate::takeover). Without effect where a supervisor started the program, and
+    /// beside [`Builder::handoff_socket`].
+    pub fn takeover(mut self, takeover: Takeover) -> Self {
+        self.takeover = Some(takeover);
+        self
+    }
+
     /// What the instance inherits, instead of what the environment says.
     pub fn inherit(mut self, inheritance: Inheritance) -> Self {
         self.inheritance = Some(inheritance);
@@ -129,17 +140,37 @@ impl Builder {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
+        let takeover = self.takeover.filter(|_| self.handoff_socket.is_none());
+        let (mut inheritance, host) = match takeover {
+            Some(takeover) => {
+                let (name, ladder) = (self.name.clone(), self.ladder);
+                // It waits for an incumbent, for some seconds if that one is stuck.
+                let opened = tokio::task::spawn_blocking(move || {
+                    let host = takeover::open(takeover, &name, &mut inheritance, ladder)?;
+                    Ok::<_, TakeoverError>((inheritance, host))
+                });
+                opened.await.map_err(|_| StartError::NoRuntime)??
+            }
+            None => (inheritance, None),
+        };
         let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
-        let core = Core::new(name, Pool::new(inheritance.listeners));
-        let id = counterpart.instance();
-        // Whoever speaks the native protocol does not need to be told twice.
-        let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
+        let started = counterpart.instance();
+        let id = started.or(host.as_ref().map(|host| host.instance));
+        // Whoever speaks the native protocol to a supervisor does not need to be told twice.
+        let supervised = started.is_some() && host.is_none();
+        let notice = Notice::new(inheritance.notify.filter(|_| !supervised));
+        // A successor says that it is ready when it is the one that systemd listens to.
+        let own = match &host {
+            Some(host) if host.within => Notice::default(),
+            _ => notice.clone(),
+        };
+        let core = Core::new(name, Pool::new(inheritance.listeners), host);
         let (orders, received) = mpsc::unbounded_channel();
         let driver = Driver::new(
             Arc::clone(&core),
             counterpart,
-            notice.clone(),
+            notice,
             self.ladder,
             received,
         )
@@ -148,7 +179,7 @@ impl Builder {
         Ok(Instance {
             core,
             orders,
-            notice,
+            notice: own,
             id,
             signals: self.signals,
             runtime,
@@ -183,6 +214,7 @@ impl Instance {
             budget: StateBudget::default(),
             trust_filesystem: false,
             handoff_socket: None,
+            takeover: None,
         }
     }
 

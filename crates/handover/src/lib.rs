@@ -113,7 +113,6 @@ mod exclusive;
 mod guard;
 mod inheritance;
 mod instance;
-#[cfg(feature = "supervisor")]
 mod introduction;
 pub mod lease;
 mod ledger;
@@ -125,14 +124,14 @@ pub mod owner;
 mod pool;
 #[cfg(feature = "axum")]
 pub mod reconnect;
-#[cfg(feature = "supervisor")]
-mod runtime;
+pub mod runtime;
 mod service;
 mod signals;
 mod stage;
 mod state;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
+pub mod takeover;
 
 pub use address::Address;
 pub use connection::{Connection, Cut};
@@ -150,6 +149,7 @@ pub use stage::Stage;
 pub use state::{
     Item, ItemReader, Memory, State, StateBudget, StateError, StateWriter, StreamWriter,
 };
+pub use takeover::Takeover;
 
 pub use handover_proto::event::DrainReport;
 pub use handover_proto::identity::InstanceId;

@@ -75,6 +75,12 @@ impl Link {
         })
     }
 
+    /// Talks over this socket from here on.
+    pub(crate) fn attach(&mut self, stream: std::os::unix::net::UnixStream) -> io::Result<()> {
+        *self = Self::open(stream, None)?;
+        Ok(())
+    }
+
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }

@@ -57,6 +57,29 @@ impl Notice {
     }
 }
 
+impl Notice {
+    /// Says something that must arrive, from a thread that may not block.
+    pub(crate) fn promise(&self, text: &'static str) {
+        let Some(socket) = self.socket.clone() else {
+            return;
+        };
+        let told = match try_notify(&socket, text) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::Builder::new()
+                .name("handover-notice".into())
+                .spawn(move || {
+                    if let Err(error) = notify(&socket, text) {
+                        tracing::error!(%error, text, "NOTIFY_SOCKET could not be told");
+                    }
+                })
+                .map(drop),
+            told => told,
+        };
+        if let Err(error) = told {
+            tracing::error!(%error, text, "NOTIFY_SOCKET could not be told");
+        }
+    }
+}
+
 /// What there is to say.
 #[allow(dead_code)] // The coordinator in the incumbent says the rest.
 impl Notice {

@@ -1,6 +1,7 @@
 //! With whom an instance talks about handovers, for a thread that polls.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use handover_proto::message::FromInstance;
@@ -48,6 +49,15 @@ impl Conversation {
         match self {
             Self::Native(link) => link.seek(),
             Self::Beyond(link) => link.seek(),
+        }
+    }
+
+    /// See [`Link::attach`].
+    pub(super) fn attach(&mut self, channel: UnixStream) -> io::Result<()> {
+        match self {
+            Self::Native(link) => link.attach(channel),
+            // Nobody takes over by the takeover socket beside it.
+            Self::Beyond(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

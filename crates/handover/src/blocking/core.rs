@@ -15,6 +15,7 @@ use crate::bell::Bell;
 use crate::conduct::Command;
 use crate::pool::Pool;
 use crate::stage::{Standing, wait};
+use crate::takeover::Host;
 
 /// What handles, listeners and guards hold: dropping the last tells the driver that nobody is left.
 #[derive(Debug)]
@@ -67,11 +68,16 @@ impl Core {
     ///
     /// # Errors
     /// No descriptors are to be had.
-    pub(super) fn new(name: String, pool: Pool, watches: bool) -> io::Result<(Arc<Self>, Ends)> {
+    pub(super) fn new(
+        name: String,
+        pool: Pool,
+        watches: bool,
+        host: Option<Arc<Host>>,
+    ) -> io::Result<(Arc<Self>, Ends)> {
         let (signals, arrived) = signals(watches)?;
         let (tell, orders) = mpsc::channel();
         let state = Arc::new(State {
-            core: crate::core::Core::new(name, pool),
+            core: crate::core::Core::new(name, pool, host),
             shelf: Shelf::new()?,
             signals,
             orders: tell,

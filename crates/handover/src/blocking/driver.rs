@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -60,6 +61,10 @@ impl Surroundings for Threads {
 
     fn seek(&mut self) {
         self.link.seek();
+    }
+
+    fn attach(&mut self, channel: UnixStream) -> io::Result<()> {
+        self.link.attach(channel)
     }
 
     fn is_beyond(&self) -> bool {

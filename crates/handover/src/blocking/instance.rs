@@ -24,6 +24,7 @@ use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
 use crate::stage::{Stage, Standing};
 use crate::state::StateBudget;
+use crate::takeover::{self, Takeover};
 
 /// How long the last handle waits for a report that only has to be sent. It takes the driver one
 /// turn; a driver that does not get one must not keep the process.
@@ -73,6 +74,7 @@ pub struct Builder {
     budget: StateBudget,
     trust_filesystem: bool,
     handoff_socket: Option<PathBuf>,
+    takeover: Option<Takeover>,
 }
 
 impl Builder {
@@ -114,6 +116,12 @@ impl Builder {
         self
     }
 
+    /// Lets the program be replaced without a supervisor; as [`crate::Builder::takeover`].
+    pub fn takeover(mut self, takeover: Takeover) -> Self {
+        self.takeover = Some(takeover);
+        self
+    }
+
     /// What the instance inherits, instead of what the environment says.
     pub fn inherit(mut self, inheritance: Inheritance) -> Self {
         self.inheritance = Some(inheritance);
@@ -129,17 +137,29 @@ impl Builder {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
+        let takeover = self.takeover.filter(|_| self.handoff_socket.is_none());
+        let host = match takeover {
+            Some(takeover) => takeover::open(takeover, &self.name, &mut inheritance, self.ladder)?,
+            None => None,
+        };
         let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
+        let started = counterpart.instance();
+        let id = started.or(host.as_ref().map(|host| host.instance));
+        // Whoever speaks the native protocol to a supervisor does not need to be told twice.
+        let supervised = started.is_some() && host.is_none();
+        let notice = Notice::new(inheritance.notify.filter(|_| !supervised));
+        // A successor says that it is ready when it is the one that systemd listens to.
+        let own = match &host {
+            Some(host) if host.within => Notice::default(),
+            _ => notice.clone(),
+        };
         let pool = Pool::new(inheritance.listeners);
-        let (core, ends) = Core::new(name, pool, self.signals).map_err(StartError::Driver)?;
-        let id = counterpart.instance();
-        // Whoever speaks the native protocol does not need to be told twice.
-        let notice = Notice::new(inheritance.notify.filter(|_| id.is_none()));
+        let (core, ends) = Core::new(name, pool, self.signals, host).map_err(StartError::Driver)?;
         let driver = Driver::new(Parts {
             ends,
             counterpart,
-            notice: notice.clone(),
+            notice,
             ladder: self.ladder,
         })
         .map_err(StartError::Channel)?;
@@ -148,7 +168,7 @@ impl Builder {
         started.map_err(StartError::Driver)?;
         let handle = Arc::new(Handle {
             core: Arc::clone(&core),
-            notice,
+            notice: own,
             id,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
@@ -181,6 +201,7 @@ impl Instance {
             budget: StateBudget::default(),
             trust_filesystem: false,
             handoff_socket: None,
+            takeover: None,
         }
     }
 

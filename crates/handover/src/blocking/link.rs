@@ -61,6 +61,12 @@ impl Link {
         })
     }
 
+    /// Talks over this socket from here on.
+    pub(super) fn attach(&mut self, stream: UnixStream) -> io::Result<()> {
+        *self = Self::open(stream, None)?;
+        Ok(())
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }

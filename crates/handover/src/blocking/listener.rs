@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -47,7 +48,9 @@ impl<S: Stream> Listener<S> {
             Some(shown) => shown,
             None => S::bound_to(&socket)?,
         };
-        let slot = Slot::new(socket, inherited, contested, Arc::clone(&core.ledger));
+        core.keep(&name, socket.as_fd(), Some(&address));
+        let shared = core.shared(&name, inherited);
+        let slot = Slot::new(socket, shared, contested, Arc::clone(&core.ledger));
         core.shelf.add(&slot);
         core.listens_at(address.clone());
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +105,7 @@ impl Instance {
             Some(entry) => (entry.fd, true),
             None => (bind_any(name, &addresses, listener::udp)?, false),
         };
+        self.core.keep(name, fd.as_fd(), None);
         let core = Arc::clone(&self.core);
         let adopted = UdpSocket::new(name.to_owned(), inherited, fd.into(), core);
         opened(&self.core.pool, name, inherited, adopted)
@@ -114,7 +115,9 @@ impl Instance {
     /// It takes no part in the drain.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<OwnedFd> {
-        lock(&self.core.pool).take_named(name).map(|entry| entry.fd)
+        let claimed = lock(&self.core.pool).take_named(name)?;
+        self.core.keep(name, claimed.fd.as_fd(), None);
+        Some(claimed.fd)
     }
 
     /// Inherited listeners nobody has asked for yet. [`Instance::ready`] closes them.

@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::bell::Bell;
 use crate::ledger::{Ledger, lock};
 use crate::listener::{MAX_QUEUE, Trouble, classify};
+use crate::takeover::Shared;
 
 #[derive(Debug)]
 enum State<S: Stream> {
@@ -42,7 +43,7 @@ pub(super) struct Slot<S: Stream> {
     changed: Condvar,
     ledger: Arc<Ledger>,
     /// Whether another process holds the same socket.
-    shared: bool,
+    shared: Shared,
     /// Whether that may be one that makes the socket block when it starts, and counts on that when
     /// it is its turn (beyond-handoff 0.1.4 does).
     contested: bool,
@@ -51,7 +52,7 @@ pub(super) struct Slot<S: Stream> {
 impl<S: Stream> Slot<S> {
     pub(super) fn new(
         socket: S::Listener,
-        shared: bool,
+        shared: Shared,
         contested: bool,
         ledger: Arc<Ledger>,
     ) -> Arc<Self> {
@@ -169,7 +170,7 @@ impl<S: Stream> Gated for Slot<S> {
             }
             State::Closed(_) => return,
         };
-        let queue = if self.shared {
+        let queue = if self.shared.now() {
             VecDeque::new()
         } else {
             self.take_queue(&socket)

@@ -48,10 +48,7 @@ impl<S: Surroundings> Conduct<S> {
         crate::crash::before(effect.name());
         match effect {
             Effect::Send(message) => self.surroundings.send(&message),
-            Effect::Reconnect if self.supervised || self.surroundings.is_beyond() => {
-                self.surroundings.seek()
-            }
-            Effect::Reconnect => {}
+            Effect::Reconnect => self.reconnect(),
             Effect::Warm => {
                 self.warming = true;
                 self.warm();
@@ -66,6 +63,9 @@ impl<S: Surroundings> Conduct<S> {
             },
             Effect::Committed => {
                 self.core.stand(|standing| standing.committed = true);
+                if matches!(self.machine, Instance::Incumbent(_)) {
+                    self.enthrone();
+                }
                 if let Some(owner) = &mut self.owner {
                     owner.committed();
                 }
@@ -78,6 +78,9 @@ impl<S: Surroundings> Conduct<S> {
                 };
                 let own = self.ladder.unwrap_or(alone);
                 let ladder = if self.own_request { own } else { ladder };
+                if self.own_request {
+                    self.abdicate();
+                }
                 if let Some(owner) = &mut self.owner {
                     owner.retire();
                 }
@@ -114,13 +117,13 @@ impl<S: Surroundings> Conduct<S> {
                 tracing::info!(service = core.name, "retiring");
                 core.ledger.watch();
                 stage(Stage::Announced);
-                if !self.supervised {
+                if !self.supervised && !self.is_replaced() {
                     self.notice.stopping();
                 }
             }
             drain::Effect::Stop => {
                 stage(Stage::Notified);
-                self.surroundings.close();
+                self.close_listeners();
             }
             drain::Effect::Pause => {
                 core.ledger.watch();
@@ -166,6 +169,7 @@ impl<S: Surroundings> Conduct<S> {
             open,
         } = report;
         tracing::info!(service = self.core.name, finished, cut, open, "drained");
+        self.vacate();
         self.core.stand(|standing| {
             standing.stage = Stage::Over;
             standing.report = report;
@@ -186,7 +190,7 @@ impl<S: Surroundings> Conduct<S> {
             return self.finish(report);
         }
         tracing::info!(service = self.core.name, code, "told to end");
-        self.surroundings.close();
+        self.close_listeners();
         self.finish(DrainReport {
             open: self.core.ledger.tally().open(),
             ..DrainReport::default()

@@ -118,6 +118,9 @@ impl<S: Surroundings> Conduct<S> {
         if !self.supervised {
             // Nobody else could.
             self.core.stand(|standing| standing.committed = true);
+            if self.core.host.is_some() && !self.enthroned {
+                self.reconnect();
+            }
         }
         if let Readiness::Asked(asker) = std::mem::replace(&mut self.readiness, Readiness::Told) {
             asker.answer(Ok(()));

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +38,7 @@ impl Instance {
             Some(entry) => (entry.fd, true),
             None => (bind_any(name, &addresses, listener::tcp)?, false),
         };
+        self.core.keep(name, fd.as_fd(), None);
         self.listener(name, fd, inherited, listener::tcp_socket)
     }
 
@@ -63,6 +64,7 @@ impl Instance {
                 (bound.into(), false)
             }
         };
+        self.core.keep(name, fd.as_fd(), None);
         self.listener(name, fd, inherited, listener::tcp_socket)
     }
 
@@ -87,8 +89,10 @@ impl Instance {
                 (bound, false, Some(path.display().to_string()))
             }
         };
+        let shown = Address::Unix(shown);
+        self.core.keep(name, fd.as_fd(), Some(&shown));
         let opened = self.listener(name, fd, inherited, listener::unix_socket)?;
-        Ok(opened.at(Address::Unix(shown)))
+        Ok(opened.at(shown))
     }
 
     /// A UDP socket: the one inherited under `name`, else an unnamed one bound to `address`, else
@@ -107,6 +111,7 @@ impl Instance {
             Some(entry) => (entry.fd, true),
             None => (bind_any(name, &addresses, listener::udp)?, false),
         };
+        self.core.keep(name, fd.as_fd(), None);
         let adopted = listener::udp_socket(fd).and_then(|socket| {
             UdpSocket::new(name.to_owned(), inherited, socket, Arc::clone(&self.core))
         });
@@ -117,7 +122,9 @@ impl Instance {
     /// It takes no part in the drain.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<OwnedFd> {
-        lock(&self.core.pool).take_named(name).map(|entry| entry.fd)
+        let claimed = lock(&self.core.pool).take_named(name)?;
+        self.core.keep(name, claimed.fd.as_fd(), None);
+        Some(claimed.fd)
     }
 
     /// Inherited listeners nobody has asked for yet. [`Instance::ready`] closes them.
@@ -135,7 +142,8 @@ impl Instance {
     ) -> Result<Listener, ListenError> {
         let socket = socket(fd);
         let adopted = socket.local_addr().map(|address| {
-            let slot = Slot::new(socket, inherited, Arc::clone(&self.core.ledger));
+            let shared = self.core.shared(name, inherited);
+            let slot = Slot::new(socket, shared, Arc::clone(&self.core.ledger));
             let slot = slot.blocking_when_parked(self.beside_handoff);
             let slot = Arc::new(slot);
             self.core.shelf.add(&slot);

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::address::Address;
 use crate::connection::{Connection, Stream};
 use crate::ledger::{Ledger, lock};
+use crate::takeover::Shared;
 
 /// The most connections taken over from the queue of a listener that nobody else holds: the
 /// kernel's own limit of a queue (`net.core.somaxconn`, 4,096 since Linux 5.4).
@@ -55,7 +56,7 @@ pub(crate) struct Slot {
     content: Mutex<Content>,
     ledger: Arc<Ledger>,
     /// Whether another process holds the same socket.
-    shared: bool,
+    shared: Shared,
     /// Whether that may be one that makes the socket block when it starts, and counts on that when
     /// it is its turn (beyond-handoff 0.1.4 does).
     contested: bool,
@@ -153,7 +154,7 @@ impl Parked {
 }
 
 impl Slot {
-    pub(crate) fn new(socket: Parked, shared: bool, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(socket: Parked, shared: Shared, ledger: Arc<Ledger>) -> Self {
         Self {
             content: Mutex::new(Content {
                 state: State::Fresh(socket),
@@ -265,7 +266,7 @@ impl Slot {
             }
         };
         let Ok(parked) = parked else { return };
-        if !self.shared && parked.never_block().is_ok() {
+        if !self.shared.now() && parked.never_block().is_ok() {
             content.state = State::Closed(self.take_queue(&parked));
         }
         Self::wake(&mut content);

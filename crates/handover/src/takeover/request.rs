@@ -236,9 +236,8 @@ pub fn socket_of(pid: u32) -> Result<PathBuf, RequestError> {
         held.contains(&inode).then(|| placed(bound)).flatten()
     });
     let paths: BTreeSet<PathBuf> = candidates.collect();
-    let serves = |path: &PathBuf| {
-        exchange::connect(path).is_ok_and(|exchange| exchange.peer() == Some(pid))
-    };
+    let serves =
+        |path: &PathBuf| exchange::connect(path).is_ok_and(|exchange| exchange.peer() == Some(pid));
     paths
         .into_iter()
         .find(serves)

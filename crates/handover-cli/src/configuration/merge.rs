@@ -17,6 +17,9 @@ const NOT_SETTINGS: &[&str] = &[
     "HANDOVER_INSTANCE",
     "HANDOVER_SOCKET_FD",
     "HANDOVER_NATIVE_SOCKET",
+    "HANDOVER_SERVICE_DIR",
+    // Of our own tests: where instances are to die.
+    "HANDOVER_CRASH_DIR",
 ];
 
 /// Where a value comes from.

@@ -81,6 +81,7 @@ fn a_misspelt_variable_is_noticed() {
     let given = variables(&[
         ("HANDOVER_REDY_TIMEOUT", "1s"),
         ("HANDOVER_INSTANCE", "1"),
+        ("HANDOVER_CRASH_DIR", "/tmp"),
         ("PATH", "/bin"),
     ]);
     let found = strangers(given);

@@ -358,7 +358,7 @@ impl Machine for Coordinator {
     fn next_deadline(&self) -> Option<Moment> {
         let of_state = match &self.state {
             State::Recovering(state) => Some(state.deadline),
-            State::Vacant(state) => Some(state.restart_at),
+            State::Vacant(state) => state.restart_at,
             State::Warming(state) => Some(state.deadline),
             State::Handing(state) => Some(state.deadline(&self.core.settings)),
             State::Resuming(state) => state.deadline,

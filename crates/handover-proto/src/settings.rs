@@ -88,6 +88,11 @@ pub struct Settings {
     pub fall_back: Duration,
     /// Restarts after crashes.
     pub backoff: Backoff,
+    /// Somebody is there who mends what fails, as in development: after a start that failed, or a
+    /// crash, nobody serves until the next request. Nothing is started again unasked, and nothing
+    /// is given up.
+    #[serde(default)]
+    pub attended: bool,
 }
 
 impl Default for Settings {
@@ -105,6 +110,7 @@ impl Default for Settings {
             probation: Duration::ZERO,
             fall_back: Duration::from_secs(10),
             backoff: Backoff::default(),
+            attended: false,
         }
     }
 }

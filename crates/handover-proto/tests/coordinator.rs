@@ -1,6 +1,7 @@
-//! The coordinator of an exclusive service, scenario by scenario; every interleaving of them is the
-//! explorer's.
+//! The coordinator, scenario by scenario; every interleaving of an exclusive service is the explorer's.
 
+#[path = "coordinator/attended.rs"]
+mod attended;
 #[path = "coordinator/desk.rs"]
 mod desk;
 #[path = "coordinator/introduction.rs"]

@@ -387,7 +387,7 @@ impl Core {
         }
     }
 
-    /// Nobody serves: start again after a pause, or give up.
+    /// Nobody serves: start again after a pause, or give up, or wait for whoever mends it.
     pub(super) fn lost(&mut self, now: Moment, cause: Cause, attempt: Option<&Attempt>) -> State {
         if let Some(attempt) = attempt {
             self.finish(
@@ -400,6 +400,10 @@ impl Core {
         }
         if let Some(Queued { request, candidate }) = self.queued.take() {
             return self.begin(now, candidate, request, None);
+        }
+        if self.settings.attended {
+            self.record(now, Phase::Vacant, None, None, None, None);
+            return State::Vacant(Vacant { restart_at: None });
         }
         if now.since(self.crashing_since) > self.settings.backoff.window {
             self.crashes = 0;
@@ -426,7 +430,7 @@ impl Core {
             previous_version: previous,
         });
         State::Vacant(Vacant {
-            restart_at: now + after,
+            restart_at: Some(now + after),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Nobody serves; a start is due. The listeners stay open, so that clients wait in the backlog.
+//! Nobody serves; a start is due, or waits for a request. The listeners stay open, so that clients wait in the backlog.
 
 use super::core::Core;
 use super::{Input, State, stopping};
@@ -7,7 +7,8 @@ use crate::outcome::Refusal;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Vacant {
-    pub(super) restart_at: Moment,
+    /// Absent where somebody is there who mends what failed.
+    pub(super) restart_at: Option<Moment>,
 }
 
 impl Vacant {
@@ -18,7 +19,7 @@ impl Vacant {
                 candidate,
                 when_busy: _,
             } => core.begin(now, candidate, request, None),
-            Input::Tick if now >= self.restart_at => {
+            Input::Tick if self.restart_at.is_some_and(|at| now >= at) => {
                 let candidate = core.current;
                 core.begin(now, candidate, None, None)
             }

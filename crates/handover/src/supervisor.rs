@@ -9,14 +9,14 @@
 //! | `driver` | the loop: inputs to the machine, effects from it |
 //! | `opening` | what has to be there before the loop begins |
 //! | `effects`, `report` | executing what the machine wants, telling what it reports |
-//! | `process` | starting, signalling and watching instances |
+//! | `process`, `kin` | starting, signalling and watching instances, and what they start |
 //! | `readiness`, `health` | finding out that an instance is ready, and in probation that it stays well |
 //! | `channel` | native frames to inputs and back |
 //! | `hearing` | what instances say, held against what the kernel says of them |
 //! | `verdict` | how an attempt ended, in words that help |
 //! | `beyond` | instances that speak beyond-handoff |
 //! | `notices` | `READY=1` and friends |
-//! | `trigger` | upgrades, rollbacks, checks, by socket or signal |
+//! | `trigger`, `requests` | upgrades, rollbacks, checks, by socket, signal, or from beside it |
 //! | `survey`, `account` | the status: who serves, and why |
 //! | `nginx` | how an unmodified nginx takes listeners |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
@@ -46,6 +46,7 @@ mod health;
 mod hearing;
 mod history;
 pub mod keeper;
+mod kin;
 mod nginx;
 mod notices;
 mod opening;
@@ -55,6 +56,7 @@ mod readable;
 mod readiness;
 mod record;
 mod report;
+mod requests;
 pub mod runtime;
 mod shell;
 mod sockets;
@@ -70,6 +72,7 @@ pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
 pub use error::{StartError, SuperviseError};
 pub use preflight::{CheckReport, Finding};
+pub use requests::Requests;
 pub use zero::ZeroError;
 
 use driver::Driver;
@@ -130,6 +133,14 @@ impl Supervisor {
     #[must_use]
     pub fn events(&self) -> Subscription {
         self.driver.bus().subscribe(0)
+    }
+
+    /// Where to ask for upgrades while it runs.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        Requests {
+            to: self.driver.to_self.clone(),
+        }
     }
 
     /// Runs until the service is stopped or given up. Handles SIGHUP and SIGUSR2 (upgrade),

@@ -52,7 +52,9 @@ pub(super) fn observe(dir: &Path) -> Observation {
     Observation { alive }
 }
 
-fn instance_of(pid: u32, dir: &Path) -> Option<InstanceId> {
+/// The instance of the service in `dir` that a process belongs to, by its environment. None for a
+/// zombie.
+pub(super) fn instance_of(pid: u32, dir: &Path) -> Option<InstanceId> {
     if fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()?
         .rsplit(')')
@@ -77,7 +79,7 @@ fn instance_of(pid: u32, dir: &Path) -> Option<InstanceId> {
         .map(InstanceId)
 }
 
-fn process_group(pid: u32) -> Option<u32> {
+pub(super) fn process_group(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name in parentheses: state, parent, process group.
     stat.rsplit(')')

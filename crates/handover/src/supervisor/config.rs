@@ -108,6 +108,14 @@ pub struct Config {
     /// that is added as the last one. Empty: there is no keeper, whatever the policy.
     #[serde(skip)]
     pub keeper_arguments: Vec<String>,
+    /// For development: somebody is at the terminal. Instances share it (its input, and the process
+    /// group, so that Ctrl-C reaches everybody); what is meant for an instance is said to all its
+    /// processes; SIGHUP stops; what fails waits for the next request.
+    #[serde(skip)]
+    pub attended: bool,
+    /// Passes listeners without `LISTEN_PID`, because the program runs below one that starts it.
+    #[serde(skip)]
+    pub any_listen_pid: bool,
 }
 
 /// What becomes of an instance's standard error.
@@ -170,6 +178,8 @@ impl Default for Config {
             runtime_dir: None,
             keeper: KeeperPolicy::Auto,
             keeper_arguments: Vec::new(),
+            attended: false,
+            any_listen_pid: false,
         }
     }
 }
@@ -212,6 +222,7 @@ impl Config {
                 limit: self.restart_limit,
                 ..defaults.backoff
             },
+            attended: self.attended,
         }
     }
 }

@@ -332,6 +332,7 @@ impl Driver {
         }
         self.answers.clear();
         self.end_exchange();
+        self.clear_terminal().await;
         server.finish().await;
         self.keeper.end();
         if self.exit != Some(NOBODY_SERVES) {

@@ -189,10 +189,11 @@ impl Driver {
                 .unwrap_or(handover_sys::Signal::TERM),
             Signal::Kill => handover_sys::Signal::KILL,
         };
+        let pid = process.pid;
         // ESRCH: it is gone already, and its exit is on its way to us.
         let _ = process.pidfd.signal(number);
-        if signal == Signal::Kill {
-            kill_group(process.pid, number);
+        if signal == Signal::Kill || self.config.attended {
+            self.kin(to, pid).signal(number);
         }
     }
 
@@ -222,25 +223,5 @@ impl Driver {
             self.bus
                 .publish(EventKind::ListenerClosed { name: name.clone() });
         }
-    }
-}
-
-/// Signals what is left of an instance's process group. Each process is opened before its group is
-/// read again, so that a reused number is never hit.
-pub(super) fn kill_group(leader: u32, signal: handover_sys::Signal) {
-    let members = |pgid| handover_sys::process::process_group_members(pgid).unwrap_or_default();
-    let opened: Vec<Pidfd> = members(leader)
-        .into_iter()
-        .filter_map(|pid| Pidfd::open(pid).ok())
-        .collect();
-    if opened.is_empty() {
-        return;
-    }
-    let still = members(leader);
-    for process in opened
-        .iter()
-        .filter(|process| still.contains(&process.pid()))
-    {
-        let _ = process.signal(signal);
     }
 }

@@ -82,7 +82,8 @@ impl Driver {
         }
     }
 
-    fn said(&mut self, instance: InstanceId, message: FromInstance) {
+    fn said(&mut self, instance: InstanceId, mut message: FromInstance) {
+        self.stand_in(instance, &mut message);
         let exclusive = self.config.mode == Mode::Exclusive;
         let spec = &self.config.ready;
         let Some(process) = self.processes.get_mut(&instance) else {
@@ -142,6 +143,17 @@ impl Driver {
             self.bus.publish(EventKind::LeaseHeld { instance, epoch });
         }
         self.tell(Input::Said { instance, message });
+    }
+
+    /// A program that runs below the one that was started speaks for it, where that may be.
+    fn stand_in(&self, instance: InstanceId, message: &mut FromInstance) {
+        if let (true, FromInstance::Hello { pid, .. }) = (self.config.attended, message)
+            && let Some(process) = self.processes.get(&instance)
+            && pid.0 != process.pid
+            && self.kin(instance, process.pid).includes(pid.0)
+        {
+            *pid = InstancePid(process.pid);
+        }
     }
 
     fn report_unclaimed(&self, instance: InstanceId, claimed: &[String]) {
@@ -243,10 +255,8 @@ impl Driver {
             .iter()
             .find(|(_, process)| process.pid == pid);
         let (instance, _) = itself.or_else(|| {
-            self.processes.iter().find(|(_, process)| {
-                handover_sys::process::process_group_members(process.pid)
-                    .is_ok_and(|members| members.contains(&pid))
-            })
+            let mut processes = self.processes.iter();
+            processes.find(|(instance, process)| self.kin(**instance, process.pid).includes(pid))
         })?;
         Some(*instance)
     }

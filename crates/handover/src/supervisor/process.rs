@@ -128,10 +128,11 @@ pub(super) fn spawn(
     let mut spawn = candidate
         .spawn()
         .env(environment(around, instance, candidate))
-        .descriptors(descriptors)
-        .stdin(around.null)
-        .process_group();
-    if !candidate.listeners.is_empty() {
+        .descriptors(descriptors);
+    if !config.attended {
+        spawn = spawn.stdin(around.null).process_group();
+    }
+    if !candidate.listeners.is_empty() && !config.any_listen_pid {
         spawn = spawn.listen_pid();
     }
     if let Some(capture) = &capture {

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover_proto::event::Readiness;
 use handover_proto::identity::InstanceId;
@@ -28,10 +28,18 @@ use super::shell;
 /// probed at all.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const MOST_PAUSE: Duration = Duration::from_millis(100);
-/// How long one probe waits to be accepted and, over HTTP, answered.
+/// A start that takes long, as one that compiles first, is looked at less often: after pauses of
+/// this part of the time it has taken already, at most of [`LONGEST_PAUSE`].
+const PART_OF_START: u32 = 16;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long one probe waits for its connection and, over HTTP, for its answer. In between it waits
+/// to be accepted for as long as that takes: given up, it would stay in the queue of the listener,
+/// and a start that takes minutes would fill that up.
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
-/// How often a probe asks who accepted it.
-const ASK_EVERY: Duration = Duration::from_micros(500);
+/// How often a probe asks who accepted it: after pauses of [`PART_OF_START`] of the time it has
+/// waited, from the first to the last of these.
+const ASK_FIRST: Duration = Duration::from_micros(500);
+const ASK_LAST: Duration = Duration::from_millis(20);
 /// Connections of one round at the most. The kernel wakes one waiter a connection and may prefer
 /// the old instance; a burst leaves some for the new one.
 const MOST_AT_ONCE: u32 = 16;
@@ -157,20 +165,18 @@ async fn by_connection(
     question: Question,
     to: UnboundedSender<Command>,
 ) {
+    let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut at_once = 1;
     loop {
         sleep(pause).await;
-        pause = (pause * 2).min(MOST_PAUSE);
+        let part = (began.elapsed() / PART_OF_START).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MOST_PAUSE.max(part));
         let mut round = tokio::task::JoinSet::new();
         for _ in 0..at_once {
             let question = question.clone();
             let pid = target.pid;
-            round.spawn(async move {
-                timeout(PROBE_WITHIN, probe(pid, address, question))
-                    .await
-                    .unwrap_or(Ok(None))
-            });
+            round.spawn(async move { probe(pid, address, question).await });
         }
         while let Some(answer) = round.join_next().await {
             if let Ok(Ok(Some(how))) = answer {
@@ -256,17 +262,9 @@ async fn probe(pid: u32, address: SocketAddr, question: Question) -> io::Result<
 }
 
 async fn answer(pid: u32, address: SocketAddr, question: Question) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(address).await?;
-    let local = stream.local_addr()?;
-    let inode = loop {
-        match diag::accepted_inode(local, address) {
-            Ok(Some(inode)) => break Some(inode),
-            Ok(None) => sleep(ASK_EVERY).await,
-            // The kernel has no sock_diag, or the address is another machine's.
-            Err(_) => break None,
-        }
-    };
-    let known = match inode {
+    let connecting = timeout(PROBE_WITHIN, TcpStream::connect(address));
+    let mut stream = connecting.await??;
+    let known = match accepted(&stream, address).await? {
         Some(inode) if holds(pid, inode) => Readiness::Probe,
         Some(_) => return Ok(Answer::Foreign),
         None => Readiness::SharedProbe,
@@ -274,10 +272,36 @@ async fn answer(pid: u32, address: SocketAddr, question: Question) -> io::Result
     match question {
         Question::Accept if known == Readiness::Probe => Ok(Answer::Right(Readiness::Accepts)),
         Question::Accept => Ok(Answer::Right(known)),
-        Question::Http { host, path } => match answers_2xx(&mut stream, &host, &path).await? {
-            true => Ok(Answer::Right(known)),
-            false => Ok(Answer::Wrong),
-        },
+        Question::Http { host, path } => {
+            let answers = answers_2xx(&mut stream, &host, &path);
+            match timeout(PROBE_WITHIN, answers).await?? {
+                true => Ok(Answer::Right(known)),
+                false => Ok(Answer::Wrong),
+            }
+        }
+    }
+}
+
+/// Waits until somebody has accepted the connection: the inode of the server's end of it, or `None`
+/// where the kernel cannot tell.
+async fn accepted(stream: &TcpStream, address: SocketAddr) -> io::Result<Option<u64>> {
+    let local = stream.local_addr()?;
+    let began = Instant::now();
+    loop {
+        match diag::accepted_inode(local, address) {
+            Ok(Some(inode)) => return Ok(Some(inode)),
+            // The kernel has no sock_diag, or the address is another machine's.
+            Err(_) => return Ok(None),
+            Ok(None) => {}
+        }
+        let pause = (began.elapsed() / PART_OF_START).clamp(ASK_FIRST, ASK_LAST);
+        // Whoever accepted may have closed it before anybody asked.
+        match timeout(pause, stream.peek(&mut [0])).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(_)) => sleep(pause).await,
+            Err(_) => {}
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::bus::unix_ms;
 use super::driver::{Attempt, Driver};
-use super::effects::kill_group;
 
 impl Driver {
     pub(super) fn report(&mut self, mut kind: EventKind) {
@@ -84,7 +83,7 @@ impl Driver {
         };
         // Workers without their leader would go on accepting.
         if !process.stranger {
-            kill_group(process.pid, handover_sys::Signal::TERM);
+            self.kin(instance, process.pid).end(*expected, &self.config);
         }
         let surprising = !*expected;
         *expected |= process.killed;

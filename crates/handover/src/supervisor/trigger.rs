@@ -23,6 +23,7 @@ use super::sockets::{self, Listeners};
 /// A signal to the supervisor, by meaning.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Signalled {
+    Hangup,
     Upgrade,
     ReopenLogs,
     Stop,
@@ -57,7 +58,7 @@ impl Signals {
     /// The next signal. Cancel-safe.
     pub(super) async fn next(&mut self) -> Signalled {
         tokio::select! {
-            _ = self.hangup.recv() => Signalled::Upgrade,
+            _ = self.hangup.recv() => Signalled::Hangup,
             _ = self.user2.recv() => Signalled::Upgrade,
             _ = self.user1.recv() => Signalled::ReopenLogs,
             _ = self.terminate.recv() => Signalled::Stop,
@@ -70,15 +71,22 @@ impl Signals {
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
+        let again = self.machine.phase() == Phase::Stop;
         match signal {
             Signalled::Stop | Signalled::FastStop if self.adopts() => self.give_up_adoption(),
-            Signalled::Upgrade => self.upgrade_on_request(UpgradeRequest::default(), None),
+            // Whoever is at the terminal wants it back; a terminal that is closed says SIGHUP.
+            Signalled::Hangup | Signalled::Stop | Signalled::FastStop if self.config.attended => {
+                let how = if again { Stop::Now } else { Stop::Fast };
+                self.tell(Input::Stop { how });
+            }
+            Signalled::Hangup | Signalled::Upgrade => {
+                self.upgrade_on_request(UpgradeRequest::default(), None);
+            }
             Signalled::ReopenLogs => self.bus.warn(
                 "SIGUSR1 asks for logs to be reopened; this supervisor writes none. \
                  Signal the instance itself if it does",
             ),
             Signalled::Stop => {
-                let again = self.machine.phase() == Phase::Stop;
                 let how = if again { Stop::Now } else { Stop::Drain };
                 self.tell(Input::Stop { how });
             }

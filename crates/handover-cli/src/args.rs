@@ -1,10 +1,12 @@
 //! Arguments as they are typed. What they mean is decided by the command that takes them.
 
 mod adopt;
+mod development;
 mod service;
 mod testing;
 
 pub(crate) use adopt::AdoptArgs;
+pub(crate) use development::DevArgs;
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
 
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Watch a real server being upgraded under load, and bad versions being refused
     Demo(DemoArgs),
+    /// While developing: hold the sockets, and hand over to a new build whenever a file changes
+    Dev(DevArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell.

@@ -3,6 +3,7 @@
 mod adopt;
 mod config;
 mod demo;
+mod dev;
 mod events;
 mod keeper;
 mod manual;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Config(command) => config::dispatch(cli.runtime_dir.as_deref(), command),
         Command::Verify(args) => block_on(verify::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
+        Command::Dev(args) => dev::dispatch(cli.runtime_dir.as_deref(), args),
         Command::Keeper { dir } => keeper::dispatch(&dir),
         Command::DemoServer(args) => block_on(server::serve(args)),
         Command::Completions { shell } => manual::completions(shell),

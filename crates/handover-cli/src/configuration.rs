@@ -8,7 +8,7 @@ mod keys;
 mod merge;
 
 pub(crate) use keys::{KEYS, Key};
-pub(crate) use merge::{Effective, Origin, Setting};
+pub(crate) use merge::{BY_PROGRAM, Effective, Origin, Setting};
 
 use crate::args::ServiceArgs;
 use crate::discovery::closest;

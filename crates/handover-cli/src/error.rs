@@ -5,6 +5,7 @@ use crate::command::DemoError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
+use crate::project::ProjectError;
 use handover::supervisor::stranger::LookError;
 use handover::supervisor::{StartError, SuperviseError};
 use handover_verify::{ReportError, VerifyError};
@@ -36,6 +37,8 @@ pub(crate) enum CliError {
     Demo(#[from] DemoError),
     #[error("the server could not start: {0}")]
     Server(String),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
     #[error("the listeners cannot be kept: {0}")]
     Keeper(#[source] io::Error),
     #[error("cannot write to standard output: {0}")]
@@ -68,7 +71,7 @@ impl CliError {
         match self {
             Self::Discovery(error) => error.exit_code(),
             Self::Client(error) => error.exit_code(),
-            Self::Config(_) | Self::NotATerminal => ExitCode::Usage,
+            Self::Config(_) | Self::Project(_) | Self::NotATerminal => ExitCode::Usage,
             Self::Verify(error) => match error {
                 VerifyError::BadUrl { .. }
                 | VerifyError::Https { .. }

@@ -13,6 +13,7 @@ mod duration;
 mod error;
 mod exit;
 mod output;
+mod project;
 mod top;
 mod view;
 

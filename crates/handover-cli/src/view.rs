@@ -2,6 +2,7 @@
 
 pub(crate) mod adoption;
 pub(crate) mod check;
+pub(crate) mod development;
 pub(crate) mod event;
 pub(crate) mod history;
 pub(crate) mod load;

@@ -22,6 +22,9 @@ const NOT_SETTINGS: &[&str] = &[
     "HANDOVER_CRASH_DIR",
 ];
 
+/// Where the name of a service comes from to which nobody gave one.
+pub(crate) const BY_PROGRAM: &str = "the program's file name";
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -364,7 +367,7 @@ fn name_by_program(into: &mut Effective) -> Result<(), ConfigError> {
         (Some(key), Some(stem)) => into.set(
             key,
             Value::String(stem.to_owned()),
-            Origin::Flag("the program's file name"),
+            Origin::Flag(BY_PROGRAM),
         ),
         _ => Ok(()),
     }

@@ -197,7 +197,7 @@ mod tests {
         written(&root, &["src/main.rs", "Cargo.toml", "sub/.gitignore"]);
         fs::write(root.join(".gitignore"), "out/\n*.log\n").unwrap();
         fs::write(root.join("sub/.gitignore"), "made.rs\n").unwrap();
-        let mut project = Project::open(&[root.clone()], &["*.db".to_owned()]).unwrap();
+        let mut project = Project::open(std::slice::from_ref(&root), &["*.db".to_owned()]).unwrap();
         assert_eq!(changed(&mut project, &root), [""; 0]);
 
         let ignored = [

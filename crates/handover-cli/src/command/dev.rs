@@ -201,7 +201,7 @@ mod tests {
         for (directory, name) in [
             ("/src/web", "web-dev"),
             ("/src/my app (2)", "my-app--2--dev"),
-            ("/home/me/.config", "config-dev"),
+            ("/src/.config", "config-dev"),
             ("/", "-dev"),
         ] {
             assert_eq!(service_name(Path::new(directory)), name);

@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`service`] | a `handover run` in a runtime directory of its own, and everything it started |
+//! | [`workshop`] | a project under `handover dev`, likewise |
 //! | [`control`] | its control socket |
 //! | [`program`] | fixture programs as files, each with its behaviour inside |
 //! | [`load`] | `handover_verify` plans for a short run |
@@ -30,6 +31,7 @@ pub mod peer;
 pub mod process;
 pub mod program;
 pub mod service;
+pub mod workshop;
 pub mod writers;
 
 pub use control::Control;

@@ -7,6 +7,7 @@ mod adoption;
 mod bad_versions;
 mod command;
 mod control_socket;
+mod development;
 mod endurance;
 mod exclusive;
 mod first_process;

@@ -54,10 +54,10 @@ impl Workshop {
     #[must_use]
     pub fn toy() -> Self {
         let workshop = Self::new();
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("projects/toy");
-        for file in ["Cargo.toml", "src/main.rs"] {
-            let text = fs::read_to_string(project.join(file)).expect("the project is here");
-            workshop.write(file, &text);
+        let projects = Path::new(env!("CARGO_MANIFEST_DIR")).join("projects");
+        for (from, to) in [("toy.toml", "Cargo.toml"), ("toy.rs", "src/main.rs")] {
+            let text = fs::read_to_string(projects.join(from)).expect("the project is here");
+            workshop.write(to, &text);
         }
         workshop
     }

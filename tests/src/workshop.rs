@@ -55,7 +55,7 @@ impl Workshop {
     pub fn toy() -> Self {
         let workshop = Self::new();
         let projects = Path::new(env!("CARGO_MANIFEST_DIR")).join("projects");
-        for (from, to) in [("toy.toml", "Cargo.toml"), ("toy.rs", "src/main.rs")] {
+        for (from, to) in [("toy.toml", "Cargo.toml"), ("toy.rs.in", "src/main.rs")] {
             let text = fs::read_to_string(projects.join(from)).expect("the project is here");
             workshop.write(to, &text);
         }

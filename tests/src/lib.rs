@@ -12,6 +12,7 @@
 //! | [`process`] | what `/proc` knows |
 //! | [`locks`] | who holds a lock, from outside |
 //! | [`crash`] | processes that die before a given effect |
+//! | [`systemd`] | a service manager: hears, keeps descriptors, passes them on |
 //! | [`writers`] | clients that write, and the judgement of what became of it |
 //! | [`patience`] | waiting on a condition, never on time |
 //! | [`peer`] | third-party programs, found or skipped aloud |
@@ -31,6 +32,7 @@ pub mod peer;
 pub mod process;
 pub mod program;
 pub mod service;
+pub mod systemd;
 pub mod workshop;
 pub mod writers;
 
@@ -38,3 +40,4 @@ pub use control::Control;
 pub use patience::eventually;
 pub use program::Program;
 pub use service::{Builder, Service};
+pub use systemd::Systemd;

@@ -91,6 +91,7 @@ impl CliError {
                 | StartError::StrangerGone { .. }
                 | StartError::StrangerKeeps { .. }
                 | StartError::ServesAlready { .. }
+                | StartError::Inherit(_)
                 | StartError::CannotAdopt { .. } => ExitCode::Refused,
                 _ => ExitCode::Unexpected,
             },

@@ -224,6 +224,15 @@ pub struct Inherited {
     pub facts: SocketFacts,
 }
 
+/// A descriptor of the block that is no socket.
+#[derive(Debug)]
+pub struct InheritedFile {
+    /// Its name; [`UNNAMED`] when it has none.
+    pub name: String,
+    /// The descriptor, close-on-exec.
+    pub fd: OwnedFd,
+}
+
 /// What this process has taken. A number can become an [`OwnedFd`] only once.
 struct Taken {
     block: bool,
@@ -255,6 +264,35 @@ fn taken() -> MutexGuard<'static, Taken> {
 /// See [`InheritError`]; on any of them nothing has changed. A second call after a success gives
 /// [`InheritError::AlreadyTaken`].
 pub fn take() -> Result<Vec<Inherited>, InheritError> {
+    take_block(NonSockets::Refused).map(|(sockets, _)| sockets)
+}
+
+/// [`take`] that also gives what is no socket: memory or a file from systemd's descriptor store, a
+/// FIFO of a socket unit. They are taken from a block that `LISTEN_PID` says is ours only: without
+/// it each descriptor must prove itself by being a socket.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_with_files() -> Result<(Vec<Inherited>, Vec<InheritedFile>), InheritError> {
+    take_block(NonSockets::Taken)
+}
+
+/// What becomes of descriptors that are no sockets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NonSockets {
+    Refused,
+    Taken,
+}
+
+/// A descriptor of the block, looked at.
+enum Checked {
+    Socket(SocketFacts),
+    File,
+}
+
+fn take_block(
+    non_sockets: NonSockets,
+) -> Result<(Vec<Inherited>, Vec<InheritedFile>), InheritError> {
     let mut taken = taken();
     if taken.block {
         return Err(InheritError::AlreadyTaken);
@@ -266,6 +304,8 @@ pub fn take() -> Result<Vec<Inherited>, InheritError> {
         names.as_deref(),
         std::process::id(),
     )?;
+    let addressed = block.as_ref().is_some_and(|block| block.addressed);
+    let takes_files = addressed && non_sockets == NonSockets::Taken;
     let names = block.map(|block| block.names).unwrap_or_default();
 
     // Everything is checked before anything is changed.
@@ -274,8 +314,11 @@ pub fn take() -> Result<Vec<Inherited>, InheritError> {
         if taken.numbers.contains(&number) {
             return Err(InheritError::NotInherited { number, name });
         }
-        let facts = check_listener(number, &name)?;
-        checked.push((number, name, facts));
+        let found = match check_listener(number, &name) {
+            Err(InheritError::NotASocket { .. }) if takes_files => Checked::File,
+            facts => Checked::Socket(facts?),
+        };
+        checked.push((number, name, found));
     }
     for (number, name, _) in &checked {
         close_on_exec(*number, name)?;
@@ -284,16 +327,19 @@ pub fn take() -> Result<Vec<Inherited>, InheritError> {
     for variable in VARIABLES {
         remove(variable);
     }
-    let mut inherited = Vec::with_capacity(checked.len());
-    for (number, name, facts) in checked {
+    let (mut sockets, mut files) = (Vec::new(), Vec::new());
+    for (number, name, found) in checked {
         taken.numbers.insert(number);
         // SAFETY: the descriptor is open and was inherited over `execve` (it was not
         // close-on-exec, see `check_inherited`), so no code of this process owns it, and `TAKEN`
         // makes sure that it becomes an `OwnedFd` only once.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
-        inherited.push(Inherited { name, fd, facts });
+        match found {
+            Checked::Socket(facts) => sockets.push(Inherited { name, fd, facts }),
+            Checked::File => files.push(InheritedFile { name, fd }),
+        }
     }
-    Ok(inherited)
+    Ok((sockets, files))
 }
 
 /// Takes the single descriptor whose number is the value of `variable`: for what a parent passes

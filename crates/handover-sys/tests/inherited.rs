@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 
 use handover_sys::Exit;
-use handover_sys::inherited::{InheritError, take, take_numbered};
+use handover_sys::inherited::{InheritError, take, take_numbered, take_with_files};
 use handover_sys::spawn::Spawn;
 use world::{environment, pipe, run};
 
@@ -86,6 +86,39 @@ fn role_take() {
         TcpListener::from(fd).accept().unwrap();
         println!(">accepted");
     }
+}
+
+/// Takes the block with what is no socket, and says what came.
+#[test]
+#[ignore = "a role that other tests start"]
+fn role_take_with_files() {
+    if !plays("role_take_with_files") {
+        return;
+    }
+    match take_with_files() {
+        Ok((sockets, files)) => {
+            let sockets: Vec<_> = sockets.iter().map(|entry| &entry.name).collect();
+            for file in &files {
+                let flags = rustix::io::fcntl_getfd(&file.fd).unwrap();
+                assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            }
+            let files: Vec<_> = files.iter().map(|file| &file.name).collect();
+            println!(">{sockets:?} {files:?}");
+        }
+        Err(error) => println!(">{error:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_socket_is_taken_from_a_block_that_is_surely_ours() {
+    let (read, _write) = pipe();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let two = [("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "memory:http")];
+    let passed = || vec![read.as_fd(), tcp.as_fd()];
+    let lines = found(role("role_take_with_files", &two, passed()).listen_pid());
+    assert_eq!(lines, [r#"["http"] ["memory"]"#]);
+    let lines = found(role("role_take_with_files", &two, passed()));
+    assert!(lines[0].starts_with("NotASocket { number: 3"), "{lines:?}");
 }
 
 /// Takes one descriptor named by a variable.

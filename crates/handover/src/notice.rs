@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover_sys::notify::{barrier, monotonic_usec, notify, notify_with, try_notify};
 
@@ -77,6 +77,50 @@ impl Notice {
         if let Err(error) = told {
             tracing::error!(%error, text, "NOTIFY_SOCKET could not be told");
         }
+    }
+}
+
+/// The most a watchdog waits for, when nothing is known of it: what does not fit into the clock.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+
+/// How often the service manager wants to hear `WATCHDOG=1` (sd_watchdog_enabled(3)).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watchdog {
+    /// Half of what it waits, as that page recommends.
+    every: Duration,
+    next: Instant,
+}
+
+impl Watchdog {
+    /// By `WATCHDOG_USEC`; none if `WATCHDOG_PID` names another process. Whoever starts its own
+    /// successor must leave `WATCHDOG_PID` out of its environment, or set it anew.
+    pub(crate) fn from_environment() -> Option<Self> {
+        let usec = std::env::var("WATCHDOG_USEC").ok()?;
+        let pid = std::env::var("WATCHDOG_PID").ok();
+        Self::parse(&usec, pid.as_deref(), std::process::id())
+    }
+
+    fn parse(usec: &str, pid: Option<&str>, own: u32) -> Option<Self> {
+        let addressed = pid.is_none_or(|pid| pid.parse() == Ok(own));
+        let usec = usec.parse::<u64>().ok().filter(|usec| *usec > 0)?;
+        let every = Duration::from_micros(usec / 2).clamp(Duration::from_micros(1), FAR);
+        let next = Instant::now();
+        addressed.then_some(Self { every, next })
+    }
+
+    /// When it is to be said next.
+    pub(crate) const fn next_at(&self) -> Instant {
+        self.next
+    }
+
+    /// Whether it is to be said now; then it is due again after half the time.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.next <= now;
+        if due {
+            self.next = now + self.every;
+        }
+        due
     }
 }
 
@@ -257,6 +301,21 @@ mod tests {
             std::thread::yield_now();
         }
         waits.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_watchdog_is_fed_twice_in_its_time_and_by_whom_it_watches() {
+        let mut watchdog = Watchdog::parse("30000000", Some("7"), 7).unwrap();
+        assert!(watchdog.is_due());
+        assert!(!watchdog.is_due());
+        let wait = watchdog.next_at() - Instant::now();
+        assert!(wait <= Duration::from_secs(15), "{wait:?}");
+        assert!(Watchdog::parse("30000000", Some("8"), 7).is_none());
+        assert!(Watchdog::parse("30000000", None, 7).is_some());
+        for bad in ["", "0", "-1", "soon"] {
+            assert!(Watchdog::parse(bad, None, 7).is_none(), "{bad:?}");
+        }
+        assert!(Watchdog::parse("18446744073709551615", None, 7).is_some());
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Pool {
 
 /// Whether a name is one that nobody chose: systemd names a descriptor after its socket unit
 /// unless `FileDescriptorName=` says otherwise (systemd.socket(5)).
-fn is_unnamed(name: &str) -> bool {
+pub(crate) fn is_unnamed(name: &str) -> bool {
     name.is_empty() || name == UNNAMED || name.ends_with(".socket")
 }
 

@@ -24,6 +24,7 @@
 //! | `stderr`, `shell` | what instances and commands print |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
 //! | `stranger` | a program that was started without us, put under handover |
+//! | `unit` | systemd: what it passes, what it is told, what is left with it |
 //! | `keeper` | a process that holds the listeners for a later supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `zero` | taking over, and being taken over from, by the exchange of zero-downtime |
@@ -65,6 +66,7 @@ pub mod stranger;
 mod survey;
 mod telemetry;
 mod trigger;
+mod unit;
 mod verdict;
 mod zero;
 
@@ -73,6 +75,7 @@ pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
 pub use error::{StartError, SuperviseError};
 pub use preflight::{CheckReport, Finding};
 pub use requests::Requests;
+pub use unit::Unit;
 pub use zero::ZeroError;
 
 use driver::Driver;
@@ -106,8 +109,17 @@ impl Supervisor {
     /// What is in the way, and who serves. Nothing was started; listeners that were opened are
     /// closed again.
     pub async fn new(config: Config) -> Result<Self, StartError> {
+        Self::in_unit(config, Unit::default()).await
+    }
+
+    /// [`Supervisor::new`] as a service of systemd, with what [`Unit::take`] found: uses the
+    /// listeners that were passed, and reports (`READY=1` and what follows).
+    ///
+    /// # Errors
+    /// As [`Supervisor::new`].
+    pub async fn in_unit(config: Config, unit: Unit) -> Result<Self, StartError> {
         Ok(Self {
-            driver: Driver::open(config, None).await?,
+            driver: Driver::open(config, unit, None).await?,
         })
     }
 
@@ -125,7 +137,7 @@ impl Supervisor {
         let listeners = taken.plan.listeners.iter();
         config.listeners = listeners.map(|one| one.listener.clone()).collect();
         Ok(Self {
-            driver: Driver::open(config, Some(taken)).await?,
+            driver: Driver::open(config, Unit::default(), Some(taken)).await?,
         })
     }
 

@@ -15,6 +15,7 @@ mod keeper;
 mod listeners;
 mod probes;
 mod streams;
+mod systemd;
 mod third_parties;
 mod triggers;
 mod under_load;

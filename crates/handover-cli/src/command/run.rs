@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say};
 use crate::view;
-use handover::supervisor::{Config, Subscription, Supervisor};
+use handover::supervisor::{Config, StartError, Subscription, Supervisor, Unit};
 use handover_proto::event::Event;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,8 +45,10 @@ pub(super) fn take(runtime_dir: Option<&Path>, args: RunArgs) -> Result<ExitCode
 }
 
 fn begin(config: Config, args: RunArgs) -> Result<ExitCode, CliError> {
+    // Before another thread exists: it changes the environment.
+    let unit = Unit::take().map_err(StartError::from)?;
     let (config, print) = prepared(config, &args);
-    block_on(async { supervise(Supervisor::new(config).await?, print).await })
+    block_on(async { supervise(Supervisor::in_unit(config, unit).await?, print).await })
 }
 
 /// The configuration as a supervisor in the foreground needs it, with diagnostics set up, and how

@@ -38,6 +38,7 @@ use super::runtime;
 use super::sockets::Listeners;
 use super::stranger::Stranger;
 use super::trigger::Signals;
+use super::unit::Reporter;
 use super::verdict::Fault;
 use super::zero::{self, Zero};
 use crate::introduction::Introductions;
@@ -184,6 +185,7 @@ pub(super) struct Driver {
     pub(super) keeper: Keeper,
     /// The exchange of zero-downtime, if the service takes part in one.
     pub(super) zero: Option<Zero>,
+    pub(super) reporter: Reporter,
     /// Held for as long as the supervisor lives; says so to the next one.
     pub(super) _lock: File,
 }
@@ -238,6 +240,7 @@ impl Driver {
                 Some(command) = self.commands.recv() => self.handle(command),
                 signal = signals.next() => self.signalled(signal),
                 () = wake => self.tell(Input::Tick),
+                () = self.reporter.due() => self.report_life(),
             }
         }
     }
@@ -335,6 +338,7 @@ impl Driver {
         self.clear_terminal().await;
         server.finish().await;
         self.keeper.end();
+        self.fall_silent();
         if self.exit != Some(NOBODY_SERVES) {
             self.journal.remove();
         }

@@ -48,6 +48,7 @@ impl Driver {
         }
         self.forget_candidates();
         self.keep_listeners();
+        self.report_standing();
     }
 
     fn send(&mut self, to: InstanceId, message: ToInstance) {

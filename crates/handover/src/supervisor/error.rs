@@ -54,6 +54,9 @@ pub enum StartError {
         /// The supervisor.
         pid: String,
     },
+    /// What was passed to this process cannot be taken.
+    #[error("{0}; nothing was started")]
+    Inherit(#[from] handover_sys::inherited::InheritError),
     /// A listener cannot be opened.
     #[error(transparent)]
     Listener(#[from] ListenError),
@@ -158,6 +161,19 @@ pub enum ListenError {
         address: String,
         /// `net.ipv4.ip_unprivileged_port_start`.
         first_free: u16,
+    },
+    /// The service manager passed something else under its name.
+    #[error(
+        "listener {name}: {found} was passed under that name, which is no {expected} socket; \
+         correct FileDescriptorName= of the socket unit, or -l"
+    )]
+    WrongKind {
+        /// The listener.
+        name: String,
+        /// What is configured.
+        expected: handover_proto::manifest::ListenerKind,
+        /// The address of what was passed.
+        found: String,
     },
     /// A path that is not a socket.
     #[error("listener {name}: {} exists and is not a socket; remove it or choose another path", path.display())]

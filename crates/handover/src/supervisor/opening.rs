@@ -29,6 +29,8 @@ use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
 use super::stranger::{Stranger, Taken};
+use super::unit::Unit;
+use super::unit::activation::activate;
 use super::zero::Approach;
 use crate::introduction::Introductions;
 
@@ -40,8 +42,13 @@ pub(super) struct OwnSockets {
 }
 
 impl Driver {
-    /// See [`super::Supervisor::new`].
-    pub(super) async fn open(mut config: Config, adopt: Option<Taken>) -> Result<Self, StartError> {
+    /// See [`super::Supervisor::in_unit`] and [`super::Supervisor::adopt`].
+    pub(super) async fn open(
+        mut config: Config,
+        unit: Unit,
+        adopt: Option<Taken>,
+    ) -> Result<Self, StartError> {
+        let activation = activate(unit, &mut config.listeners)?;
         let service = check(&config)?;
         let foreign = Foreign::configured(&config)?;
         let dir = directory(&config, &service)?;
@@ -52,18 +59,17 @@ impl Driver {
         let adopting = adopt.as_ref().map(|taken| taken.listeners.clone());
         let adopted = stranger(adopt, found.as_ref(), &mut observed);
         let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
-        let recorded = found
-            .as_ref()
-            .map(|found| found.listeners.as_slice())
-            .unwrap_or_default();
-        let (keeper, mut taken) = take_over(&config, &dir, recorded, &observed)?;
+        let passed = &activation.listeners;
+        let (keeper, mut taken) = take_over(&config, &dir, found.as_ref(), &observed, passed)?;
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         // Before those of the same name and address in a journal: these are certain to be its.
         taken.splice(..0, adopting.iter().flatten().cloned());
-        let listeners = sockets::open_all(&config.listeners, &taken)?;
+        let open = activation.listeners.iter().chain(&taken).cloned();
+        let listeners = sockets::open_all(&config.listeners, &open.collect::<Listeners>())?;
         let sockets = OwnSockets::open(&dir)?;
         let null = null()?;
         let bus = announced(&service, &listeners);
+        activation.unused.iter().for_each(|text| bus.warn(text));
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
         if let Some(approach) = &approach {
@@ -101,6 +107,7 @@ impl Driver {
             sockets: Some(sockets),
             keeper,
             zero: None,
+            reporter: activation.reporter,
             _lock: lock,
         };
         driver.watch_survivors(&observed);
@@ -148,15 +155,27 @@ fn coordinator(config: &Config, found: Option<Recovery>, first: CandidateId) -> 
 }
 
 /// The listeners of an earlier supervisor, from its keeper or its instances.
+/// The listeners of an earlier supervisor: `passed` by the service manager, or from its keeper or its
+/// instances.
 fn take_over(
     config: &Config,
     dir: &Path,
-    recorded: &[RecordedListener],
+    found: Option<&Envelope>,
     observed: &Observation,
+    passed: &Listeners,
 ) -> Result<(Keeper, Listeners), StartError> {
+    let recorded = found.map(|found| found.listeners.as_slice());
+    let recorded = recorded.unwrap_or_default();
     let mut kept = keeper::fetch(dir);
     let keeper = Keeper::new(config, dir, !kept.is_empty());
-    let mut taken = take_listeners(recorded, observed, &mut kept)?;
+    let is_passed = |listener: &RecordedListener| {
+        let same = |open: &&std::sync::Arc<sockets::OpenListener>| open.entry == listener.entry;
+        passed.iter().find(same).cloned()
+    };
+    let mut taken: Listeners = recorded.iter().filter_map(is_passed).collect();
+    let others = recorded.iter().filter(|one| is_passed(one).is_none());
+    let others: Vec<RecordedListener> = others.cloned().collect();
+    taken.extend(take_listeners(&others, observed, &mut kept)?);
     // While an instance lives of which there is no record, its address stays in use: a second one
     // beside it would be one too many.
     if observed.alive.is_empty() {

@@ -47,6 +47,7 @@ impl Driver {
         }
         self.account.learn(&kind, self.config.probation);
         if !untrue {
+            self.herald(&kind);
             self.bus.publish(kind);
         }
     }

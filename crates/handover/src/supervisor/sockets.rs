@@ -46,6 +46,8 @@ pub(super) struct OpenListener {
     pub(super) entry: ListenerEntry,
     fd: OwnedFd,
     path: Option<Arc<BoundPath>>,
+    /// A socket unit has it too, and its path.
+    units: bool,
 }
 
 /// The listeners of one version, in the order they are passed.
@@ -69,6 +71,7 @@ impl OpenListener {
             entry,
             fd,
             path,
+            units: false,
         }
     }
 
@@ -87,6 +90,22 @@ impl OpenListener {
         if let Some(path) = &self.path {
             path.ours.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// A listener that a socket unit of the service manager opened.
+    pub(super) const fn units(spec: ListenerSpec, entry: ListenerEntry, fd: OwnedFd) -> Self {
+        Self {
+            spec,
+            entry,
+            fd,
+            path: None,
+            units: true,
+        }
+    }
+
+    /// Whether a socket unit holds it open.
+    pub(super) const fn is_units(&self) -> bool {
+        self.units
     }
 
     /// The address to connect to, for TCP.
@@ -149,6 +168,7 @@ fn reuse_or_bind(
             entry,
             fd,
             path,
+            units: renamed.units,
         }));
     }
     bind(spec, shared).map(Arc::new)
@@ -213,6 +233,7 @@ fn bind_inet(
         entry,
         fd: socket.into(),
         path: None,
+        units: false,
     })
 }
 
@@ -255,6 +276,7 @@ fn bind_unix(spec: &ListenerSpec) -> Result<OpenListener, ListenError> {
         entry,
         fd: socket.into(),
         path: Some(Arc::new(guard)),
+        units: false,
     })
 }
 

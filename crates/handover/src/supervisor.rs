@@ -79,6 +79,7 @@ pub use unit::Unit;
 pub use zero::ZeroError;
 
 use driver::Driver;
+use opening::Given;
 
 /// How a supervisor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +119,9 @@ impl Supervisor {
     /// # Errors
     /// As [`Supervisor::new`].
     pub async fn in_unit(config: Config, unit: Unit) -> Result<Self, StartError> {
+        let given = Given { unit, adopt: None };
         Ok(Self {
-            driver: Driver::open(config, unit, None).await?,
+            driver: Driver::open(config, given).await?,
         })
     }
 
@@ -136,8 +138,12 @@ impl Supervisor {
         let taken = stranger::take(plan)?;
         let listeners = taken.plan.listeners.iter();
         config.listeners = listeners.map(|one| one.listener.clone()).collect();
+        let given = Given {
+            adopt: Some(taken),
+            ..Given::default()
+        };
         Ok(Self {
-            driver: Driver::open(config, Unit::default(), Some(taken)).await?,
+            driver: Driver::open(config, given).await?,
         })
     }
 

@@ -41,13 +41,19 @@ pub(super) struct OwnSockets {
     pub(super) notify: NotifySocket,
 }
 
+/// What a supervisor begins with, besides its configuration.
+#[derive(Default)]
+pub(super) struct Given {
+    /// From a service manager.
+    pub(super) unit: Unit,
+    /// A program that serves already.
+    pub(super) adopt: Option<Taken>,
+}
+
 impl Driver {
     /// See [`super::Supervisor::in_unit`] and [`super::Supervisor::adopt`].
-    pub(super) async fn open(
-        mut config: Config,
-        unit: Unit,
-        adopt: Option<Taken>,
-    ) -> Result<Self, StartError> {
+    pub(super) async fn open(mut config: Config, given: Given) -> Result<Self, StartError> {
+        let Given { unit, adopt } = given;
         let activation = activate(unit, &mut config.listeners)?;
         let service = check(&config)?;
         let foreign = Foreign::configured(&config)?;
@@ -64,12 +70,10 @@ impl Driver {
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         // Before those of the same name and address in a journal: these are certain to be its.
         taken.splice(..0, adopting.iter().flatten().cloned());
-        let open = activation.listeners.iter().chain(&taken).cloned();
-        let listeners = sockets::open_all(&config.listeners, &open.collect::<Listeners>())?;
+        let listeners = sockets::open_all(&config.listeners, &[&passed[..], &taken].concat())?;
         let sockets = OwnSockets::open(&dir)?;
         let null = null()?;
-        let bus = announced(&service, &listeners);
-        activation.unused.iter().for_each(|text| bus.warn(text));
+        let bus = announced(&service, &listeners, &activation.unused);
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
         if let Some(approach) = &approach {
@@ -208,7 +212,7 @@ fn stranger(
 }
 
 /// A bus with the first events on it.
-fn announced(service: &str, listeners: &Listeners) -> Bus {
+fn announced(service: &str, listeners: &Listeners, unused: &[String]) -> Bus {
     let bus = Bus::new();
     bus.publish(EventKind::SupervisorStarted {
         service: service.to_owned(),
@@ -218,6 +222,9 @@ fn announced(service: &str, listeners: &Listeners) -> Bus {
         bus.publish(EventKind::ListenerOpened {
             listener: open.entry.clone(),
         });
+    }
+    for text in unused {
+        bus.warn(text);
     }
     bus
 }

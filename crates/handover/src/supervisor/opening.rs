@@ -71,14 +71,14 @@ impl Driver {
         // Before those of the same name and address in a journal: these are certain to be its.
         taken.splice(..0, adopting.iter().flatten().cloned());
         let listeners = sockets::open_all(&config.listeners, &[&passed[..], &taken].concat())?;
-        let sockets = OwnSockets::open(&dir)?;
-        let null = null()?;
         let bus = announced(&service, &listeners, &activation.unused);
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
         if let Some(approach) = &approach {
             approach.settle(&mut start.recovery, start.first);
         }
+        // Last of what can fail: nobody finds a socket of a supervisor that did not start.
+        let sockets = OwnSockets::open(&dir)?;
         let (to_self, commands) = mpsc::unbounded_channel();
         let machine = coordinator(&config, start.recovery, start.first);
         let mut driver = Self {
@@ -104,7 +104,7 @@ impl Driver {
             answers: HashMap::new(),
             last_request: RequestId(0),
             to_self,
-            null,
+            null: null()?,
             exit: None,
             commands,
             origin: Instant::now(),

@@ -5,7 +5,7 @@ use std::fmt;
 use handover_proto::manifest::ListenerKind;
 use serde::{Deserialize, Serialize};
 
-use super::facts::Facts;
+use super::facts::{Facts, Listening};
 
 /// Something to know before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum Note {
         /// How many.
         processes: usize,
     },
+    /// Nobody can see from outside when the new version is ready.
+    NoProbe,
     /// A path that the program may remove when it ends.
     Path {
         /// The path.
@@ -73,6 +75,10 @@ impl fmt::Display for Note {
                 "processes of other users that could not be looked into: {processes}. Whether one \
                  of them holds the sockets too is not known"
             ),
+            Self::NoProbe => f.write_str(
+                "without a TCP listener nobody can see that the new version accepts: it has to say \
+                 so (the library, READY=1), or name a test with --ready command:CMD",
+            ),
             Self::Path { path } => write!(
                 f,
                 "if the old program removes {path} when it ends, it is put back within \
@@ -100,6 +106,10 @@ pub(super) fn notes(facts: &Facts) -> Vec<Note> {
         notes.push(Note::Hidden {
             processes: facts.hidden,
         });
+    }
+    let tcp = |socket: &Listening| socket.kind == ListenerKind::Tcp;
+    if !facts.listening.iter().any(tcp) {
+        notes.push(Note::NoProbe);
     }
     let paths = facts
         .listening

@@ -119,19 +119,20 @@ pub fn plan(facts: &Facts, wish: &Wish) -> Result<Plan, Vec<Refusal>> {
     }
 }
 
-/// Whether the process itself may be adopted. False if its sockets could not even be seen.
+/// Whether the process itself may be adopted. False if its sockets are not ours to look at.
 fn itself(facts: &Facts, wish: &Wish, refusals: &mut Vec<Refusal>) -> bool {
     let pid = facts.pid;
     if facts.ourselves {
         refusals.push(Refusal::Ourselves { pid });
     }
-    if let Some(directory) = facts.supervised_in.clone() {
-        refusals.push(Refusal::Supervised { pid, directory });
-    }
     if wish.exclusive {
         refusals.push(Refusal::Exclusive);
     }
     let mut may_look = true;
+    if let Some(directory) = facts.supervised_in.clone() {
+        may_look = false;
+        refusals.push(Refusal::Supervised { pid, directory });
+    }
     if facts.uid != facts.own_uid && facts.own_uid != 0 {
         may_look = false;
         refusals.push(Refusal::AnotherUser {

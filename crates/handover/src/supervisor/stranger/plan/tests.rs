@@ -264,7 +264,7 @@ fn what_is_to_be_known_is_noted() {
         ..facts()
     };
     let notes = planned(&facts).notes;
-    assert_eq!(notes.len(), 6, "{notes:?}");
+    assert_eq!(notes.len(), 7, "{notes:?}");
     let text = notes[1].to_string();
     assert!(text.contains("/run/systemd/system/app.service.d"), "{text}");
 }

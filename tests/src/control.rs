@@ -153,5 +153,7 @@ pub fn to_when_busy(binary: &Path, when_busy: WhenBusy) -> UpgradeRequest {
 pub fn events(lines: &str) -> Vec<Event> {
     let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    whole.lines().map(parse).collect()
+    // `handover adopt` begins with its plan.
+    let events = whole.lines().filter(|line| !line.starts_with("{\"facts\""));
+    events.map(parse).collect()
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`service`] | a `handover run` in a runtime directory of its own, and everything it started |
 //! | [`workshop`] | a project under `handover dev`, likewise |
+//! | [`stranger`] | a server that was started without a supervisor |
 //! | [`control`] | its control socket |
 //! | [`program`] | fixture programs as files, each with its behaviour inside |
 //! | [`load`] | `handover_verify` plans for a short run |
@@ -32,6 +33,7 @@ pub mod peer;
 pub mod process;
 pub mod program;
 pub mod service;
+pub mod stranger;
 pub mod systemd;
 pub mod workshop;
 pub mod writers;
@@ -40,4 +42,5 @@ pub use control::Control;
 pub use patience::eventually;
 pub use program::Program;
 pub use service::{Builder, Service};
+pub use stranger::Stranger;
 pub use systemd::Systemd;

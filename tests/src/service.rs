@@ -53,6 +53,7 @@ pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
 /// How to run a service.
 #[derive(Clone, Debug)]
 pub struct Builder {
+    command: Vec<String>,
     flags: Vec<String>,
     program: Vec<String>,
     wrapper: Vec<String>,
@@ -72,6 +73,7 @@ impl Builder {
     #[must_use]
     pub fn bare(program: &Path) -> Self {
         Self {
+            command: vec!["run".into()],
             flags: Vec::new(),
             program: vec![program.display().to_string()],
             wrapper: Vec::new(),
@@ -79,6 +81,13 @@ impl Builder {
             drain_notify: "2s".into(),
             environment: Vec::new(),
         }
+    }
+
+    /// By `handover adopt`, from a program that runs already.
+    #[must_use]
+    pub fn adopt(mut self, pid: u32) -> Self {
+        self.command = vec!["adopt".into(), "--pid".into(), pid.to_string()];
+        self
     }
 
     /// More flags of `handover run`.
@@ -202,6 +211,11 @@ impl Service {
         self.supervisor = Some(child.expect("the supervisor starts"));
     }
 
+    /// Lets the next supervisor be a `handover run`.
+    pub fn adopt_no_more(&mut self) {
+        self.builder.command = vec!["run".into()];
+    }
+
     /// The command that starts the supervisor.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -210,7 +224,8 @@ impl Service {
         let mut command = clean(&words[0]);
         command.args(&words[1..]);
         command
-            .args(["run", "--name", NAME, "--format", "json"])
+            .args(&self.builder.command)
+            .args(["--name", NAME, "--format", "json"])
             .args(["--drain-notify", &self.builder.drain_notify])
             .args(&self.builder.flags)
             .arg("--")

@@ -55,6 +55,10 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
         Some(node) => peers.found.push(("HANDOVER_TEST_NODE", node)),
         None => missing(steps, "node", "the package nodejs brings it")?,
     }
+    match which("nginx") {
+        Some(nginx) => peers.found.push(("HANDOVER_TEST_NGINX", nginx)),
+        None => missing(steps, "nginx", "the package nginx-light brings it")?,
+    }
     match gunicorn(steps) {
         Ok(path) => peers.found.push(("HANDOVER_TEST_GUNICORN", path)),
         Err(failure) if strict() => return Err(failure),

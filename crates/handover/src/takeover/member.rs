@@ -38,6 +38,8 @@ pub(super) struct Member {
     reader: Reader,
     words: VecDeque<Word>,
     open: bool,
+    /// It closed its channel, not we.
+    left: bool,
     /// Its channel has closed; when to say so if it has not ended.
     lost: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Member {
             reader: Reader::new(),
             words: VecDeque::new(),
             open: true,
+            left: false,
             lost: None,
         }
     }
@@ -129,7 +132,10 @@ impl Member {
             match self.post.read() {
                 Read::Nothing => break,
                 Read::Bytes(bytes) => self.decode(&bytes),
-                Read::End => self.close(),
+                Read::End => {
+                    self.left = true;
+                    self.close();
+                }
                 Read::Fault(reason) => self.violated(&reason),
             }
         }
@@ -139,11 +145,13 @@ impl Member {
         if let Some(exit) = self.exit() {
             return Some(Word::Exited(exit));
         }
-        let due = self.lost.is_some_and(|at| at <= Instant::now());
-        due.then(|| {
-            self.lost = None;
-            Word::Lost
-        })
+        self.lost.take_if(|at| *at <= Instant::now())?;
+        if self.kind == Kind::Taker && self.left {
+            // It gave up and goes on as something else, which is none of our business.
+            self.process = None;
+            return Some(Word::Exited(Exit::Unknown));
+        }
+        Some(Word::Lost)
     }
 
     /// How it ended, once it has and said its last.

@@ -3,6 +3,7 @@
 
 mod actor;
 mod failures;
+mod notices;
 mod owners;
 mod refusals;
 mod requests;

@@ -58,6 +58,10 @@ impl World {
         self.variables.push((name.into(), value.into()));
     }
 
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.variables.retain(|(known, _)| known != name);
+    }
+
     /// What is started from here on.
     pub(crate) fn version(&self, text: &str) {
         std::fs::write(self.path("version"), text).expect("writes");

@@ -28,18 +28,22 @@ pub(crate) enum Counterpart {
 /// Where an incumbent listens for supervisors of beyond-handoff, if the program does not say.
 const HANDOFF_SOCKET: &str = "HANDOVER_HANDOFF_SOCKET";
 
+/// Where to listen for them: where the program says, else where its environment does.
+pub(crate) fn control(chosen: Option<PathBuf>) -> Option<PathBuf> {
+    chosen.or_else(|| {
+        let path = std::env::var_os(HANDOFF_SOCKET)?;
+        Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
+    })
+}
+
 impl Counterpart {
-    /// Takes who is there out of what was inherited. `control`: where the program wants to listen
-    /// for supervisors of beyond-handoff.
+    /// Takes who is there out of what was inherited. `control`: where to listen for supervisors of
+    /// beyond-handoff, by [`control`].
     pub(crate) fn take(
         inheritance: &mut Inheritance,
         control: Option<PathBuf>,
         ladder: Option<Ladder>,
     ) -> Self {
-        let control = control.or_else(|| {
-            let path = std::env::var_os(HANDOFF_SOCKET)?;
-            Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
-        });
         inheritance.beside_handoff |= control.is_some();
         match (
             inheritance.native.take(),

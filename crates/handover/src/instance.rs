@@ -14,7 +14,7 @@ use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::conduct::Command;
-use crate::conversation::Counterpart;
+use crate::conversation::{self, Counterpart};
 use crate::core::Core;
 use crate::driver::{Driver, Order};
 use crate::error::{ReadyError, StartError};
@@ -140,7 +140,8 @@ impl Builder {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
-        let takeover = self.takeover.filter(|_| self.handoff_socket.is_none());
+        let control = conversation::control(self.handoff_socket);
+        let takeover = self.takeover.filter(|_| control.is_none());
         let (mut inheritance, host) = match takeover {
             Some(takeover) => {
                 let (name, ladder) = (self.name.clone(), self.ladder);
@@ -153,7 +154,7 @@ impl Builder {
             }
             None => (inheritance, None),
         };
-        let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
+        let counterpart = Counterpart::take(&mut inheritance, control, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
         let started = counterpart.instance();
         let id = started.or(host.as_ref().map(|host| host.instance));

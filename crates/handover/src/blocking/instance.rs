@@ -16,7 +16,7 @@ use super::driver::{Driver, Parts};
 use super::guard::Guard;
 use super::park;
 use crate::conduct::Command;
-use crate::conversation::Counterpart;
+use crate::conversation::{self, Counterpart};
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
@@ -137,12 +137,13 @@ impl Builder {
             Some(inheritance) => inheritance,
             None => Inheritance::take()?,
         };
-        let takeover = self.takeover.filter(|_| self.handoff_socket.is_none());
+        let control = conversation::control(self.handoff_socket);
+        let takeover = self.takeover.filter(|_| control.is_none());
         let host = match takeover {
             Some(takeover) => takeover::open(takeover, &self.name, &mut inheritance, self.ladder)?,
             None => None,
         };
-        let counterpart = Counterpart::take(&mut inheritance, self.handoff_socket, self.ladder);
+        let counterpart = Counterpart::take(&mut inheritance, control, self.ladder);
         let name = inheritance.service.unwrap_or(self.name);
         let started = counterpart.instance();
         let id = started.or(host.as_ref().map(|host| host.instance));

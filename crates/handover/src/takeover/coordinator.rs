@@ -72,6 +72,8 @@ pub(super) struct Coordination {
     bell: Arc<Bell>,
     /// Our own instance has greeted.
     greeted: bool,
+    /// Our own instance was told to go, not by us.
+    pub(super) terminated: bool,
     /// Our own instance goes, and nobody came.
     pub(super) leaving: bool,
     /// Our own instance goes, because a successor serves.
@@ -124,6 +126,7 @@ impl Coordination {
             orders,
             bell,
             greeted: false,
+            terminated: false,
             leaving: false,
             replaced: false,
             over: false,
@@ -272,6 +275,7 @@ impl Coordination {
             // Somebody wants this service to end, and the process it has started with it. One that
             // came by itself goes on without us.
             Order::Terminate(_heard) => {
+                self.terminated = true;
                 if self.has_child() && self.machine.successor().is_some() {
                     self.tell(Input::Stop { how: Stop::Drain });
                 }

@@ -127,8 +127,7 @@ impl Coordination {
 
     fn signal(&mut self, to: InstanceId, signal: Signal) {
         if to == self.own() {
-            let ladder = self.host.ladder.unwrap_or_default();
-            return self.send(to, ToInstance::Retire { ladder });
+            return self.signal_own(signal);
         }
         let Some(member) = self.members.get_mut(&to) else {
             return;
@@ -139,6 +138,24 @@ impl Coordination {
             Signal::Kill if member.signal(handover_sys::Signal::KILL) => {}
             Signal::Kill => member.forget(),
         }
+    }
+
+    fn signal_own(&mut self, signal: Signal) {
+        if signal == Signal::Term {
+            let ladder = self.host.ladder.unwrap_or_default();
+            return self.send(self.own(), ToInstance::Retire { ladder });
+        }
+        // It was told to go by somebody else, and takes the time its own ladder gives it.
+        if self.terminated {
+            return;
+        }
+        tracing::error!(
+            service = self.host.service,
+            "this process can neither go on nor end by itself, and is killed: whoever started it \
+             may start it again"
+        );
+        let own = rustix::process::getpid();
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     }
 
     /// Sends away whoever must go: before its channel closes it learns that we did not die.

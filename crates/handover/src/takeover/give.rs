@@ -91,6 +91,8 @@ impl Coordination {
     /// What the machine calls a spawn.
     pub(super) fn spawn(&mut self, instance: InstanceId, candidate: CandidateId) {
         let begun = match candidate {
+            // It would take our end for a death, and serve beside the one that is committed.
+            _ if self.replaced => Err("this process is being replaced".into()),
             TAKER => self.adopt(instance),
             _ => self.start(instance),
         };

@@ -76,6 +76,24 @@ fn a_version_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_second_signal_starts_the_upgrade_over() {
+    let world = World::new("tokio");
+    let (old, address) = world.serving();
+    world.version("2 wait");
+    old.signal(Signal::HUP);
+    let (second, _) = old.next("at");
+    let second = Orphan::of(second);
+    world.version("3");
+    old.signal(Signal::HUP);
+    let (third, _) = old.next("ready 3");
+    let _third = Orphan::of(third);
+    assert_eq!(old.ends(), Exit::Code(0));
+    let ended = second.0.wait(Some(crate::world::DEADLINE));
+    assert!(ended.expect("it can be awaited").is_some());
+    assert_eq!(ask(&address), ("3".into(), third));
+}
+
+#[test]
 fn an_interrupt_never_upgrades() {
     let world = World::new("tokio");
     let (old, address) = world.serving();

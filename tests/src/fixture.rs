@@ -15,6 +15,8 @@
 //! | `--orphan` | leaves a grandchild behind, for process 1 to reap |
 //! | `--bind ADDRESS` | where to listen without a supervisor |
 //! | `--listeners A,B` | their names, all served; `http` alone if not given |
+//! | `--takeover` | without a supervisor it may be replaced, by itself or by a successor |
+//! | `--probation MS` | with that: the old process stays able to take back for so long |
 //! | `--exclusive` | owns the directory `FIXTURE_DATA`; see `owned` |
 //! | `--blocking` | the same, with threads instead of tokio |
 //! | `--state-budget BYTES` | most state it passes on |
@@ -49,6 +51,8 @@ struct Behaviour {
     orphan: bool,
     bind: String,
     listeners: Vec<String>,
+    takeover: bool,
+    probation: Duration,
     exclusive: bool,
     blocking: bool,
     items: Vec<owned::Kept>,
@@ -93,6 +97,8 @@ impl Behaviour {
                 "--listeners" => {
                     found.listeners = value()?.split(',').map(str::to_owned).collect();
                 }
+                "--takeover" => found.takeover = true,
+                "--probation" => found.probation = Duration::from_millis(number(value()?)?),
                 "--exclusive" => found.exclusive = true,
                 "--blocking" => found.blocking = true,
                 "--state-budget" => found.state_budget = Some(number(value()?)?),

@@ -2,11 +2,13 @@
 
 mod adopt;
 mod development;
+mod incumbent;
 mod service;
 mod testing;
 
 pub(crate) use adopt::AdoptArgs;
 pub(crate) use development::DevArgs;
+pub(crate) use incumbent::IncumbentArgs;
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
 
@@ -51,7 +53,7 @@ pub(crate) enum Command {
     /// In probation, let the old version take back at once, without starting anything
     Undo(UndoArgs),
     /// Show who serves, on what, since when, and why
-    Status(ShowArgs),
+    Status(StatusArgs),
     /// Watch a service live
     Top(TopArgs),
     /// List the handovers of a service, oldest first
@@ -130,6 +132,15 @@ pub(crate) struct ShowArgs {
     pub(crate) format: FormatArgs,
 }
 
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
+    #[command(flatten)]
+    pub(crate) incumbent: IncumbentArgs,
+}
+
 /// What to do when a handover is running already.
 #[derive(Args, Debug, Clone, Copy)]
 #[group(multiple = false)]
@@ -179,6 +190,8 @@ pub(crate) struct UpgradeArgs {
     #[command(flatten)]
     pub(crate) select: SelectArgs,
     #[command(flatten)]
+    pub(crate) incumbent: IncumbentArgs,
+    #[command(flatten)]
     pub(crate) candidate: CandidateArgs,
     #[command(flatten)]
     pub(crate) busy: BusyArgs,
@@ -202,6 +215,8 @@ pub(crate) struct RollbackArgs {
 pub(crate) struct UndoArgs {
     #[command(flatten)]
     pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) incumbent: IncumbentArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod dev;
 mod events;
+mod incumbent;
 mod keeper;
 mod manual;
 mod run;
@@ -15,6 +16,7 @@ mod verify;
 mod watch;
 
 pub(crate) use demo::DemoError;
+pub(crate) use incumbent::IncumbentError;
 
 use crate::args::{Cli, Command, SelectArgs};
 use crate::client::Client;

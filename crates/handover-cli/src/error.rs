@@ -1,7 +1,7 @@
 //! Every way in which a command can fail, with its exit code.
 
 use crate::client::ClientError;
-use crate::command::DemoError;
+use crate::command::{DemoError, IncumbentError};
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
@@ -37,6 +37,10 @@ pub(crate) enum CliError {
     Demo(#[from] DemoError),
     #[error("the server could not start: {0}")]
     Server(String),
+    #[error(transparent)]
+    Incumbent(#[from] IncumbentError),
+    #[error("the program answered something that was not asked: {0}")]
+    NotAsked(String),
     #[error(transparent)]
     Project(#[from] ProjectError),
     #[error("the listeners cannot be kept: {0}")]
@@ -78,6 +82,7 @@ impl CliError {
                 | VerifyError::BadPlan { .. } => ExitCode::Usage,
                 _ => ExitCode::Unexpected,
             },
+            Self::Incumbent(error) => error.exit_code(),
             Self::Start(error) => match error {
                 StartError::Zero(error) if error.is_usage() => ExitCode::Usage,
                 StartError::Zero(_) => ExitCode::Refused,
@@ -104,6 +109,7 @@ impl CliError {
             | Self::Supervise(_)
             | Self::Demo(_)
             | Self::Server(_)
+            | Self::NotAsked(_)
             | Self::Keeper(_)
             | Self::SupervisorGone
             | Self::Runtime(_) => ExitCode::Unexpected,

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod development;
 pub(crate) mod event;
 pub(crate) mod history;
+pub(crate) mod incumbent;
 pub(crate) mod load;
 pub(crate) mod outcome;
 pub(crate) mod quantity;

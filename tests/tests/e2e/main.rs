@@ -19,6 +19,7 @@ mod systemd;
 mod third_parties;
 mod triggers;
 mod under_load;
+mod unsupervised;
 
 /// The fixture server of this build.
 const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");

@@ -1,7 +1,7 @@
 //! Commands that ask the supervisor one thing and show the answer.
 
-use super::connect;
-use crate::args::{CandidateArgs, CheckArgs, Format, SelectArgs, ShowArgs, StopArgs};
+use super::{connect, incumbent};
+use crate::args::{CandidateArgs, CheckArgs, Format, SelectArgs, ShowArgs, StatusArgs, StopArgs};
 use crate::configuration::{ConfigError, Origin};
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -15,7 +15,11 @@ use serde::Serialize;
 use std::path::PathBuf;
 
 /// `handover status`: exit code 13 when nobody serves.
-pub(super) async fn status(root: PathBuf, args: ShowArgs) -> Result<ExitCode, CliError> {
+pub(super) async fn status(root: PathBuf, args: StatusArgs) -> Result<ExitCode, CliError> {
+    if let Some(socket) = incumbent::asked(&args.incumbent)? {
+        return incumbent::status(socket, args.show.format.format).await;
+    }
+    let args = args.show;
     let (_, client) = connect(&root, &args.select)?;
     let status = client.status().await?;
     print(&match args.format.format {

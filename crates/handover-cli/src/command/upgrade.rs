@@ -1,7 +1,7 @@
 //! `handover upgrade`, `handover rollback` and `handover undo`: ask, show what happens, and wait until it is over.
 
 use super::show::{json_line, request};
-use super::{connect, interruptible};
+use super::{connect, incumbent, interruptible};
 use crate::args::{Format, RollbackArgs, UndoArgs, UpgradeArgs};
 use crate::client::{Client, ClientError, EventLine, EventStream};
 use crate::error::CliError;
@@ -9,6 +9,7 @@ use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say, stderr_is_terminal};
 use crate::view;
 use crate::view::outcome::{Ending, Wish};
+use handover::takeover::Request;
 use handover_proto::event::{Event, EventKind};
 use handover_proto::identity::InstanceId;
 use handover_proto::outcome::Outcome;
@@ -30,6 +31,10 @@ const GOES_ON: &str =
     "the handover goes on: `handover status` shows it, `handover abort` cancels it";
 
 pub(super) async fn upgrade(root: PathBuf, args: UpgradeArgs) -> Result<ExitCode, CliError> {
+    if let Some(socket) = incumbent::asked(&args.incumbent)? {
+        incumbent::chooses_nothing(&args)?;
+        return incumbent::attempt(socket, Request::Upgrade, args.format.format).await;
+    }
     let (_, client) = connect(&root, &args.select)?;
     let request = request(&args.candidate, args.busy.meaning())?;
     let attempt = client.upgrade(&request);
@@ -39,6 +44,9 @@ pub(super) async fn upgrade(root: PathBuf, args: UpgradeArgs) -> Result<ExitCode
 
 /// In probation: lets the parked instance take back.
 pub(super) async fn undo(root: PathBuf, args: UndoArgs) -> Result<ExitCode, CliError> {
+    if let Some(socket) = incumbent::asked(&args.incumbent)? {
+        return incumbent::attempt(socket, Request::Undo, args.format.format).await;
+    }
     let (_, client) = connect(&root, &args.select)?;
     let attempt = client.undo();
     let followed = follow(&client, attempt, args.format.format, Wish::Back);

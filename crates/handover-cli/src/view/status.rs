@@ -3,6 +3,7 @@
 use super::quantity::{bytes, duration, millis, or_unknown};
 use super::table::{Align, Table};
 use crate::output::Ink;
+use handover_proto::manifest::ListenerEntry;
 use handover_proto::phase::{Mode, Phase};
 use handover_proto::status::{InstanceStatus, LeaseStatus, Progress, Status};
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(crate) fn render(status: &Status, ink: Ink) -> String {
         text.push_str(&format!("\n{line}"));
     }
     text.push('\n');
-    for line in listeners(status) {
+    for line in listeners(&status.listeners) {
         text.push_str(&format!("\n{line}"));
     }
     text.push('\n');
@@ -128,13 +129,14 @@ fn instances(status: &Status) -> Vec<String> {
     table.lines()
 }
 
-fn listeners(status: &Status) -> Vec<String> {
+/// The sockets, as a table.
+pub(crate) fn listeners(listeners: &[ListenerEntry]) -> Vec<String> {
     let mut table = Table::new(&[
         ("LISTENER", Align::Left),
         ("KIND", Align::Left),
         ("ADDRESS", Align::Left),
     ]);
-    for listener in &status.listeners {
+    for listener in listeners {
         table.row(vec![
             listener.name.clone(),
             listener.kind.to_string(),

@@ -36,6 +36,11 @@ pub enum GiverInput<'a> {
         /// To whom.
         peer: PeerId,
     },
+    /// The process that was given the socket has ended.
+    Died {
+        /// Which.
+        peer: PeerId,
+    },
     /// Time has passed.
     Tick,
 }
@@ -55,6 +60,8 @@ pub enum GiverEffect {
     },
     /// Close the path's listener and remove the path, if it is still ours.
     Withdraw,
+    /// Listen on the path again: the one that took over has died, and theirs would leave nobody.
+    Renew,
     /// Drain and go: the other has had its time to come up.
     Retire,
 }
@@ -70,6 +77,7 @@ enum State {
         waiting: VecDeque<PeerId>,
     },
     ServingOn {
+        taker: PeerId,
         until: Moment,
     },
     Retired,
@@ -106,7 +114,7 @@ impl Giver {
         *state = match before {
             State::Listening { waiting } => listening(effects, waiting, input),
             State::Giving { to, waiting } => giving(effects, now, to, waiting, input),
-            State::ServingOn { until } => serving_on(effects, now, until, input),
+            State::ServingOn { taker, until } => serving_on(effects, now, taker, until, input),
             State::Retired => State::Retired,
         };
     }
@@ -120,7 +128,7 @@ impl Giver {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
         match self.state {
-            State::ServingOn { until } => Some(until),
+            State::ServingOn { until, .. } => Some(until),
             State::Listening { .. } | State::Giving { .. } | State::Retired => None,
         }
     }
@@ -165,7 +173,10 @@ fn listening(effects: &mut Effects, mut waiting: VecDeque<PeerId>, input: GiverI
                 effects.push_back(GiverEffect::Close { peer });
             }
         }
-        GiverInput::Sent { .. } | GiverInput::NotSent { .. } | GiverInput::Tick => {}
+        GiverInput::Sent { .. }
+        | GiverInput::NotSent { .. }
+        | GiverInput::Died { .. }
+        | GiverInput::Tick => {}
     }
     State::Listening { waiting }
 }
@@ -184,7 +195,7 @@ fn giving(
             effects.extend(closed.map(|peer| GiverEffect::Close { peer }));
             effects.push_back(GiverEffect::Withdraw);
             let until = now + SERVES_ON;
-            return State::ServingOn { until };
+            return State::ServingOn { taker: to, until };
         }
         // Theirs gives up its whole process here.
         GiverInput::NotSent { peer } if peer == to => {
@@ -199,22 +210,35 @@ fn giving(
         GiverInput::Sent { .. }
         | GiverInput::NotSent { .. }
         | GiverInput::Read { .. }
+        | GiverInput::Died { .. }
         | GiverInput::Tick => {}
     }
     State::Giving { to, waiting }
 }
 
-fn serving_on(effects: &mut Effects, now: Moment, until: Moment, input: GiverInput<'_>) -> State {
+fn serving_on(
+    effects: &mut Effects,
+    now: Moment,
+    taker: PeerId,
+    until: Moment,
+    input: GiverInput<'_>,
+) -> State {
     match input {
         GiverInput::Tick if now >= until => {
             effects.push_back(GiverEffect::Retire);
             return State::Retired;
         }
+        GiverInput::Died { peer } if peer == taker => {
+            effects.push_back(GiverEffect::Renew);
+            let waiting = VecDeque::new();
+            return State::Listening { waiting };
+        }
         GiverInput::Connected { peer, .. } => effects.push_back(GiverEffect::Close { peer }),
         GiverInput::Read { .. }
         | GiverInput::Sent { .. }
         | GiverInput::NotSent { .. }
+        | GiverInput::Died { .. }
         | GiverInput::Tick => {}
     }
-    State::ServingOn { until }
+    State::ServingOn { taker, until }
 }

@@ -61,6 +61,11 @@ pub enum Step {
         /// Which.
         pid: u32,
     },
+    /// The one that was given the listener has died meanwhile: this service goes on.
+    TakerDied {
+        /// Which.
+        pid: u32,
+    },
     /// A process said something else, or may not ask: it was turned away.
     TurnedAway {
         /// Which.
@@ -88,6 +93,12 @@ impl fmt::Display for Step {
                 f,
                 "process {pid} took over; this one serves on for 5 s, drains and ends"
             ),
+            Self::TakerDied { pid } => {
+                write!(
+                    f,
+                    "process {pid}, which took over, has died; this one goes on"
+                )
+            }
             Self::TurnedAway { pid, uid } => write!(
                 f,
                 "process {pid} of uid {uid} connected and was turned away: expected ZERO, and a \

@@ -56,8 +56,6 @@ pub(super) enum News {
     Asked {
         answer: oneshot::Sender<Result<std::os::fd::OwnedFd, String>>,
     },
-    /// It was given.
-    Given,
     /// Whoever was given it has had its time.
     Retire,
 }
@@ -265,7 +263,6 @@ impl Driver {
                 // Who asked for it may have gone.
                 let _ = answer.send(self.to_be_given());
             }
-            News::Given => {}
             News::Retire => self.tell(Input::Stop { how: Stop::Drain }),
         }
     }

@@ -13,9 +13,10 @@ use handover_proto::zero::{
     ANSWER, Giver, GiverEffect, GiverInput, LOOKS_EVERY, PeerId, READS, REQUEST, Step,
 };
 use handover_sys::control::{BindError, bind_private};
-use handover_sys::passing;
 use handover_sys::peer::{Credentials, credentials};
+use handover_sys::{Pidfd, passing};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -24,6 +25,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::News;
 use crate::supervisor::bus::Bus;
 use crate::supervisor::driver::Command;
+use crate::supervisor::readable::readable;
 use crate::supervisor::sockets::{BoundPath, bound_path};
 
 /// How long the path may be somebody else's until that is said: theirs leaves it at once.
@@ -68,6 +70,7 @@ impl Offer {
             last: 0,
             peers: BTreeMap::new(),
             reads: JoinSet::new(),
+            taker: None,
         };
         let task = tokio::spawn(offering.run()).abort_handle();
         Self { task, placed }
@@ -90,6 +93,8 @@ struct Offering {
     last: u64,
     peers: BTreeMap<PeerId, Peer>,
     reads: JoinSet<(PeerId, io::Result<Vec<u8>>)>,
+    /// Who was given the listener, while it is watched.
+    taker: Option<(PeerId, AsyncFd<Pidfd>)>,
 }
 
 /// Binds the path as soon as it is free, as theirs: by a look every second.
@@ -159,12 +164,26 @@ impl Offering {
                     None => std::future::pending().await,
                 }
             };
+            let died = async {
+                match &self.taker {
+                    // What cannot be watched does not die.
+                    Some((peer, pidfd)) if pidfd.readable().await.is_ok() => *peer,
+                    _ => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 accepted = accepted => match accepted {
                     Ok((stream, _)) => self.connected(stream),
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
                 },
                 Some(Ok((peer, bytes))) = self.reads.join_next() => self.read(peer, bytes),
+                peer = died => {
+                    if let Some((_, pidfd)) = self.taker.take() {
+                        let pid = pidfd.get_ref().pid();
+                        self.tell_all(Step::TakerDied { pid });
+                    }
+                    self.tell(GiverInput::Died { peer });
+                }
                 () = wake => self.tell(GiverInput::Tick),
             }
         }
@@ -243,6 +262,10 @@ impl Offering {
                 remove(&self.placed);
                 *listener = None;
             }
+            GiverEffect::Renew => {
+                *listener = Some(placed(&self.path, &self.bus, &self.placed).await);
+                self.tell_all(Step::Offered);
+            }
             GiverEffect::Retire => {
                 // The driver ends when nobody listens to it.
                 let _ = self.to.send(Command::Zero(News::Retire));
@@ -250,18 +273,20 @@ impl Offering {
         }
     }
 
-    async fn give(&self, peer: PeerId) -> Result<(), String> {
-        let peer = self.peers.get(&peer).ok_or("it has gone")?;
+    async fn give(&mut self, id: PeerId) -> Result<(), String> {
+        let peer = self.peers.get(&id).ok_or("it has gone")?;
         let (answer, listener) = oneshot::channel();
         let pid = peer.who.pid;
         let asked = Command::Zero(News::Asked { answer });
         self.to.send(asked).map_err(|error| error.to_string())?;
         let listener = listener.await.map_err(|error| error.to_string())??;
+        // Before it is given: its number cannot be another's while it waits for the answer.
+        let watched = Pidfd::open(pid).and_then(readable).ok();
         send(&peer.stream, &listener)
             .await
             .map_err(|error| error.to_string())?;
         self.tell_all(Step::Given { pid });
-        let _ = self.to.send(Command::Zero(News::Given));
+        self.taker = watched.map(|pidfd| (id, pidfd));
         Ok(())
     }
 }

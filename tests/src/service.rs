@@ -97,6 +97,13 @@ impl Builder {
         self
     }
 
+    /// `handover take` instead of `handover run`.
+    #[must_use]
+    pub fn take(mut self) -> Self {
+        self.command = vec!["take".into()];
+        self
+    }
+
     /// How long an instance that goes tells clients to reconnect.
     #[must_use]
     pub fn drain_notify(mut self, time: &str) -> Self {

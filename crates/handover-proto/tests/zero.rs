@@ -194,6 +194,11 @@ fn an_end_before_the_request_is_a_refusal() {
     let mut taker = Taker::new();
     let effects = of_taker(&mut taker, START, TakerInput::Closed);
     assert_eq!(effects, [TakerEffect::HangUp, TakerEffect::TurnedAway]);
+    // The new version became ready at that moment: whoever serves there now is another taker.
+    let effects = of_taker(&mut taker, START, TakerInput::Relieve);
+    assert_eq!(effects, [TakerEffect::Look]);
+    let effects = of_taker(&mut taker, START, TakerInput::Looked { served: true });
+    assert_eq!(effects, [TakerEffect::Lost]);
 }
 
 #[test]

@@ -71,6 +71,8 @@ enum State {
     Asked {
         slow_at: Moment,
     },
+    /// The incumbent closed the connection unasked; the attempt may go on nevertheless.
+    TurnedAway,
     /// It ended without an answer: another taker was first, or the incumbent died.
     Doubting {
         look_at: Moment,
@@ -125,13 +127,39 @@ impl Taker {
                 State::Asked { slow_at }
             }
             TakerInput::LetGo => self.over([TakerEffect::HangUp]),
-            TakerInput::Closed => self.over([TakerEffect::HangUp, TakerEffect::TurnedAway]),
+            TakerInput::Closed => {
+                self.push(TakerEffect::HangUp);
+                self.push(TakerEffect::TurnedAway);
+                State::TurnedAway
+            }
             TakerInput::Answered { bytes, descriptors } => {
                 let effect = TakerEffect::NotAnAnswer { bytes, descriptors };
                 self.over([effect, TakerEffect::HangUp])
             }
             TakerInput::Gone => self.over([TakerEffect::HangUp, TakerEffect::Alone]),
             TakerInput::Looked { .. } | TakerInput::Tick => State::Holding,
+        }
+    }
+
+    /// The new version may have become ready at that very moment. Then whoever serves at the path is
+    /// another taker.
+    fn turned_away(&mut self, now: Moment, input: TakerInput) -> State {
+        match input {
+            TakerInput::Relieve => self.doubt(now),
+            TakerInput::LetGo => State::Over,
+            TakerInput::Gone
+            | TakerInput::Answered { .. }
+            | TakerInput::Closed
+            | TakerInput::Looked { .. }
+            | TakerInput::Tick => State::TurnedAway,
+        }
+    }
+
+    fn doubt(&mut self, now: Moment) -> State {
+        self.push(TakerEffect::Look);
+        State::Doubting {
+            look_at: now + LOOKS_EVERY,
+            until: now + SHOWS_WITHIN,
         }
     }
 
@@ -148,11 +176,7 @@ impl Taker {
             }
             TakerInput::Closed => {
                 self.push(TakerEffect::HangUp);
-                self.push(TakerEffect::Look);
-                State::Doubting {
-                    look_at: now + LOOKS_EVERY,
-                    until: now + SHOWS_WITHIN,
-                }
+                self.doubt(now)
             }
             TakerInput::Gone => self.over([TakerEffect::HangUp, TakerEffect::Alone]),
             TakerInput::Tick if now >= slow_at => {
@@ -201,6 +225,7 @@ impl Machine for Taker {
     fn handle(&mut self, now: Moment, input: TakerInput) {
         self.state = match self.state {
             State::Holding => self.holding(now, input),
+            State::TurnedAway => self.turned_away(now, input),
             State::Asked { slow_at } => self.asked(now, slow_at, input),
             State::Doubting { look_at, until } => self.doubting(now, look_at, until, input),
             State::Over => State::Over,
@@ -215,7 +240,7 @@ impl Machine for Taker {
         match self.state {
             State::Asked { slow_at } => Some(slow_at),
             State::Doubting { look_at, until } => Some(look_at.min(until)),
-            State::Holding | State::Over => None,
+            State::Holding | State::TurnedAway | State::Over => None,
         }
     }
 }

@@ -89,7 +89,5 @@ fn i4_go_and_ours_take_turns_under_load() {
     assert_eq!(report.unexpected_upgrades(), 0, "{}", report.table());
     assert_eq!(by_ours, 0, "{}", report.table());
     assert_eq!(report.failed, by_go, "{}", report.table());
-    // One request at each of Go's ten ends, at the most.
-    assert!(by_go <= u64::from(SWAPS / 2), "{}", report.table());
     world.until_only(&SWAPS.to_string());
 }

@@ -14,7 +14,9 @@ pub(crate) fn version(address: SocketAddr) -> io::Result<String> {
     let answer = get(address, "/")?;
     let head = answer
         .lines()
-        .find_map(|line| line.strip_prefix("x-version: "));
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("x-version"))
+        .map(|(_, version)| version);
     head.map(str::to_owned)
         .ok_or_else(|| io::Error::other(format!("no version in {answer:?}")))
 }

@@ -1,6 +1,6 @@
 //! Benchmarks: ratios against a floor of the same run, never absolute times.
 //!
-//! `cargo xtask bench upgrade` and `exclusive` print their tables; `-- --write` also puts them into
+//! `cargo xtask bench upgrade`, `exclusive` and `takeover` print their tables; `-- --write` also puts them into
 //! `bench/README.md`.
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod exclusive;
 mod rig;
 mod server;
 mod table;
+mod takeover;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     // As `handover run` does it, and a daemon as small as the toy.
     let single = matches!(
         args[..],
-        ["supervise", ..] | ["exclusive", "our-daemon", ..]
+        ["supervise", ..] | ["exclusive", "our-daemon", ..] | ["takeover", "taker", ..]
     );
     let mut builder = if single {
         tokio::runtime::Builder::new_current_thread()
@@ -49,9 +50,11 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         [] | ["upgrade"] => upgrade::run(false).await,
         ["upgrade", "--write"] => upgrade::run(true).await,
         ["exclusive", words @ ..] => exclusive::run(words).await,
+        ["takeover", words @ ..] => takeover::run(words).await,
         ["starts"] => upgrade::starts_only().await,
         _ => Err(format!(
-            "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], starts"
+            "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], \
+             takeover [--write], starts"
         )
         .into()),
     }

@@ -17,6 +17,11 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), Failure> {
     let delay = options.get(1).map_or(Ok(0), |text| text.parse())?;
     // As a program that loads its configuration and warms its caches would.
     std::thread::sleep(Duration::from_millis(delay));
+    serve(handover::Instance::start("bench").await?, address).await
+}
+
+/// Serves what an instance has or binds, until it is drained.
+pub(crate) async fn serve(instance: handover::Instance, address: &str) -> Result<(), Failure> {
     let version: &'static str = std::process::id().to_string().leak();
     let app = Router::new()
         .route(
@@ -32,7 +37,6 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), Failure> {
         )
         .route("/hold", get(hold))
         .with_state(version);
-    let instance = handover::Instance::start("bench").await?;
     let listener = instance.tcp("http", address.to_owned()).await?;
     instance.ready().await?;
     axum::serve(listener, app.layer(instance.reconnect_layer()))

@@ -68,5 +68,12 @@ fn main() -> ExitCode {
 
 fn bench(steps: &mut Steps, names: &[&str]) -> Result<(), Failure> {
     let arguments = ["run", "--release", "--package", "handover-bench", "--"];
-    steps.cargo("bench", |cargo| cargo.args(arguments).args(names))
+    let go = match names.first() {
+        Some(&"takeover") => Some(peers::zero(steps)?),
+        _ => None,
+    };
+    steps.cargo("bench", |cargo| {
+        cargo.envs(go.map(|path| (peers::ZERO_VARIABLE, path)));
+        cargo.args(arguments).args(names)
+    })
 }

@@ -7,6 +7,8 @@ use std::process::Command;
 use crate::steps::{Failure, Steps, capture, command, line, root, strict, target};
 
 const PACKAGES: &str = "tests/peers/debian.txt";
+/// Names the Go peer to whoever runs it.
+pub(crate) const ZERO_VARIABLE: &str = "HANDOVER_TEST_ZERO";
 const ZERO: &str = "tests/peers/zero/main.go";
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 
@@ -69,7 +71,7 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
         None => missing(steps, "go", "the package golang-go brings it")?,
     }
     match zero(steps) {
-        Ok(path) => peers.found.push(("HANDOVER_TEST_ZERO", path)),
+        Ok(path) => peers.found.push((ZERO_VARIABLE, path)),
         Err(failure) if strict() => return Err(failure),
         Err(failure) => steps.note(&format!("tests with Go will be skipped: {failure}")),
     }
@@ -188,7 +190,7 @@ fn apt(steps: &mut Steps, absent: &[&str]) -> Result<(), Failure> {
 
 /// The peer that hands its listener over as zero-downtime does, built by the system's Go from the
 /// standard library alone, so that nothing is fetched.
-fn zero(steps: &mut Steps) -> Result<PathBuf, Failure> {
+pub(crate) fn zero(steps: &mut Steps) -> Result<PathBuf, Failure> {
     let program = target().join("peers/zero");
     let mut build = command("go");
     build.envs([("GO111MODULE", "off"), ("CGO_ENABLED", "0")]);

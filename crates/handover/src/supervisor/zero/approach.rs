@@ -60,6 +60,15 @@ impl Approach {
             instance: None,
         };
         match arrival::arrive(&path, wanted).await? {
+            // Instances of ours outlived a supervisor that took over: it goes on from there.
+            Arrival::Vacant { .. } if !observed.alive.is_empty() => {
+                let recorded = found.map_or(&[][..], |found| &found.listeners);
+                let known = recorded.iter().find(|known| known.entry.name == name);
+                if let (Some(known), None) = (known, wanted) {
+                    config.listeners.push(known.spec.clone());
+                }
+                return Ok(Some(approach));
+            }
             Arrival::Vacant { stale } if config.take => {
                 return Err(ZeroError::NobodyServes { path, stale }.into());
             }

@@ -20,11 +20,13 @@
 //! | `--exclusive` | owns the directory `FIXTURE_DATA`; see `owned` |
 //! | `--blocking` | the same, with threads instead of tokio |
 //! | `--state-budget BYTES` | most state it passes on |
+//! | `--chatter WRITERS` | so many threads write numbered lines, see `crate::lines` |
 //! | `--item NAME:NEED:VERSIONS:BYTES:HOW` | a state item it keeps, see `owned/items.rs` |
 //!
 //! Paths: `/`, `/version`, `/pid`, `/slow` (300 ms), `/healthz`, and `/echo`, which answers what
 //! was posted.
 
+mod chatter;
 mod native;
 mod owned;
 mod plain;
@@ -57,6 +59,7 @@ struct Behaviour {
     blocking: bool,
     items: Vec<owned::Kept>,
     state_budget: Option<u64>,
+    chatter: u64,
 }
 
 impl Behaviour {
@@ -102,6 +105,7 @@ impl Behaviour {
                 "--exclusive" => found.exclusive = true,
                 "--blocking" => found.blocking = true,
                 "--state-budget" => found.state_budget = Some(number(value()?)?),
+                "--chatter" => found.chatter = number(value()?)?,
                 "--item" => found.items.push(owned::Kept::parse(&value()?)?),
                 other => return Err(format!("{other}: the fixture knows no such flag")),
             }
@@ -143,10 +147,11 @@ pub fn main() -> ExitCode {
             .status();
         drop(shell);
     }
+    let chatter = chatter::Chatter::start(behaviour.chatter);
     let held = vec![1_u8; behaviour.hold_mib << 20];
     std::thread::sleep(behaviour.start_delay);
     let served = serve(behaviour);
-    drop(held);
+    drop((held, chatter));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

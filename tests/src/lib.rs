@@ -14,6 +14,7 @@
 //! | [`locks`] | who holds a lock, from outside |
 //! | [`crash`] | processes that die before a given effect |
 //! | [`systemd`] | a service manager: hears, keeps descriptors, passes them on |
+//! | [`lines`] | numbered lines in log files, and whether all are there |
 //! | [`writers`] | clients that write, and the judgement of what became of it |
 //! | [`patience`] | waiting on a condition, never on time |
 //! | [`peer`] | third-party programs, found or skipped aloud |
@@ -26,6 +27,7 @@ pub mod crash;
 pub mod fixture;
 pub mod handoff;
 pub mod http;
+pub mod lines;
 pub mod load;
 pub mod locks;
 pub mod patience;

@@ -20,6 +20,27 @@ pub fn find(variable: &str) -> Option<PathBuf> {
     None
 }
 
+/// A program of the system, also of its administrators, whose folders are in few users' `PATH`.
+///
+/// `None`, with the reason printed, when there is none: the test is then to return.
+///
+/// # Panics
+/// When there is none although `CI` is set.
+#[must_use]
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        skip(&format!(
+            "{name} is missing; `cargo xtask test` installs it"
+        ));
+    }
+    found
+}
+
 /// Whether this process is root.
 ///
 /// # Panics

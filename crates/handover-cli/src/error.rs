@@ -89,8 +89,10 @@ impl CliError {
                 StartError::NoProgram
                 | StartError::BadServiceName { .. }
                 | StartError::BadSignal { .. }
-                | StartError::DuplicateListener { .. } => ExitCode::Usage,
+                | StartError::DuplicateListener { .. }
+                | StartError::LogFileNeedsCapture => ExitCode::Usage,
                 StartError::AlreadyRunning { .. }
+                | StartError::LogFile { .. }
                 | StartError::Listener(_)
                 | StartError::Program(_)
                 | StartError::StrangerGone { .. }

@@ -260,6 +260,18 @@ pub enum EventKind {
         #[serde(flatten)]
         step: crate::zero::Step,
     },
+    /// The log file was opened again: it was asked for, or it can be written to again.
+    LogOpened {
+        /// Which.
+        path: String,
+    },
+    /// A handover gave the log file another name, for the late lines of the old instance.
+    LogRenamed {
+        /// The log file.
+        path: String,
+        /// What the old one is called now.
+        to: String,
+    },
     /// The service is being stopped.
     Stopping {
         /// How.
@@ -304,6 +316,8 @@ impl EventKind {
             Self::GaveUp { .. } => "gave_up",
             Self::Audit { .. } => "audit",
             Self::Zero { .. } => "zero",
+            Self::LogOpened { .. } => "log_opened",
+            Self::LogRenamed { .. } => "log_renamed",
             Self::Stopping { .. } => "stopping",
             Self::Stopped => "stopped",
             Self::Warning { .. } => "warning",
@@ -436,6 +450,10 @@ impl fmt::Display for EventKind {
                 if *allowed { "allowed" } else { "denied" }
             ),
             Self::Zero { path, step } => write!(f, "{path}: {step}"),
+            Self::LogOpened { path } => write!(f, "log file {path} was opened"),
+            Self::LogRenamed { path, to } => {
+                write!(f, "log file {path} is a new one; the one before is {to}")
+            }
             Self::Stopping { how } => write!(f, "stopping: {}", hurry(*how)),
             Self::Stopped => f.write_str("stopped"),
             Self::Warning { text } => write!(f, "warning: {text}"),

@@ -118,6 +118,7 @@ pub mod lease;
 mod ledger;
 mod link;
 mod listener;
+mod log_file;
 mod notice;
 #[cfg(feature = "axum")]
 pub mod owner;

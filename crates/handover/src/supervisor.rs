@@ -22,6 +22,7 @@
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
+//! | `log` | the log file |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
 //! | `stranger` | a program that was started without us, put under handover |
 //! | `unit` | systemd: what it passes, what it is told, what is left with it |
@@ -48,6 +49,7 @@ mod hearing;
 mod history;
 pub mod keeper;
 mod kin;
+mod log;
 mod nginx;
 mod notices;
 mod opening;
@@ -73,6 +75,7 @@ mod zero;
 pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
 pub use error::{StartError, SuperviseError};
+pub use log::LogPolicy;
 pub use preflight::{CheckReport, Finding};
 pub use requests::Requests;
 pub use unit::Unit;

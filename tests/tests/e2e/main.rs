@@ -13,6 +13,7 @@ mod exclusive;
 mod first_process;
 mod keeper;
 mod listeners;
+mod log_file;
 mod probes;
 mod streams;
 mod systemd;

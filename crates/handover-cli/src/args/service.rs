@@ -105,6 +105,13 @@ pub(crate) struct ServiceArgs {
     /// that failed are shown) or inherit
     #[arg(long, value_name = "HOW")]
     pub(crate) stderr: Option<String>,
+    /// Append what the program prints to this file, whole lines; SIGUSR1 opens it anew
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<String>,
+    /// What becomes of the log file at a handover: rename (the old version writes on to FILE.TIME.PID,
+    /// the new one to a new FILE) or append
+    #[arg(long, value_name = "HOW")]
+    pub(crate) log_at_handover: Option<String>,
     /// Let a process of its own hold the listeners too, so that they outlive this one where the kernel
     /// lets nobody take them back out of the server: auto, always, never
     #[arg(long, value_name = "WHEN")]

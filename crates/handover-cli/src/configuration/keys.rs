@@ -244,6 +244,20 @@ pub(crate) const KEYS: &[Key] = &[
         "\"capture\"",
     ),
     key(
+        "log-file",
+        "--log-file",
+        "HANDOVER_LOG_FILE",
+        Kind::Text,
+        "",
+    ),
+    key(
+        "log-at-handover",
+        "--log-at-handover",
+        "HANDOVER_LOG_AT_HANDOVER",
+        Kind::OneOf(&["rename", "append"]),
+        "\"rename\"",
+    ),
+    key(
         "stdout-to-stderr",
         "--stdout-to-stderr",
         "HANDOVER_STDOUT_TO_STDERR",

@@ -321,6 +321,8 @@ pub(super) fn flags(
         ("restart-limit", count(args.restart_limit)),
         ("restart-pause", text(&args.restart_pause)),
         ("stderr", text(&args.stderr)),
+        ("log-file", text(&args.log_file)),
+        ("log-at-handover", text(&args.log_at_handover)),
         ("stdout-to-stderr", switch(args.stdout_to_stderr)),
         ("runtime-dir", runtime_dir),
     ];

@@ -134,6 +134,7 @@ fn keys_and_defaults_are_the_supervisors() {
     let config = Config {
         directory: Some("x".into()),
         handoff_socket: Some("x".into()),
+        log_file: Some("x".into()),
         runtime_dir: Some("x".into()),
         zero: Some("x".into()),
         zero_listener: Some("x".into()),

@@ -378,6 +378,13 @@ fn good_attempt() -> Vec<EventKind> {
         EventKind::Warning {
             text: "listener admin was not claimed".to_owned(),
         },
+        EventKind::LogRenamed {
+            path: "/var/log/web.log".to_owned(),
+            to: "/var/log/web.log.20261121T075119Z.4711".to_owned(),
+        },
+        EventKind::LogOpened {
+            path: "/var/log/web.log".to_owned(),
+        },
         EventKind::Stopping { how: Stop::Drain },
         EventKind::Stopped,
     ]

@@ -12,6 +12,7 @@ use handover_proto::settings::{Backoff, Ladder, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::keeper::KeeperPolicy;
+use super::log::LogPolicy;
 
 pub use listener::{ListenerSpec, ListenerSpecError};
 pub use readiness::{ReadinessSpec, ReadinessSpecError};
@@ -97,6 +98,11 @@ pub struct Config {
     pub directory: Option<PathBuf>,
     /// What becomes of an instance's standard error.
     pub stderr: StderrPolicy,
+    /// Where the instances' lines go, standard output and standard error alike, instead of to the
+    /// supervisor's own. Relative to the supervisor's working directory.
+    pub log_file: Option<PathBuf>,
+    /// What becomes of that file at a handover.
+    pub log_at_handover: LogPolicy,
     /// Sends the instances' standard output to the supervisor's standard error, because the
     /// supervisor's standard output carries events.
     pub stdout_to_stderr: bool,
@@ -174,6 +180,8 @@ impl Default for Config {
             env: BTreeMap::new(),
             directory: None,
             stderr: StderrPolicy::Capture,
+            log_file: None,
+            log_at_handover: LogPolicy::default(),
             stdout_to_stderr: false,
             runtime_dir: None,
             keeper: KeeperPolicy::Auto,

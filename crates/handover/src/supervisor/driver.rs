@@ -29,6 +29,7 @@ use super::error::SuperviseError;
 use super::health::Watch;
 use super::history::History;
 use super::keeper::Keeper;
+use super::log::Logs;
 use super::notices;
 use super::opening::OwnSockets;
 use super::preflight::{CheckReport, PreflightError};
@@ -186,6 +187,8 @@ pub(super) struct Driver {
     /// The exchange of zero-downtime, if the service takes part in one.
     pub(super) zero: Option<Zero>,
     pub(super) reporter: Reporter,
+    /// Where the instances' output goes, if not to ours.
+    pub(super) logs: Option<Logs>,
     /// Held for as long as the supervisor lives; says so to the next one.
     pub(super) _lock: File,
 }
@@ -336,6 +339,7 @@ impl Driver {
         self.answers.clear();
         self.end_exchange();
         self.clear_terminal().await;
+        self.end_logs();
         server.finish().await;
         self.keeper.end();
         self.fall_silent();

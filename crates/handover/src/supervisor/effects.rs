@@ -46,6 +46,7 @@ impl Driver {
         if self.machine.phase() != Phase::Probation {
             self.watch = None;
         }
+        self.tell_logs();
         self.forget_candidates();
         self.keep_listeners();
         self.report_standing();
@@ -136,6 +137,7 @@ impl Driver {
             null: std::os::fd::AsFd::as_fd(&self.null),
             channel: std::os::fd::AsFd::as_fd(&theirs),
             foreign: foreign.as_ref(),
+            logs: self.logs.as_ref(),
         };
         let mut process = process::spawn(&around, instance, candidate)?;
         let birth = match foreign {
@@ -169,7 +171,7 @@ impl Driver {
         pid: u32,
     ) {
         let Ok(pidfd) = Pidfd::open(pid) else { return };
-        let stderr = Capture::found(&self.dir, instance).ok();
+        let stderr = Capture::found(&self.dir, instance, pid, self.logs.as_ref()).ok();
         let mut process = Process::new(candidate, pidfd, stderr);
         self.listen_foreign(instance, &mut process, None, Birth::Found);
         process::watch(instance, process.pidfd.clone(), self.to_self.clone());

@@ -43,6 +43,20 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The log file cannot be written.
+    #[error("log file {}: {source}; nothing was started", path.display())]
+    LogFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two settings contradict each other.
+    #[error(
+        "log-file needs stderr = \"capture\": an instance that inherits our standard error writes \
+         past it; nothing was started"
+    )]
+    LogFileNeedsCapture,
     /// Another supervisor lives.
     #[error(
         "service {service:?} is already supervised by process {pid}, which serves on; \

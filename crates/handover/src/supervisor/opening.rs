@@ -25,6 +25,7 @@ use super::driver::Driver;
 use super::error::StartError;
 use super::history::History;
 use super::keeper::{self, Keeper};
+use super::log::Logs;
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
 use super::sockets::{self, Listeners};
@@ -62,6 +63,8 @@ impl Driver {
         let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
         let mut observed = adoption::observe(&dir);
+        // Before anybody gives anything up for this one.
+        Logs::check(&config, &observed)?;
         let adopting = adopt.as_ref().map(|taken| taken.listeners.clone());
         let adopted = stranger(adopt, found.as_ref(), &mut observed);
         let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
@@ -72,6 +75,7 @@ impl Driver {
         taken.splice(..0, adopting.iter().flatten().cloned());
         let listeners = sockets::open_all(&config.listeners, &[&passed[..], &taken].concat())?;
         let bus = announced(&service, &listeners, &activation.unused);
+        let logs = Logs::configured(&config, &dir, &bus, &observed)?;
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
         if let Some(approach) = &approach {
@@ -112,6 +116,7 @@ impl Driver {
             keeper,
             zero: None,
             reporter: activation.reporter,
+            logs,
             _lock: lock,
         };
         driver.watch_survivors(&observed);

@@ -18,6 +18,7 @@ use super::candidate::Candidate;
 use super::channel::Sender;
 use super::config::{Config, StderrPolicy, Wire};
 use super::driver::Command;
+use super::log::Logs;
 use super::nginx;
 use super::readable::readable;
 use super::runtime;
@@ -100,6 +101,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) channel: BorrowedFd<'a>,
     /// A channel of beyond-handoff, if it is offered one.
     pub(super) foreign: Option<&'a beyond::Channel>,
+    /// Where its output goes, if not to ours.
+    pub(super) logs: Option<&'a Logs>,
 }
 
 /// Starts an instance. Listeners arrive from descriptor 3 on, then the channel of beyond-handoff if
@@ -138,7 +141,7 @@ pub(super) fn spawn(
     if let Some(capture) = &capture {
         spawn = spawn.stderr(capture.writer());
     }
-    if config.stdout_to_stderr {
+    if config.stdout_to_stderr || around.logs.is_some() {
         spawn = match &capture {
             Some(capture) => spawn.stdout(capture.writer()),
             None => spawn.stdout(own_stderr.as_fd()),
@@ -149,7 +152,8 @@ pub(super) fn spawn(
     }
     let child = spawn.spawn().map_err(|error| error.to_string())?;
     drop(spawn);
-    let capture = capture.map(Capture::started);
+    let pid = child.pidfd.pid();
+    let capture = capture.map(|capture| capture.started(instance, pid, around.logs));
     Ok(Process::new(candidate.id, child.pidfd, capture))
 }
 

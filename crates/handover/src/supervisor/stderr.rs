@@ -2,7 +2,7 @@
 //!
 //! Not a pipe: a pipe's writers die of SIGPIPE, or stop when it is full, once the supervisor is
 //! gone; a file lets them serve on. What was copied is given back to the filesystem, so the file
-//! takes no more room than what is not copied yet.
+//! takes no more room than what is not copied yet. With a log file it is [`super::log`] that copies.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,7 +16,11 @@ use rustix::fs::{FallocateFlags, inotify};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 
+use super::log::{Logs, Orders};
 use super::readable::readable;
+
+/// What the files are called, before the instance's number.
+pub(super) const PREFIX: &str = "stderr-";
 
 /// Lines shown of an instance that failed.
 const LAST_LINES: usize = 10;
@@ -33,6 +37,8 @@ pub(super) struct Capture {
     path: PathBuf,
     file: Arc<File>,
     done: Arc<Notify>,
+    /// Whom to tell that the instance is gone, if its lines go to a log file.
+    followed: Option<(Orders, InstanceId)>,
 }
 
 impl Capture {
@@ -49,20 +55,32 @@ impl Capture {
             path,
             file: Arc::new(file),
             done: Arc::default(),
+            followed: None,
         })
     }
 
     /// The file of an instance that outlived its supervisor.
-    pub(super) fn found(dir: &Path, instance: InstanceId) -> io::Result<Self> {
+    pub(super) fn found(
+        dir: &Path,
+        instance: InstanceId,
+        pid: u32,
+        logs: Option<&Logs>,
+    ) -> io::Result<Self> {
         let path = file_of(dir, instance);
         let file = OpenOptions::new().read(true).append(true).open(&path)?;
-        let from = file.metadata()?.len();
-        let capture = Self {
+        let mut capture = Self {
             path,
             file: Arc::new(file),
             done: Arc::default(),
+            followed: None,
         };
-        capture.mirror(from);
+        match logs {
+            Some(logs) => {
+                let orders = logs.go_on(instance, pid, &capture.file, &capture.path)?;
+                capture.followed = Some((orders, instance));
+            }
+            None => capture.mirror(capture.file.metadata()?.len()),
+        }
         Ok(capture)
     }
 
@@ -72,8 +90,14 @@ impl Capture {
     }
 
     /// Begins to copy; the instance runs.
-    pub(super) fn started(self) -> Self {
-        self.mirror(0);
+    pub(super) fn started(mut self, instance: InstanceId, pid: u32, logs: Option<&Logs>) -> Self {
+        match logs {
+            Some(logs) => {
+                let orders = logs.follow(instance, pid, &self.file, &self.path);
+                self.followed = Some((orders, instance));
+            }
+            None => self.mirror(0),
+        }
         self
     }
 
@@ -107,13 +131,29 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        if let Some((orders, instance)) = &self.followed {
+            return orders.gone(*instance);
+        }
         self.done.notify_one();
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn file_of(dir: &Path, instance: InstanceId) -> PathBuf {
-    dir.join(format!("stderr-{}", instance.0))
+/// Where the capture of an instance is.
+pub(super) fn file_of(dir: &Path, instance: InstanceId) -> PathBuf {
+    dir.join(format!("{PREFIX}{}", instance.0))
+}
+
+/// Gives the room of what was copied back to the filesystem, once it is worth it. Up to where.
+pub(super) fn give_back(file: &File, punched: u64, copied: u64) -> u64 {
+    if copied.saturating_sub(punched) < PUNCH_EVERY {
+        return punched;
+    }
+    let until = copied / PUNCH_EVERY * PUNCH_EVERY;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Filesystems without holes keep the bytes; nothing is lost.
+    let _ = rustix::fs::fallocate(file, flags, punched, until - punched);
+    until
 }
 
 /// Copies what is written, until the instance is gone and everything is copied.
@@ -135,13 +175,7 @@ async fn copy(file: &File, path: &Path, from: u64, done: &Notify) -> io::Result<
             let _ = out.write_all(&chunk[..read]).await;
             at += read as u64;
         }
-        if at - punched >= PUNCH_EVERY {
-            let until = at / PUNCH_EVERY * PUNCH_EVERY;
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // Filesystems without holes keep the bytes; nothing is lost.
-            let _ = rustix::fs::fallocate(file, flags, punched, until - punched);
-            punched = until;
-        }
+        punched = give_back(file, punched, at);
         let _ = out.flush().await;
         if last_round {
             return Ok(());

@@ -82,10 +82,7 @@ impl Driver {
             Signalled::Hangup | Signalled::Upgrade => {
                 self.upgrade_on_request(UpgradeRequest::default(), None);
             }
-            Signalled::ReopenLogs => self.bus.warn(
-                "SIGUSR1 asks for logs to be reopened; this supervisor writes none. \
-                 Signal the instance itself if it does",
-            ),
+            Signalled::ReopenLogs => self.reopen_logs(),
             Signalled::Stop => {
                 let how = if again { Stop::Now } else { Stop::Drain };
                 self.tell(Input::Stop { how });

@@ -1,0 +1,3 @@
+//! Log files and what becomes of them at a handover.
+
+pub(crate) mod aside;

@@ -133,6 +133,10 @@ fn itself(facts: &Facts, wish: &Wish, refusals: &mut Vec<Refusal>) -> bool {
         may_look = false;
         refusals.push(Refusal::Supervised { pid, directory });
     }
+    if is_supervisor(&facts.name) {
+        may_look = false;
+        refusals.push(Refusal::Supervisor { supervisor: pid });
+    }
     if facts.uid != facts.own_uid && facts.own_uid != 0 {
         may_look = false;
         refusals.push(Refusal::AnotherUser {
@@ -149,6 +153,11 @@ fn itself(facts: &Facts, wish: &Wish, refusals: &mut Vec<Refusal>) -> bool {
         refusals.push(Refusal::AnotherProcessNamespace { pid });
     }
     may_look
+}
+
+/// By the name that our command, and the keeper that it starts, has.
+fn is_supervisor(name: &str) -> bool {
+    matches!(name, "handover" | "handover-keeper")
 }
 
 /// Whether its sockets may be taken.
@@ -205,6 +214,10 @@ fn in_the_way(facts: &Facts, holder: &Holder) -> Option<Refusal> {
         Relation::Ancestor if holder.name == "systemd" => {
             Some(Refusal::SocketUnit { pid, addresses })
         }
+        // An instance whose environment does not tell: nginx writes its title over it.
+        Relation::Ancestor if is_supervisor(&holder.name) => Some(Refusal::Supervisor {
+            supervisor: holder.pid,
+        }),
         Relation::Ancestor => Some(Refusal::Worker {
             pid,
             master: holder.pid,

@@ -34,6 +34,15 @@ pub enum Refusal {
         /// The runtime directory in its environment.
         directory: String,
     },
+    /// It is a supervisor of ours, or is found to belong to one by its parent.
+    #[error(
+        "process {supervisor} is a supervisor of handover, so its service is under handover already; \
+         use `handover upgrade`"
+    )]
+    Supervisor {
+        /// The supervisor.
+        supervisor: u32,
+    },
     /// It runs as somebody else.
     #[error(
         "process {pid} runs as user {found} and this command as user {own}; run it as user {found}, \
@@ -221,7 +230,7 @@ impl Refusal {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Ourselves { .. } => "ourselves",
-            Self::Supervised { .. } => "supervised",
+            Self::Supervised { .. } | Self::Supervisor { .. } => "supervised",
             Self::AnotherUser { .. } => "another_user",
             Self::AnotherNetwork { .. } => "another_network",
             Self::AnotherProcessNamespace { .. } => "another_process_namespace",

@@ -132,6 +132,8 @@ fn workers_are_of_it_and_others_are_in_the_way() {
     let refused = |holder| refused(&with(holder), &Wish::default());
     let master = refused(holder(99, "server", Relation::Ancestor));
     assert!(matches!(master, Refusal::Worker { master: 99, .. }));
+    let ours = refused(holder(99, "handover", Relation::Ancestor));
+    assert_eq!(ours, Refusal::Supervisor { supervisor: 99 });
     let unit = refused(holder(1, "systemd", Relation::Ancestor));
     assert!(matches!(unit, Refusal::SocketUnit { .. }));
     let other = refused(holder(300, "other", Relation::Unrelated));
@@ -148,6 +150,7 @@ fn whatever_cannot_be_done_is_refused() {
     let changes: &[Change] = &[
         (|f| f.ourselves = true, "ourselves"),
         (|f| f.supervised_in = Some("/run/x".into()), "supervised"),
+        (|f| f.name = "handover".into(), "supervised"),
         (|f| f.own_uid = 1001, "another_user"),
         (|f| f.same_network = false, "another_network"),
         (|f| f.same_processes = false, "another_process_namespace"),

@@ -1,9 +1,10 @@
 //! Benchmarks: ratios against a floor of the same run, never absolute times.
 //!
-//! `cargo xtask bench upgrade`, `exclusive` and `takeover` print their tables; `-- --write` also puts them into
-//! `bench/README.md`.
+//! `cargo xtask bench upgrade`, `exclusive`, `takeover` and `adopt` print their tables; `-- --write` also
+//! puts them into `bench/README.md`.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod client;
 mod exclusive;
 mod rig;
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
     // As `handover run` does it, and a daemon as small as the toy.
     let single = matches!(
         args[..],
-        ["supervise", ..] | ["exclusive", "our-daemon", ..] | ["takeover", "taker", ..]
+        ["supervise", ..]
+            | ["adopt", "supervise", ..]
+            | ["exclusive", "our-daemon", ..]
+            | ["takeover", "taker", ..]
     );
     let mut builder = if single {
         tokio::runtime::Builder::new_current_thread()
@@ -49,12 +53,13 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         ["supervise", program @ ..] => rig::supervise(program).await,
         [] | ["upgrade"] => upgrade::run(false).await,
         ["upgrade", "--write"] => upgrade::run(true).await,
+        ["adopt", words @ ..] => adopt::run(words).await,
         ["exclusive", words @ ..] => exclusive::run(words).await,
         ["takeover", words @ ..] => takeover::run(words).await,
         ["starts"] => upgrade::starts_only().await,
         _ => Err(format!(
             "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], \
-             takeover [--write], starts"
+             takeover [--write], adopt [--write], starts"
         )
         .into()),
     }

@@ -419,6 +419,15 @@ impl Service {
     }
 }
 
+/// The process groups of the instances that a status names.
+fn instances(status: &Status) -> Vec<rustix::process::Pid> {
+    let serving = status.incumbent.iter().chain(&status.successor);
+    let others = status.parked.iter().chain(&status.leaving);
+    let pids = serving.chain(others).filter_map(|instance| instance.pid);
+    pids.filter_map(|pid| rustix::process::Pid::from_raw(i32::try_from(pid.0).ok()?))
+        .collect()
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -427,9 +436,15 @@ impl Drop for Service {
                 eprintln!("{} {}", event.unix_ms, event.kind);
             }
         }
+        // Programs that write their title over their environment, as nginx does, are found by this
+        // alone.
+        let known = self.control.try_status().map(|status| instances(&status));
         if let Some(mut child) = self.supervisor.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        for group in known.into_iter().flatten() {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         // Nobody starts another one now.
         let dir = self.dir();

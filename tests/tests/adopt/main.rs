@@ -4,6 +4,7 @@
 //! Needs the `handover` program beside it: `cargo xtask test` builds everything first.
 
 mod failures;
+mod nginx_signals;
 mod refusals;
 mod under_load;
 mod unix_paths;

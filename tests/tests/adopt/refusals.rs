@@ -162,6 +162,7 @@ fn an_instance_of_ours() {
     let program = Program::new(FIXTURE, "--plain");
     let service = Builder::new(program.path()).start();
     assert_eq!(alone(service.incumbent()), ["supervised"]);
+    assert_eq!(alone(service.supervisor()), ["supervised"]);
 }
 
 #[test]

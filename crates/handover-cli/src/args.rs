@@ -4,12 +4,14 @@ mod adopt;
 mod development;
 mod incumbent;
 mod service;
+mod systemd;
 mod testing;
 
 pub(crate) use adopt::AdoptArgs;
 pub(crate) use development::DevArgs;
 pub(crate) use incumbent::IncumbentArgs;
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
+pub(crate) use systemd::{DoctorArgs, UnitArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
 
 use crate::exit;
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// While developing: hold the sockets, and hand over to a new build whenever a file changes
     Dev(DevArgs),
+    /// Print the units of systemd for a service: the flags of `run`, and the installed version
+    Unit(UnitArgs),
+    /// Look for what stands in the way of handovers here, and say what to do about it
+    Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell.

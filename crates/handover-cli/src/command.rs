@@ -4,6 +4,7 @@ mod adopt;
 mod config;
 mod demo;
 mod dev;
+mod doctor;
 mod events;
 mod incumbent;
 mod keeper;
@@ -11,6 +12,7 @@ mod manual;
 mod run;
 mod server;
 mod show;
+mod unit;
 mod upgrade;
 mod verify;
 mod watch;
@@ -53,6 +55,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Keeper { dir } => keeper::dispatch(&dir),
         Command::DemoServer(args) => block_on(server::serve(args)),
         Command::Completions { shell } => manual::completions(shell),
+        Command::Unit(args) => unit::dispatch(cli.runtime_dir.as_deref(), &args),
+        Command::Doctor(args) => doctor::dispatch(root, args),
         Command::Man { dir } => manual::pages(dir.as_deref()),
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod exit;
 mod output;
 mod project;
+mod systemd;
 mod top;
 mod view;
 

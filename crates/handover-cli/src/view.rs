@@ -3,6 +3,7 @@
 pub(crate) mod adoption;
 pub(crate) mod check;
 pub(crate) mod development;
+pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod history;
 pub(crate) mod incumbent;
@@ -11,6 +12,7 @@ pub(crate) mod outcome;
 pub(crate) mod quantity;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod unit;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -19,6 +19,7 @@
 //! | `trigger`, `requests` | upgrades, rollbacks, checks, by socket, signal, or from beside it |
 //! | `survey`, `account` | the status: who serves, and why |
 //! | `nginx` | how an unmodified nginx takes listeners |
+//! | `doctor` | what stands in the way on this machine |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
@@ -39,6 +40,7 @@ mod candidate;
 mod channel;
 pub mod config;
 mod control;
+pub mod doctor;
 mod driver;
 mod effects;
 mod error;

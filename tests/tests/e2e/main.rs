@@ -20,6 +20,7 @@ mod systemd;
 mod third_parties;
 mod triggers;
 mod under_load;
+mod units;
 mod unsupervised;
 
 /// The fixture server of this build.

@@ -101,7 +101,7 @@ async fn test(report: &mut CheckReport, command: &str, binary: &str) {
 }
 
 /// Where a program is: a bare name is looked up as a shell would.
-fn located(program: &str) -> PathBuf {
+pub(super) fn located(program: &str) -> PathBuf {
     let path = PathBuf::from(super::absolute(program));
     if path.is_absolute() {
         return path;

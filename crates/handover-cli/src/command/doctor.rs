@@ -1,0 +1,30 @@
+//! `handover doctor`: what stands in the way of handovers here, and what to do about it.
+
+use super::show::json_line;
+use crate::args::{DoctorArgs, Format};
+use crate::error::CliError;
+use crate::exit::ExitCode;
+use crate::output::{Ink, Output};
+use crate::view;
+use handover::supervisor::doctor::{Patient, Verdict, examine};
+use std::path::PathBuf;
+
+/// Exit code 1 if something must be put right.
+pub(super) fn dispatch(root: PathBuf, args: DoctorArgs) -> Result<ExitCode, CliError> {
+    let findings = examine(&Patient {
+        unit: args.unit,
+        pid: args.pid,
+        data: args.data,
+        root,
+    });
+    let text = match args.format.format {
+        Format::Text => view::doctor::render(&findings, Ink::stdout()),
+        Format::Json => findings.iter().map(json_line).collect(),
+    };
+    Output::stdout().write(&text).map_err(CliError::Stdout)?;
+    let bad = findings.iter().any(|found| found.verdict == Verdict::Bad);
+    Ok(match bad {
+        true => ExitCode::Unexpected,
+        false => ExitCode::Done,
+    })
+}

@@ -15,10 +15,10 @@
 //! | `--orphan` | leaves a grandchild behind, for process 1 to reap |
 //! | `--bind ADDRESS` | where to listen without a supervisor |
 //! | `--listeners A,B` | their names, all served; `http` alone if not given |
-//! | `--takeover` | without a supervisor it may be replaced, by itself or by a successor |
-//! | `--probation MS` | with that: the old process stays able to take back for so long |
 //! | `--exclusive` | owns the directory `FIXTURE_DATA`; see `owned` |
-//! | `--blocking` | the same, with threads instead of tokio |
+//! | `--blocking` | with threads instead of tokio |
+//! | `--takeover` | without a supervisor: replaces itself, and is taken over from |
+//! | `--pid-file PATH`, `--probation MS`, `--ready-within MS` | of its takeover |
 //! | `--state-budget BYTES` | most state it passes on |
 //! | `--chatter WRITERS` | so many threads write numbered lines, see `crate::lines` |
 //! | `--item NAME:NEED:VERSIONS:BYTES:HOW` | a state item it keeps, see `owned/items.rs` |
@@ -30,6 +30,7 @@ mod chatter;
 mod native;
 mod owned;
 mod plain;
+mod threads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,10 +54,9 @@ struct Behaviour {
     orphan: bool,
     bind: String,
     listeners: Vec<String>,
-    takeover: bool,
-    probation: Duration,
     exclusive: bool,
     blocking: bool,
+    takeover: Option<handover::Takeover>,
     items: Vec<owned::Kept>,
     state_budget: Option<u64>,
     chatter: u64,
@@ -100,10 +100,21 @@ impl Behaviour {
                 "--listeners" => {
                     found.listeners = value()?.split(',').map(str::to_owned).collect();
                 }
-                "--takeover" => found.takeover = true,
-                "--probation" => found.probation = Duration::from_millis(number(value()?)?),
                 "--exclusive" => found.exclusive = true,
                 "--blocking" => found.blocking = true,
+                "--takeover" => found.takeover = Some(handover::Takeover::new()),
+                "--pid-file" => {
+                    let path = value()?;
+                    found.takeover = found.takeover.map(|it| it.pid_file(path));
+                }
+                "--probation" => {
+                    let long = Duration::from_millis(number(value()?)?);
+                    found.takeover = found.takeover.map(|it| it.probation(long));
+                }
+                "--ready-within" => {
+                    let long = Duration::from_millis(number(value()?)?);
+                    found.takeover = found.takeover.map(|it| it.ready_within(long));
+                }
                 "--state-budget" => found.state_budget = Some(number(value()?)?),
                 "--chatter" => found.chatter = number(value()?)?,
                 "--item" => found.items.push(owned::Kept::parse(&value()?)?),
@@ -111,6 +122,18 @@ impl Behaviour {
             }
         }
         Ok(found)
+    }
+
+    /// How long one that is replaced without a supervisor waits for its clients.
+    const fn ladder(&self) -> Option<handover::Ladder> {
+        if self.takeover.is_none() {
+            return None;
+        }
+        Some(handover::Ladder {
+            announce: Duration::ZERO,
+            notify: Duration::from_secs(2),
+            grace: Duration::from_secs(30),
+        })
     }
 
     fn is_healthy(&self) -> bool {
@@ -162,8 +185,10 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(behaviour: Behaviour) -> std::io::Result<()> {
-    if behaviour.blocking {
-        return owned::serve_blocking(behaviour);
+    match (behaviour.blocking, behaviour.exclusive) {
+        (true, true) => return owned::serve_blocking(behaviour),
+        (true, false) => return threads::serve(behaviour),
+        (false, _) => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

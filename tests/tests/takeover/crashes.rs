@@ -1,0 +1,1 @@
+//! Each of the two dies just before each of its effects: its coordinator's, its instance's.

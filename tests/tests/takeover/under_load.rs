@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::outcome::Outcome;
+use handover_proto::phase::Phase;
+use handover_tests::patience::until;
 use handover_tests::{http, load, process};
 use handover_verify::Plan;
 use rustix::process::Signal;
@@ -151,7 +153,7 @@ fn upgraded_by_signal(blocking: bool) {
     let generation = world.status().expect("it serves").generation;
     assert_eq!(generation, Generation(u64::from(UPGRADES) + 1));
     process::signal(last, Signal::TERM);
-    handover_tests::patience::until("the pid file goes with the last", || {
+    until("the pid file goes with the last", || {
         !world.pid_file().exists()
     });
 }
@@ -215,18 +217,35 @@ fn i5_bad_versions_change_nothing() {
     for kind in KINDS {
         let world = World::new(kind, "--ready-within 500");
         let old = world.serving(1);
-        for (n, behaviour) in [(1, "--crash-at-start 3"), (2, "--start-delay 60000")] {
-            world.deploy(&format!("bad{n}"), behaviour);
-            let mut taker = world.start(10 + n);
-            handover_tests::patience::until("it ends or is sent away", || {
-                let busy = world.status().is_none_or(|it| it.successor.is_some());
-                (taker.is_over() || n == 2) && !busy
-            });
-            drop(taker);
-            old.signal(Signal::HUP);
+        let serves_alone = || {
             world.until_alone(old.pid());
-            assert_eq!(world.status().expect("it serves").pid, old.pid());
-        }
+            let serving = world.status().expect("it serves");
+            assert_eq!((serving.pid, serving.successor), (old.pid(), None));
+            assert_eq!(http::version(world.address), "0");
+        };
+
+        world.deploy("bad", "--crash-at-start 3");
+        assert_eq!(world.start(10).ends().code(), Some(3));
+        serves_alone();
+        let crashes = || world.said().matches("no column email").count();
+        let before = crashes();
+        old.signal(Signal::HUP);
+        until("it is tried", || crashes() > before);
+        until("it is given up", || world.phase() == Some(Phase::Serving));
+        serves_alone();
+
+        world.deploy("slow", "--never-ready");
+        world.wish("warm-slow", "delay", "60000");
+        let begun = || until("it is tried", || world.phase() == Some(Phase::Warm));
+        let taker = world.start(11);
+        begun();
+        until("it is sent away", || world.phase() == Some(Phase::Serving));
+        drop(taker);
+        serves_alone();
+        old.signal(Signal::USR2);
+        begun();
+        serves_alone();
+
         world.deploy("good", "");
         let next = world.serving(3);
         http::until_version(world.address, "good");

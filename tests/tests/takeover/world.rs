@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use handover::takeover::{Reply, Request, Serving, request};
+use handover_proto::phase::Phase;
 use handover_tests::crash::Crashes;
 use handover_tests::patience::{eventually, until};
 use handover_tests::service::clean;
@@ -190,6 +191,11 @@ impl World {
             Some(Ok(Reply::Serving(serving))) => Some(serving),
             _ => None,
         }
+    }
+
+    /// Where whoever serves stands.
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        self.status().map(|serving| serving.phase)
     }
 
     /// Waits until this process serves, and coordinates.

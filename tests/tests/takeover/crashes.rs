@@ -71,6 +71,20 @@ fn heir(point: &Point, effects: &[String], old: u32, new: u32) -> Option<u32> {
     (point.k <= ready + 1).then_some(old)
 }
 
+/// Whether the old one dies after it has sealed, so that what was in memory has crossed.
+fn died_sealed(point: &Point, effects: &[String]) -> bool {
+    let after = |effect: &str| {
+        let at = effects.iter().position(|found| found == effect);
+        at.is_some_and(|at| point.k > at)
+    };
+    match point.who.as_str() {
+        "1" => after("release lease"),
+        // The next effect but one is the record of what follows the seal.
+        "1.takeover" => after("Seal") && effects[point.k - 1] != "Seal",
+        _ => false,
+    }
+}
+
 /// One death. Whether it came to it.
 fn case(kind: Kind, point: &Point, effects: &[String]) -> bool {
     let (world, old) = begin(kind, std::slice::from_ref(point));
@@ -95,7 +109,11 @@ fn case(kind: Kind, point: &Point, effects: &[String]) -> bool {
         writers.go_on();
         locks::until_held(&world.lock(), next.pid());
         let judgement = writers.finish();
-        judgement.require_nothing_lost(&format!("{point}, before {effect}"));
+        let told = format!("{point}, before {effect}");
+        judgement.require_nothing_lost(&told);
+        if died_sealed(point, effects) {
+            assert!(judgement.forgotten.is_empty(), "{told}: {judgement:#?}");
+        }
     }
     next.signal(Signal::TERM);
     true

@@ -127,17 +127,8 @@ impl World {
         let _ = fs::remove_file(self.path("data").join(format!("{hook}.{what}")));
     }
 
-    /// Waits until a hook of a version was called.
-    pub(crate) fn until_hook(&self, version: &str, hook: &str) {
-        let line = format!("{version} {hook}");
-        until(&format!("hook {line}"), || {
-            let hooks = fs::read_to_string(self.path("data/hooks")).unwrap_or_default();
-            hooks.lines().any(|found| found == line)
-        });
-    }
-
     /// A command in the service's environment, known to crash points by this number.
-    pub(crate) fn environment(&self, command: &mut Command, number: u32) {
+    fn environment(&self, command: &mut Command, number: u32) {
         let said = File::options()
             .create(true)
             .append(true)

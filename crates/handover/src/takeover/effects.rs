@@ -136,7 +136,13 @@ impl Coordination {
             // With the reason, which is told after it.
             Signal::Term => self.dismissed.push(to),
             Signal::Kill if member.signal(handover_sys::Signal::KILL) => {}
-            Signal::Kill => member.forget(),
+            Signal::Kill => {
+                // Told before its channel closes: silence would mean that we are dead.
+                let reason = self.reason.clone();
+                member.say(&ToInstance::Dismiss { reason }, None);
+                member.post.flush();
+                member.forget();
+            }
         }
     }
 

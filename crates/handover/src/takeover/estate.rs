@@ -26,7 +26,7 @@ pub(super) struct Holding {
 pub(crate) struct Estate {
     /// None once the listeners are closed for good.
     content: Mutex<Option<Vec<Holding>>>,
-    /// Whether a successor holds them too.
+    /// Whether the other side of a handover holds them too.
     granted: Arc<AtomicBool>,
     /// Names of those that somebody outside the service holds.
     held: Vec<String>,
@@ -155,7 +155,7 @@ impl Estate {
         kinds.iter().any(inet)
     }
 
-    /// A successor holds copies, or none does any more.
+    /// The other side of a handover holds them too, or does not any more.
     pub(super) fn grant(&self, granted: bool) {
         self.granted.store(granted, Ordering::Release);
     }

@@ -102,6 +102,9 @@ pub(crate) fn open(
         .native
         .as_ref()
         .map_or(FIRST, |native| native.instance);
+    let estate = Estate::new(held);
+    // Until it serves, whoever gave it its listeners has them too, and whatever waits in them.
+    estate.grant(within);
     Ok(Some(Arc::new(Host {
         service,
         ladder,
@@ -109,7 +112,7 @@ pub(crate) fn open(
         instance,
         generation,
         within,
-        estate: Estate::new(held),
+        estate,
         notice: Notice::new(inheritance.notify.clone()),
         program: Program::own().map_err(TakeoverError::Resources)?,
         triggers,
@@ -206,6 +209,7 @@ impl Host {
     /// No thread or no descriptor is to be had. Nobody coordinates then.
     pub(crate) fn start(self: &Arc<Self>, mode: Mode) -> io::Result<UnixStream> {
         socket::renew(&self.socket)?;
+        self.estate.grant(false);
         let (ours, theirs) = UnixStream::pair()?;
         let (sender, orders) = mpsc::channel();
         let bell = Arc::new(Bell::new()?);

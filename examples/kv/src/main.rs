@@ -1,7 +1,9 @@
 //! A key-value store that hands over: one owner of a directory, replaced by its next version while
 //! clients write, without an acknowledged write lost and never with two writers.
 //!
-//! `example-kv [DIRECTORY [ADDRESS]]`, by default ./kv-data and 127.0.0.1:8080.
+//! `example-kv [DIRECTORY [ADDRESS]]`, by default ./kv-data and 127.0.0.1:8080. With `KV_TAKEOVER` set
+//! it needs no supervisor for that: a second one on the same directory takes over, and SIGHUP makes
+//! it replace itself.
 #![forbid(unsafe_code)]
 
 mod api;
@@ -31,7 +33,13 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let store = Arc::new(store::Store::closed(&directory));
 
     // All that handing over takes, besides the hooks in owner.rs:
-    let instance = handover::Instance::start("kv").await?;
+    let mut instance = handover::Instance::builder("kv");
+    if std::env::var_os("KV_TAKEOVER").is_some() {
+        // Beside the data: who owns them is who is taken over.
+        let socket = std::path::absolute(&directory)?.join("takeover.sock");
+        instance = instance.takeover(handover::Takeover::new().socket(socket));
+    }
+    let instance = instance.start().await?;
     let listener = instance.tcp("http", address).await?; // inherited, or bound
     instance.own(&directory, owner::Owner::new(&store)).await?;
     eprintln!("serving {}", listener.local_addr());

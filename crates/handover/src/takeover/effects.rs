@@ -193,7 +193,10 @@ impl Coordination {
             }
             EventKind::HandoverFinished { id, outcome, .. } => {
                 self.introductions.over(*id);
-                tracing::info!(service, "{kind}");
+                match outcome {
+                    Outcome::Committed { .. } => tracing::info!(service, "{kind}"),
+                    _ => tracing::warn!(service, "{kind}"),
+                }
                 self.ended(outcome);
             }
             EventKind::RequestRefused { .. }

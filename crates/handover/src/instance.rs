@@ -325,7 +325,7 @@ impl Instance {
         &self.core.name
     }
 
-    /// Its number, when a coordinator started it.
+    /// Its number, when a coordinator started it or it may be taken over.
     #[must_use]
     pub const fn id(&self) -> Option<InstanceId> {
         self.id

@@ -352,7 +352,7 @@ impl Instance {
         &self.core.name
     }
 
-    /// Its number, when a coordinator started it.
+    /// Its number, when a coordinator started it or it may be taken over.
     #[must_use]
     pub fn id(&self) -> Option<InstanceId> {
         self.handle.id

@@ -31,7 +31,9 @@ impl<S: Surroundings> Conduct<S> {
                 self.look(drain::Input::Look);
             } else {
                 self.confirm_ready();
-                return;
+                if self.inputs.is_empty() {
+                    return;
+                }
             }
         }
     }

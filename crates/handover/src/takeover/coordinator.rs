@@ -246,6 +246,10 @@ impl Coordination {
             self.obey(order);
         }
         self.take_members();
+        // Whoever comes from here on is the successor's: dropped, it knocks once more.
+        if self.replaced {
+            return;
+        }
         if self
             .host
             .triggers
@@ -330,6 +334,11 @@ impl Coordination {
             Word::Said(Decoded::Message(message)) => {
                 if local && matches!(message, FromInstance::Hello { .. }) {
                     self.greeted = true;
+                }
+                if let (FromInstance::Ready { .. }, Some(member)) =
+                    (&message, self.members.get_mut(&instance))
+                {
+                    member.ready = true;
                 }
                 let by = match message {
                     FromInstance::Extend { millis } => Some(Duration::from_millis(millis)),

@@ -167,14 +167,8 @@ impl Coordination {
     /// Sends away whoever must go: before its channel closes it learns that we did not die.
     fn dismiss(&mut self) {
         for instance in std::mem::take(&mut self.dismissed) {
-            let reason = self.reason.clone();
-            let Some(member) = self.members.get_mut(&instance) else {
-                continue;
-            };
-            member.say(&ToInstance::Dismiss { reason }, None);
-            member.post.flush();
-            if member.kind == Kind::Child {
-                member.signal(handover_sys::Signal::TERM);
+            if let Some(member) = self.members.get_mut(&instance) {
+                member.dismiss(&self.reason);
             }
         }
         let own = self.own();

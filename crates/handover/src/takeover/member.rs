@@ -34,6 +34,8 @@ pub(super) enum Kind {
 pub(super) struct Member {
     pub(super) kind: Kind,
     pub(super) post: Post,
+    /// It said that it serves.
+    pub(super) ready: bool,
     process: Option<Pidfd>,
     reader: Reader,
     words: VecDeque<Word>,
@@ -65,6 +67,7 @@ impl Member {
         Self {
             kind,
             post,
+            ready: false,
             process,
             reader: Reader::new(),
             words: VecDeque::new(),
@@ -105,6 +108,20 @@ impl Member {
             }
             Some(Ok(())) => true,
             None => false,
+        }
+    }
+
+    /// Tells it to go, and why, before anything else happens to it.
+    pub(super) fn dismiss(&mut self, reason: &str) {
+        let reason = reason.to_owned();
+        self.say(&ToInstance::Dismiss { reason }, None);
+        self.post.flush();
+        match (self.kind, &self.process) {
+            // What it is served with by now ends by its ladder.
+            (Kind::Child, _) if !self.ready => drop(self.signal(handover_sys::Signal::TERM)),
+            // Nothing else can be said to it.
+            (Kind::Taker, None) => self.post.end(),
+            (Kind::Child | Kind::Taker | Kind::Local, _) => {}
         }
     }
 

@@ -88,6 +88,15 @@ impl Post {
         }
     }
 
+    /// Says no more; what the other side says is still read.
+    pub(super) fn end(&self) {
+        if self.is_flushed()
+            && let Err(error) = self.stream.shutdown(std::net::Shutdown::Write)
+        {
+            tracing::debug!(%error, "it has closed already");
+        }
+    }
+
     pub(super) fn is_flushed(&self) -> bool {
         self.outbox.is_empty()
     }

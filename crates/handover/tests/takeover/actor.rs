@@ -208,6 +208,8 @@ fn on_threads() -> Result<(), Failure> {
     }
     say(format_args!("at {}", listeners[0].local_addr()));
     unready(&conduct);
+    // From here on a signal drains it.
+    instance.draining_within(Duration::ZERO);
     match set("ACTOR_DATA") {
         Some(data) => drop(instance.own(data, Counter::default())?),
         None => instance.ready()?,

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use handover_proto::frame::Decoded;
 use handover_proto::takeover::{Answer, Reader, RefusedFor};
@@ -38,6 +40,46 @@ fn two_that_start_from_nothing_become_one_after_the_other() {
     let serving = actors.iter().find(|actor| actor.lives()).expect("one");
     let address = serving.says("at ");
     assert_eq!(ask(&address).1, serving.pid());
+}
+
+#[test]
+fn of_a_crowd_one_is_left_and_nobody_is_told_anything_else() {
+    let world = World::new("tokio");
+    let (first, address) = world.serving();
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = {
+        let (stop, address) = (Arc::clone(&stop), address.clone());
+        std::thread::spawn(move || {
+            let mut answers = 0;
+            while !stop.load(Ordering::Relaxed) {
+                ask(&address);
+                answers += 1;
+            }
+            answers
+        })
+    };
+    for _ in 0..5 {
+        let crowd: Vec<_> = (0..6).map(|_| world.start()).collect();
+        let settled = || crowd.iter().filter(|actor| actor.lives()).count() == 1;
+        eventually("one is left", settled);
+        for actor in crowd {
+            if actor.lives() {
+                // The next ones take over from it.
+                std::mem::forget(actor);
+                continue;
+            }
+            let lines = actor.all();
+            let refused = lines.iter().find(|line| line.contains("refused:"));
+            let busy = |line: &String| line.contains("another handover is running");
+            let served = lines.iter().any(|line| line.ends_with("ends"));
+            assert!(served || refused.is_some_and(busy), "{lines:?}");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(client.join().expect("no connection is refused or lost") > 0);
+    assert_eq!(first.ends(), Exit::Code(0));
+    let (_, last) = ask(&address);
+    drop(crate::world::Orphan::of(last));
 }
 
 #[test]

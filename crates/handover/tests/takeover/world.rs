@@ -64,7 +64,8 @@ impl World {
 
     /// What is started from here on.
     pub(crate) fn version(&self, text: &str) {
-        std::fs::write(self.path("version"), text).expect("writes");
+        std::fs::write(self.path("version.new"), text).expect("writes");
+        std::fs::rename(self.path("version.new"), self.path("version")).expect("renames");
     }
 
     /// Whoever waits goes on.
@@ -137,6 +138,11 @@ impl Actor {
             }
             heard.push(line);
         }
+    }
+
+    /// Everything it has said and nobody has heard, once it has ended.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.lines.iter().collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

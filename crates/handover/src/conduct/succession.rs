@@ -15,8 +15,6 @@ impl<S: Surroundings> Conduct<S> {
             return;
         };
         self.enthrone();
-        // From here on this process answers for itself, to systemd too.
-        self.supervised = false;
         let mode = match &self.owner {
             Some(_) => Mode::Exclusive,
             None => Mode::Overlap,
@@ -37,6 +35,8 @@ impl<S: Surroundings> Conduct<S> {
         if std::mem::replace(&mut self.enthroned, true) {
             return;
         }
+        // From here on this process answers for itself, to systemd too.
+        self.supervised = false;
         if let Some(file) = &host.pid_file {
             file.name(std::process::id());
         }

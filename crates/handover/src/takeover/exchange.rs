@@ -118,11 +118,22 @@ fn look_at(path: &Path) -> Result<(), ConnectError> {
     })
 }
 
+/// The other side has closed, perhaps with something of ours unread.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 impl Exchange {
     /// Says what is wanted.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Result<(), ConnectError> {
-        passing::send_all(self.stream.as_fd(), &encode_ask(ask), &[])
-            .map_err(|error| self.broken(&error))
+        let sent = passing::send_all(self.stream.as_fd(), &encode_ask(ask), &[]);
+        sent.map_err(|error| match error {
+            PassError::Io(error) if is_gone(&error) => self.gone(),
+            error => self.broken(&error),
+        })
     }
 
     /// The next answer, waiting as long as `within`; without it for ever.
@@ -161,9 +172,7 @@ impl Exchange {
         self.stream.set_read_timeout(left).map_err(io)?;
         let mut buffer = [0; READ_AT_ONCE];
         match passing::receive(self.stream.as_fd(), &mut buffer, MAX_DESCRIPTORS) {
-            Ok(received) if received.bytes == 0 => Err(ConnectError::Gone {
-                path: self.path.clone(),
-            }),
+            Ok(received) if received.bytes == 0 => Err(self.gone()),
             Ok(received) => {
                 self.descriptors.extend(received.descriptors);
                 let bytes = buffer.get(..received.bytes).unwrap_or_default();
@@ -172,11 +181,7 @@ impl Exchange {
             }
             // The time is looked at above.
             Err(error) if error.is_would_block() => Ok(()),
-            Err(PassError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                Err(ConnectError::Gone {
-                    path: self.path.clone(),
-                })
-            }
+            Err(PassError::Io(error)) if is_gone(&error) => Err(self.gone()),
             Err(error) => Err(self.broken(&error)),
         }
     }
@@ -217,6 +222,12 @@ impl Exchange {
             path: self.path.clone(),
             within,
             pid: self.peer(),
+        }
+    }
+
+    fn gone(&self) -> ConnectError {
+        ConnectError::Gone {
+            path: self.path.clone(),
         }
     }
 

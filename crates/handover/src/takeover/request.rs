@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::manifest::ListenerEntry;
@@ -221,7 +221,7 @@ pub fn socket_path(service: &str) -> PathBuf {
 }
 
 /// The takeover socket of a process: one that it listens on, and at which the kernel says that it
-/// is the one who does.
+/// is the one who does. Waits up to a second for one that takes over at this moment.
 ///
 /// # Errors
 /// [`RequestError::NoProcess`], [`RequestError::Denied`], [`RequestError::NoTakeover`].
@@ -229,19 +229,40 @@ pub fn socket_of(pid: u32) -> Result<PathBuf, RequestError> {
     let held = sockets_held(pid)?;
     // Every network namespace has its own table; /proc/PID/net is the one of that process.
     let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
-    let candidates = table.lines().filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let inode: u64 = fields.nth(6)?.parse().ok()?;
-        let bound = fields.next()?;
-        held.contains(&inode).then(|| placed(bound)).flatten()
-    });
-    let paths: BTreeSet<PathBuf> = candidates.collect();
-    let serves =
-        |path: &PathBuf| exchange::connect(path).is_ok_and(|exchange| exchange.peer() == Some(pid));
-    paths
-        .into_iter()
-        .find(serves)
-        .ok_or(RequestError::NoTakeover { pid })
+    let ours = table.lines().filter_map(listed);
+    let ours = ours.filter(|(inode, _)| held.contains(inode));
+    let paths: BTreeSet<PathBuf> = ours.filter_map(|(_, bound)| placed(bound)).collect();
+    let serves = |path: &&PathBuf| {
+        exchange::connect(path).is_ok_and(|exchange| exchange.peer() == Some(pid))
+    };
+    let until = Instant::now() + LISTENS_WITHIN;
+    loop {
+        if let Some(path) = paths.iter().find(serves) {
+            return Ok(path.clone());
+        }
+        if paths.is_empty() || Instant::now() >= until {
+            return Err(RequestError::NoTakeover { pid });
+        }
+        std::thread::sleep(LISTENS_EVERY);
+    }
+}
+
+/// How long a process that was just committed may take until it is the one that listens: it has to
+/// start a thread.
+const LISTENS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often to look whether it is.
+const LISTENS_EVERY: Duration = Duration::from_millis(20);
+
+/// Inode and path in a line of `/proc/net/unix`: the last two of eight fields, of which only the
+/// path may have spaces.
+fn listed(line: &str) -> Option<(u64, &str)> {
+    let mut rest = line;
+    for _ in 0..6 {
+        rest = rest.trim_start().split_once(' ')?.1;
+    }
+    let (inode, path) = rest.trim_start().split_once(' ')?;
+    Some((inode.parse().ok()?, path))
 }
 
 /// The inodes of a process's sockets.
@@ -273,6 +294,18 @@ fn placed(bound: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_kernel_is_read() {
+        let line = "0000000000000000: 00000002 00000000 00010000 0001 01 37232662 /a b/.t.00/s";
+        assert_eq!(listed(line), Some((37_232_662, "/a b/.t.00/s")));
+        let unbound = "0000000000000000: 00000003 00000000 00000000 0001 03 37232663";
+        assert_eq!(listed(unbound), None);
+        assert_eq!(
+            listed("Num       RefCount Protocol Flags    Type St Inode Path"),
+            None
+        );
+    }
 
     #[test]
     fn a_socket_is_found_where_it_was_moved_to() {

@@ -12,6 +12,7 @@ fn whoever_serves_says_who_it_is() {
     let path = world.path("elsewhere/with a space/t.sock");
     world.set("ACTOR_SOCKET", &path.display().to_string());
     let (old, address) = world.serving();
+    assert_eq!(socket_of(old.pid()).expect("it is found"), path);
     let mut replies = request(&path, Request::Status).expect("it answers");
     assert_eq!(replies.peer(), Some(old.pid()));
     let Some(Ok(Reply::Serving(serving))) = replies.next() else {

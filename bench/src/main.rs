@@ -8,6 +8,7 @@ mod adopt;
 mod client;
 mod exclusive;
 mod rig;
+mod self_upgrade;
 mod server;
 mod table;
 mod takeover;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             | ["adopt", "supervise", ..]
             | ["exclusive", "our-daemon", ..]
             | ["takeover", "taker", ..]
+            | ["self-upgrade", ..]
     );
     let mut builder = if single {
         tokio::runtime::Builder::new_current_thread()
@@ -56,10 +58,11 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         ["adopt", words @ ..] => adopt::run(words).await,
         ["exclusive", words @ ..] => exclusive::run(words).await,
         ["takeover", words @ ..] => takeover::run(words).await,
+        ["self-upgrade", words @ ..] => self_upgrade::run(words),
         ["starts"] => upgrade::starts_only().await,
         _ => Err(format!(
             "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], \
-             takeover [--write], adopt [--write], starts"
+             takeover [--write], adopt [--write], self-upgrade [--write], starts"
         )
         .into()),
     }

@@ -154,7 +154,10 @@ fn overrides(root: &Path, ignored: &[String]) -> Result<Override, ProjectError> 
     for glob in globs.chain(target).chain(ignored.iter().cloned()) {
         let wrong = |error: ignore::Error| ProjectError::Glob {
             glob: glob.clone(),
-            reason: error.to_string(),
+            reason: match error {
+                ignore::Error::Glob { err, .. } => err,
+                other => other.to_string(),
+            },
         };
         builder.add(&format!("!{glob}")).map_err(wrong)?;
     }

@@ -43,6 +43,10 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// under way.
 const WRITTEN_BY_BUILDS: &[&str] = &["Cargo.lock"];
 
+/// Where `make` names the descriptors of its job server: numbers that are those of listeners below
+/// us. Emptied, so that a build does not take a listener for it.
+const JOB_SERVERS: &[&str] = &["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
 pub(super) fn dispatch(runtime_dir: Option<&Path>, args: DevArgs) -> Result<ExitCode, CliError> {
     let effective = config::load(runtime_dir, &args.service)?;
     let config = configuration::config(&effective)?;
@@ -58,6 +62,12 @@ pub(super) fn dispatch(runtime_dir: Option<&Path>, args: DevArgs) -> Result<Exit
 
 /// The same service with the defaults of development, and what only `dev` does.
 fn developing(config: Config, effective: &Effective, here: &Path, any_listen_pid: bool) -> Config {
+    let mut env = config.env.clone();
+    for name in JOB_SERVERS {
+        if std::env::var_os(name).is_some() {
+            env.entry((*name).to_owned()).or_default();
+        }
+    }
     let given = |key| effective.get(key).is_some();
     let or = |key, value, default| if given(key) { value } else { default };
     let named = effective.get("service");
@@ -82,6 +92,7 @@ fn developing(config: Config, effective: &Effective, here: &Path, any_listen_pid
             false => StderrPolicy::Inherit,
         },
         keeper: KeeperPolicy::Never,
+        env,
         attended: true,
         any_listen_pid,
         ..config

@@ -100,6 +100,7 @@ pub(super) async fn attempt(
     let asking = tokio::task::spawn_blocking(move || ask(socket, wish, &to));
     let shown = async {
         let mut output = Output::stdout();
+        let mut latest = String::new();
         while let Some(text) = replies.recv().await {
             match format {
                 Format::Text => say(&text),
@@ -107,10 +108,12 @@ pub(super) async fn attempt(
                     .write(&json_line(&json!({ "progress": text })))
                     .map_err(CliError::Stdout)?,
             }
+            latest = text;
         }
-        Ok(asking.await.map_err(std::io::Error::other))
+        let last = asking.await.map_err(std::io::Error::other);
+        Ok((last, latest))
     };
-    let last = interruptible(shown, GOES_ON).await?;
+    let (last, latest) = interruptible(shown, GOES_ON).await?;
     let finished = match last.map_err(CliError::Runtime)?? {
         Reply::Finished(finished) => finished,
         // Nobody asked for anything else.
@@ -118,6 +121,8 @@ pub(super) async fn attempt(
         Reply::Serving(serving) => return Err(CliError::NotAsked(serving.service)),
     };
     match format {
+        // The last progress tells it, with the time it took.
+        Format::Text if latest.contains(&finished.text) => {}
         Format::Text => say(&view::incumbent::ending(&finished, Ink::stderr())),
         Format::Json => {
             let mut output = Output::stdout();

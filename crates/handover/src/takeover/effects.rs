@@ -28,7 +28,7 @@ impl Coordination {
                 } => self.spawn(instance, candidate),
                 Effect::Send { to, message } => self.send(to, message),
                 Effect::Signal { to, signal } => self.signal(to, signal),
-                Effect::Report(kind) => self.report(&kind),
+                Effect::Report(kind) => self.report(kind),
                 Effect::Finish { request, outcome } => self.answer(request, &outcome),
                 // Only a service that is being stopped ends, and then the process does.
                 Effect::Exit { .. } => {}
@@ -178,8 +178,14 @@ impl Coordination {
         }
     }
 
-    fn report(&mut self, kind: &EventKind) {
-        let service = &self.host.service;
+    fn report(&mut self, mut kind: EventKind) {
+        if let EventKind::HandoverStarted { candidate, .. } = &mut kind {
+            *candidate = match &self.arriving {
+                Some(_) => "started by somebody".into(),
+                None => self.host.program.shown(),
+            };
+        }
+        let (kind, service) = (&kind, &self.host.service);
         match kind {
             EventKind::HandoverStarted { .. } => {
                 tracing::info!(service, "{kind}");

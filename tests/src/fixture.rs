@@ -21,6 +21,7 @@
 //! | `--pid-file PATH`, `--probation MS`, `--ready-within MS` | of its takeover |
 //! | `--state-budget BYTES` | most state it passes on |
 //! | `--chatter WRITERS` | so many threads write numbered lines, see `crate::lines` |
+//! | `--log-file PATH` | with the library: they write to this file of its own instead |
 //! | `--item NAME:NEED:VERSIONS:BYTES:HOW` | a state item it keeps, see `owned/items.rs` |
 //!
 //! Paths: `/`, `/version`, `/pid`, `/slow` (300 ms), `/healthz`, and `/echo`, which answers what
@@ -60,6 +61,7 @@ struct Behaviour {
     items: Vec<owned::Kept>,
     state_budget: Option<u64>,
     chatter: u64,
+    log_file: Option<PathBuf>,
 }
 
 impl Behaviour {
@@ -116,6 +118,7 @@ impl Behaviour {
                     found.takeover = found.takeover.map(|it| it.ready_within(long));
                 }
                 "--state-budget" => found.state_budget = Some(number(value()?)?),
+                "--log-file" => found.log_file = Some(value()?.into()),
                 "--chatter" => found.chatter = number(value()?)?,
                 "--item" => found.items.push(owned::Kept::parse(&value()?)?),
                 other => return Err(format!("{other}: the fixture knows no such flag")),
@@ -170,7 +173,11 @@ pub fn main() -> ExitCode {
             .status();
         drop(shell);
     }
-    let chatter = chatter::Chatter::start(behaviour.chatter);
+    let printing = match behaviour.log_file {
+        Some(_) => 0,
+        None => behaviour.chatter,
+    };
+    let chatter = chatter::Chatter::start(printing);
     let held = vec![1_u8; behaviour.hold_mib << 20];
     std::thread::sleep(behaviour.start_delay);
     let served = serve(behaviour);

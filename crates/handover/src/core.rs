@@ -1,8 +1,10 @@
 //! What all handles of an instance share.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::watch;
 
@@ -10,6 +12,7 @@ use crate::address::Address;
 use crate::lease::Lease;
 use crate::ledger::{Ledger, lock};
 use crate::listener::Shelf;
+use crate::log_file::{self, LogFile};
 use crate::pool::Pool;
 use crate::stage::Standing;
 use crate::takeover::{Host, Shared};
@@ -29,6 +32,8 @@ pub(crate) struct Core {
     lease: watch::Sender<Option<Lease>>,
     /// Where its stream listeners are bound, in the order in which they were opened.
     addresses: Mutex<Vec<Address>>,
+    /// Log files that become its own when it serves.
+    logs: Mutex<Vec<Weak<log_file::Shared>>>,
     /// Its part in takeovers, if it has one.
     pub(crate) host: Option<Arc<Host>>,
 }
@@ -44,6 +49,7 @@ impl Core {
             reconnect: AtomicBool::new(false),
             lease: watch::Sender::default(),
             addresses: Mutex::default(),
+            logs: Mutex::default(),
             host,
         })
     }
@@ -54,6 +60,29 @@ impl Core {
             change(standing);
             self.reconnect.store(!standing.accepts(), Ordering::Release);
         });
+        if self.standing.borrow().committed {
+            self.take_logs();
+        }
+    }
+
+    /// Opens a log file that becomes the instance's own when it serves.
+    pub(crate) fn log_file(&self, path: PathBuf) -> io::Result<LogFile> {
+        let log = LogFile::of(path, self.standing.subscribe())?;
+        lock(&self.logs).push(Arc::downgrade(log.shared()));
+        if self.standing.borrow().committed {
+            self.take_logs();
+        }
+        Ok(log)
+    }
+
+    fn take_logs(&self) {
+        // Taken out first: a log of ours may be what hears the warning.
+        let logs = std::mem::take(&mut *lock(&self.logs));
+        for log in logs.iter().filter_map(Weak::upgrade) {
+            if let Err(error) = log.serve() {
+                tracing::warn!(%error, "the log file could not be renamed; lines go to one beside it");
+            }
+        }
     }
 
     /// Whether clients are to be asked to reconnect.

@@ -4,6 +4,7 @@ pub(crate) mod open;
 mod own;
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::error::{ReadyError, StartError};
 use crate::guard::Guard;
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
+use crate::log_file::LogFile;
 use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
 use crate::signals;
@@ -306,6 +308,21 @@ impl Instance {
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.core.standing.borrow().stage
+    }
+
+    /// Opens a log file that follows the rule of a handover: an older instance that writes to it keeps
+    /// its file, which is renamed to `PATH.TIME` when this one is committed; this one's lines, also
+    /// those from before, are in a new file at `path` from then on. Until then they are in
+    /// `PATH.PID.coming`, and stay there if it never serves. A file that nobody writes to is
+    /// appended to. Open it once and clone it. Both instances must use this, or [`LogFile::open`]: that a file has a writer is
+    /// known by its lock (flock(2), shared).
+    ///
+    /// An instance that takes back after its successor was committed writes on to the renamed file.
+    ///
+    /// # Errors
+    /// As [`LogFile::open`].
+    pub fn log_file(&self, path: impl Into<PathBuf>) -> io::Result<LogFile> {
+        self.core.log_file(path.into())
     }
 
     /// Tells people what it does, in one line: through the coordinator, or `STATUS=` of systemd.

@@ -144,6 +144,7 @@ pub use inheritance::Inheritance;
 pub use instance::{Builder, Instance};
 pub use lease::{Lease, LeaseError, Permit};
 pub use listener::Listener;
+pub use log_file::LogFile;
 pub use pool::Unclaimed;
 pub use service::{Service, ServiceError};
 pub use stage::Stage;

@@ -1,6 +1,7 @@
 //! `--log-file`: lines of all instances, each whole and once, whatever happens to the supervisor,
 //! the file and the disk.
 
+mod library;
 mod rotation;
 mod trouble;
 

@@ -20,6 +20,7 @@ use crate::conversation::{self, Counterpart};
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
+use crate::log_file::LogFile;
 use crate::notice::Notice;
 use crate::pool::{Pool, Unclaimed};
 use crate::stage::{Stage, Standing};
@@ -333,6 +334,21 @@ impl Instance {
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.core.standing.borrow().stage
+    }
+
+    /// Opens a log file that follows the rule of a handover: an older instance that writes to it keeps
+    /// its file, which is renamed to `PATH.TIME` when this one is committed; this one's lines, also
+    /// those from before, are in a new file at `path` from then on. Until then they are in
+    /// `PATH.PID.coming`, and stay there if it never serves. A file that nobody writes to is
+    /// appended to. Open it once and clone it. Both instances must use this, or [`LogFile::open`]: that a file has a writer is
+    /// known by its lock (flock(2), shared).
+    ///
+    /// An instance that takes back after its successor was committed writes on to the renamed file.
+    ///
+    /// # Errors
+    /// As [`LogFile::open`].
+    pub fn log_file(&self, path: impl Into<PathBuf>) -> io::Result<LogFile> {
+        self.core.log_file(path.into())
     }
 
     /// Tells people what it does, in one line: through the coordinator, or `STATUS=` of systemd.

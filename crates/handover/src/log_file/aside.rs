@@ -21,15 +21,18 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
-/// Names for the file at `path` whose writer is the process `pid`: `PATH.TIME.PID`, TIME in UTC. Not
-/// numbers from 1 on, which are logrotate's.
-pub(crate) fn names(path: &Path, pid: u32) -> impl Iterator<Item = PathBuf> {
+/// Names for the file at `path`: `PATH.TIME`, in UTC, and if it is known which process writes to it
+/// `PATH.TIME.PID`. Not numbers from 1 on, which are logrotate's.
+pub(crate) fn names(path: &Path, pid: Option<u32>) -> impl Iterator<Item = PathBuf> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
     let stem: OsString = path.into();
     (0..TRIES).map(move |n| {
         let mut name = stem.clone();
-        name.push(format!(".{time}.{pid}"));
+        name.push(format!(".{time}"));
+        if let Some(pid) = pid {
+            name.push(format!(".{pid}"));
+        }
         if n > 0 {
             name.push(format!("-{n}"));
         }
@@ -65,7 +68,7 @@ mod tests {
         let mut made = Vec::new();
         for n in 0..3 {
             std::fs::write(&log, n.to_string()).expect("written");
-            let renamed = names(&log, 7).find(|name| rename(&log, name).is_ok());
+            let renamed = names(&log, Some(7)).find(|name| rename(&log, name).is_ok());
             made.push(renamed.expect("a name is free"));
         }
         let read = |path: &PathBuf| std::fs::read_to_string(path).expect("there");

@@ -62,9 +62,7 @@ impl Driver {
         let lock = lock(&dir, &service)?;
         let mut journal = Journal::in_dir(&dir);
         let found = journal.read();
-        let mut observed = adoption::observe(&dir);
-        // Before anybody gives anything up for this one.
-        Logs::check(&config, &observed)?;
+        let mut observed = survivors(&config, &dir)?;
         let adopting = adopt.as_ref().map(|taken| taken.listeners.clone());
         let adopted = stranger(adopt, found.as_ref(), &mut observed);
         let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
@@ -78,9 +76,8 @@ impl Driver {
         let logs = Logs::configured(&config, &dir, &bus, &observed)?;
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
-        if let Some(approach) = &approach {
-            approach.settle(&mut start.recovery, start.first);
-        }
+        let settle = |zero: &Approach| zero.settle(&mut start.recovery, start.first);
+        approach.iter().for_each(settle);
         // Last of what can fail: nobody finds a socket of a supervisor that did not start.
         let sockets = OwnSockets::open(&dir)?;
         let (to_self, commands) = mpsc::unbounded_channel();
@@ -214,6 +211,14 @@ fn stranger(
         stranger.show(observed);
     }
     stranger
+}
+
+/// Instances that outlived an earlier supervisor. Also whether their log can be written, before
+/// anybody gives anything up for this one.
+fn survivors(config: &Config, dir: &Path) -> Result<Observation, StartError> {
+    let observed = adoption::observe(dir);
+    Logs::check(config, &observed)?;
+    Ok(observed)
 }
 
 /// A bus with the first events on it.

@@ -221,7 +221,7 @@ impl Desk {
         if !real.metadata()?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        for name in aside::names(&real, pid) {
+        for name in aside::names(&real, Some(pid)) {
             self.record(&Home::Renamed(name.clone()));
             match aside::rename(&real, &name) {
                 Ok(()) => return Ok(name),

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ledger::Place;
+use crate::log_file::resemble;
 
 /// One file, and what is wrong with it.
 #[derive(Debug)]
@@ -71,12 +72,7 @@ impl Sink {
         let (Ok(_), Some(new), Some(old)) = (self.open(), &self.file, &other.file) else {
             return;
         };
-        if let Ok(old) = old.metadata() {
-            // Both fail for one who may not: then it is as any new file is.
-            let _ = std::os::unix::fs::fchown(new, Some(old.uid()), Some(old.gid()));
-            let mode = std::fs::Permissions::from_mode(old.mode() & 0o777);
-            let _ = new.set_permissions(mode);
-        }
+        resemble(new, old);
     }
 
     /// Appends, all or nothing where the file can be cut. `begin` is told where, before.

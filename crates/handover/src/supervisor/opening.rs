@@ -76,8 +76,9 @@ impl Driver {
         let logs = Logs::configured(&config, &dir, &bus, &observed)?;
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
-        let settle = |zero: &Approach| zero.settle(&mut start.recovery, start.first);
-        approach.iter().for_each(settle);
+        approach
+            .iter()
+            .for_each(|zero| zero.settle(&mut start.recovery, start.first));
         // Last of what can fail: nobody finds a socket of a supervisor that did not start.
         let sockets = OwnSockets::open(&dir)?;
         let (to_self, commands) = mpsc::unbounded_channel();

@@ -31,7 +31,7 @@ use crate::exclusive::call::Report;
 use crate::exclusive::owner::Owner;
 use crate::lease::Gate;
 use crate::link::LinkEvent;
-use crate::notice::Notice;
+use crate::notice::{Notice, Watchdog};
 use readiness::{Asker, Readiness, Refusal};
 
 /// How often a changed count of connections is told to the coordinator: people watch it, nothing
@@ -100,6 +100,8 @@ pub(crate) struct Conduct<S> {
     machine: instance::Instance,
     drain: Drain,
     notice: Notice,
+    /// Fed for as long as the driver's loop turns.
+    watchdog: Option<Watchdog>,
     origin: Instant,
     /// Inputs that effects gave rise to.
     inputs: VecDeque<Input>,
@@ -158,6 +160,7 @@ impl<S: Surroundings> Conduct<S> {
             surroundings,
             machine,
             drain: Drain::new(),
+            watchdog: notice.watchdog(),
             notice,
             origin: Instant::now(),
             inputs: VecDeque::new(),
@@ -189,7 +192,8 @@ impl<S: Surroundings> Conduct<S> {
         // One too far to express is never reached.
         let machines = machines.and_then(|at| self.origin.checked_add(at.since(Moment::ZERO)));
         let owners = self.owner.as_ref().and_then(|owner| owner.next_deadline());
-        machines.into_iter().chain(owners).min()
+        let watchdog = self.watchdog.map(|watchdog| watchdog.next_at());
+        machines.into_iter().chain(owners).chain(watchdog).min()
     }
 
     /// Time has passed; the rest is seen by [`Conduct::settle`]. Whether it was the machine's.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::instance::Placement;
-use handover_sys::inherited::{self, Inherited};
+use handover_sys::inherited::{self, Inherited, InheritedFile};
 use handover_sys::socket;
 
 use crate::error::StartError;
@@ -94,6 +94,8 @@ pub(crate) struct Within {
 #[derive(Debug, Default)]
 pub struct Inheritance {
     pub(crate) listeners: Vec<Inherited>,
+    /// What was passed with them and is no socket: memory that an earlier process stored.
+    pub(crate) files: Vec<InheritedFile>,
     pub(crate) native: Option<Native>,
     /// The channel to a supervisor of beyond-handoff.
     pub(crate) handoff: Option<UnixStream>,
@@ -116,7 +118,7 @@ impl Inheritance {
     /// [`StartError::Inherit`], [`StartError::Channel`], [`StartError::BadInstance`]. After
     /// `Inherit` for `LISTEN_FDS` nothing has changed.
     pub fn take() -> Result<Self, StartError> {
-        let listeners = inherited::take()?;
+        let (listeners, files) = inherited::take_with_files()?;
         let within = Self::within()?;
         let native = match inherited::take_numbered(SOCKET_FD)? {
             Some(fd) => Some(Self::native(fd, within)?),
@@ -132,6 +134,7 @@ impl Inheritance {
         };
         Ok(Self {
             listeners,
+            files,
             native,
             beside_handoff: handoff.is_some()
                 || std::env::var_os(WIRE).is_some_and(|wire| wire == "beyond-handoff"),

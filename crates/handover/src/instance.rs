@@ -5,6 +5,7 @@ mod own;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,7 +169,11 @@ impl Builder {
             Some(host) if host.within => Notice::default(),
             _ => notice.clone(),
         };
-        let core = Core::new(name, Pool::new(inheritance.listeners), host);
+        let core = Core::new(
+            name,
+            Pool::new(inheritance.listeners).with_files(inheritance.files),
+            host,
+        );
         let (orders, received) = mpsc::unbounded_channel();
         let driver = Driver::new(
             Arc::clone(&core),
@@ -334,6 +339,25 @@ impl Instance {
     /// `EXTEND_TIMEOUT_USEC=` of systemd.
     pub fn extend(&self, by: Duration) {
         self.order(Command::Extend(by));
+    }
+
+    /// Leaves a copy of a descriptor with systemd (`FDSTORE=1`): a listener, or memory with state.
+    /// Even if this process crashes, the next one of the service finds it under this name, by
+    /// [`Instance::claim`] or as a listener. The unit needs `FileDescriptorStoreMax=`; systemd does
+    /// not say when there is no room. Does nothing without systemd, and under a supervisor.
+    ///
+    /// # Cancel safety
+    /// When cancelled, it may or may not have been left.
+    ///
+    /// # Errors
+    /// Nobody hears it; nothing was left.
+    pub async fn store(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+        let descriptor = descriptor.as_fd().try_clone_to_owned()?;
+        let (notice, name) = (self.notice.clone(), name.to_owned());
+        let left = self
+            .runtime
+            .spawn_blocking(move || notice.store(&name, descriptor.as_fd()));
+        left.await.map_err(io::Error::other)?
     }
 
     /// The name of the service.

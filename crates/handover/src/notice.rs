@@ -164,6 +164,13 @@ impl Notice {
         self.mention(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 
+    /// When [`Notice::alive`] is to be said; none if nobody listens or asked for it.
+    pub(crate) fn watchdog(&self) -> Option<Watchdog> {
+        self.socket
+            .as_ref()
+            .and_then(|_| Watchdog::from_environment())
+    }
+
     /// Still alive: at least every `WATCHDOG_USEC`.
     pub(crate) fn alive(&self) {
         self.mention("WATCHDOG=1");

@@ -1,9 +1,10 @@
 //! Inherited listeners until they are claimed by name (I8).
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use handover_sys::inherited::{Inherited, UNNAMED};
+use handover_sys::inherited::{Inherited, InheritedFile, UNNAMED};
 use handover_sys::socket::{Family, Kind, SocketFacts};
 
 use crate::error::ListenError;
@@ -32,6 +33,8 @@ pub struct Unclaimed {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     waiting: Vec<Inherited>,
+    /// What is no socket.
+    files: Vec<InheritedFile>,
     /// Names handed out, inherited or bound.
     used: Vec<String>,
     /// Those of them that were inherited.
@@ -44,6 +47,17 @@ impl Pool {
             waiting: inherited,
             ..Self::default()
         }
+    }
+
+    pub(crate) fn with_files(mut self, files: Vec<InheritedFile>) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// Takes what is no socket and was inherited under exactly this name.
+    pub(crate) fn take_file(&mut self, name: &str) -> Option<OwnedFd> {
+        let at = self.files.iter().position(|file| file.name == name)?;
+        Some(self.files.remove(at).fd)
     }
 
     /// Takes what was inherited for `name`: by the name; else an unnamed one with the very same
@@ -111,6 +125,8 @@ impl Pool {
     pub(crate) fn close_unclaimed(&mut self) -> Vec<Unclaimed> {
         let unclaimed = self.unclaimed();
         self.waiting.clear();
+        // Nobody can have meant to pass a listener by it, so there is nothing to warn of.
+        self.files.clear();
         unclaimed
     }
 }

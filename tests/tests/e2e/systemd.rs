@@ -412,3 +412,24 @@ fn something_else_under_a_listeners_name_is_refused() {
     let stderr = systemd.stderr();
     assert!(stderr.contains("FileDescriptorName="), "{stderr}");
 }
+
+#[test]
+fn a_program_with_the_library_feeds_the_watchdog_and_starts_beside_what_it_stored() {
+    let mut systemd = Systemd::new().env("WATCHDOG_USEC", "50000");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("an address");
+    systemd.put("http", listener.into());
+    // No socket, as memory with state is none.
+    let memory = std::fs::File::open("/dev/null").expect("opens");
+    systemd.put("state", memory.into());
+    systemd.start(FIXTURE.as_ref(), &["--version".into(), "7".into()]);
+    assert_eq!(first_answer(address), "7");
+    let main = systemd.main_pid();
+    let ready = systemd.after(0, &Notification::Ready);
+    let first = systemd.after(ready, &Notification::Watchdog);
+    systemd.after(first + 1, &Notification::Watchdog);
+    systemd.signal(Signal::TERM);
+    assert_eq!(systemd.ended(), Exit::Code(0));
+    systemd.after(ready, &Notification::Stopping);
+    assert!(systemd.heard().iter().all(|heard| heard.pid == main));
+}

@@ -1,6 +1,7 @@
 //! The handle a program holds on its own part in handovers.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -156,7 +157,7 @@ impl Builder {
             Some(host) if host.within => Notice::default(),
             _ => notice.clone(),
         };
-        let pool = Pool::new(inheritance.listeners);
+        let pool = Pool::new(inheritance.listeners).with_files(inheritance.files);
         let (core, ends) = Core::new(name, pool, self.signals, host).map_err(StartError::Driver)?;
         let driver = Driver::new(Parts {
             ends,
@@ -236,6 +237,15 @@ impl Instance {
         let answer = park::wait(answered, None).and_then(Result::ok);
         answer.unwrap_or(Err(ReadyError::Ended))?;
         self.say_ready().map_err(ReadyError::Notify)
+    }
+
+    /// Leaves a copy of a descriptor with systemd (`FDSTORE=1`), as
+    /// [`Instance::store`](crate::Instance::store) does. Blocks for up to two seconds.
+    ///
+    /// # Errors
+    /// Nobody hears it; nothing was left.
+    pub fn store(&self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+        self.handle.notice.store(name, descriptor.as_fd())
     }
 
     /// To whoever waits for `READY=1`.

@@ -111,11 +111,14 @@ impl Instance {
         opened(&self.core.pool, name, inherited, adopted)
     }
 
-    /// The descriptor inherited under exactly this name, for a program that serves it by itself.
-    /// It takes no part in the drain.
+    /// The descriptor inherited under exactly this name, for a program that serves it by itself, or
+    /// that left it with systemd ([`Instance::store`]). It takes no part in the drain.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<OwnedFd> {
-        let claimed = lock(&self.core.pool).take_named(name)?;
+        let named = lock(&self.core.pool).take_named(name);
+        let Some(claimed) = named else {
+            return lock(&self.core.pool).take_file(name);
+        };
         self.core.keep(name, claimed.fd.as_fd(), None);
         Some(claimed.fd)
     }

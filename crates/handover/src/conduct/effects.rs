@@ -16,6 +16,13 @@ use crate::stage::Stage;
 impl<S: Surroundings> Conduct<S> {
     /// Runs until nothing is left to do now.
     pub(crate) fn settle(&mut self) {
+        if self
+            .watchdog
+            .as_mut()
+            .is_some_and(|watchdog| watchdog.is_due())
+        {
+            self.notice.alive();
+        }
         loop {
             if let Some(effect) = self.machine.poll_effect() {
                 self.execute(effect);

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use handover_tests::crash::{How, Point, Trace};
-use handover_tests::patience::LONG;
+use handover_tests::patience::{LONG, until};
 use handover_tests::{http, locks};
 use rustix::process::Signal;
 
@@ -20,6 +20,28 @@ const NEXT: u32 = 3;
 /// How often a point that was not reached is tried: the last effects depend a little on timing.
 const TRIES: u32 = 3;
 
+/// How the new one comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Somebody starts it.
+    Stranger,
+    /// The old one does, told by a signal.
+    Signal,
+}
+
+impl Way {
+    /// Has the new one come to be. Kept by whoever started it.
+    fn go(self, world: &World, old: &Started) -> Option<Started> {
+        match self {
+            Self::Stranger => Some(world.start(NEW)),
+            Self::Signal => {
+                old.signal(Signal::USR2);
+                None
+            }
+        }
+    }
+}
+
 /// A service, its first process, and that it counts from now on.
 fn begin(kind: Kind, points: &[Point]) -> (World, Started) {
     let world = World::new(kind, "");
@@ -30,10 +52,11 @@ fn begin(kind: Kind, points: &[Point]) -> (World, Started) {
 }
 
 /// What happens when nobody dies.
-fn undisturbed(kind: Kind) -> Trace {
+fn undisturbed(kind: Kind, way: Way) -> Trace {
     let (world, mut old) = begin(kind, &[]);
-    let new = world.start(NEW);
-    assert_eq!(rest(&world, "undisturbed"), Some(new.pid()));
+    let _new = way.go(&world, &old);
+    until("the new one serves", || world.named() != Some(old.pid()));
+    assert_ne!(rest(&world, "undisturbed"), Some(old.pid()));
     old.ends();
     world.crashes.trace()
 }
@@ -60,15 +83,28 @@ fn rest(world: &World, what: &str) -> Option<u32> {
     }
 }
 
-/// Who must serve when all is over, if that follows.
-fn heir(point: &Point, effects: &[String], old: u32, new: u32) -> Option<u32> {
-    if point.who.starts_with('1') {
-        // Whoever came goes on, or begins anew with what the dead one had (I11).
-        return Some(new);
+/// Who must serve when all is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heir {
+    Old,
+    New,
+    /// Nobody is left, or it depends.
+    Nobody,
+}
+
+fn heir(way: Way, point: &Point, effects: &[String]) -> Heir {
+    let at = |effect: &str| effects.iter().position(|found| found == effect);
+    match (point.who.as_str(), way) {
+        // A stranger goes on, or begins anew with what the dead one had (I11).
+        ("1" | "1.takeover", Way::Stranger) => Heir::New,
+        // So does a child, once there is one.
+        ("1", Way::Signal) => Heir::New,
+        ("1.takeover", Way::Signal) if at("spawn").is_some_and(|at| point.k > at + 1) => Heir::New,
+        // Before it has said that it is ready, the old one serves (I5). After that it was told to
+        // go.
+        ("2", _) if at("Ready").is_some_and(|at| point.k <= at + 1) => Heir::Old,
+        _ => Heir::Nobody,
     }
-    // Before it has said that it is ready, the old one serves (I5). After that it was told to go.
-    let ready = effects.iter().position(|effect| effect == "Ready")?;
-    (point.k <= ready + 1).then_some(old)
 }
 
 /// Whether the old one dies after it has sealed, so that what was in memory has crossed.
@@ -86,18 +122,27 @@ fn died_sealed(point: &Point, effects: &[String]) -> bool {
 }
 
 /// One death. Whether it came to it.
-fn case(kind: Kind, point: &Point, effects: &[String]) -> bool {
+fn case(kind: Kind, way: Way, point: &Point, effects: &[String]) -> bool {
     let (world, old) = begin(kind, std::slice::from_ref(point));
     let writers = kind.exclusive.then(|| world.writers());
-    let new = world.start(NEW);
+    let _new = way.go(&world, &old);
+    until("it is decided", || {
+        let replaced = world.named() != Some(old.pid());
+        world.crashes.fired(point).is_some() || replaced
+    });
     let served = rest(&world, &point.to_string());
     let Some(effect) = world.crashes.fired(point) else {
         return false;
     };
     world.crashes.over();
-    if let Some(heir) = heir(point, effects, old.pid(), new.pid()) {
-        let told = format!("{point}, before {effect}:\n{}", world.said());
-        assert_eq!(served, Some(heir), "{told}");
+    let told = format!("{way:?}, {point}, before {effect}:\n{}", world.said());
+    match heir(way, point, effects) {
+        Heir::Old => assert_eq!(served, Some(old.pid()), "{told}"),
+        Heir::New => assert!(
+            served.is_some_and(|it| it != old.pid()),
+            "{served:?}, {told}"
+        ),
+        Heir::Nobody => {}
     }
 
     // I9: the next one takes over, or starts where nobody is left.
@@ -119,19 +164,19 @@ fn case(kind: Kind, point: &Point, effects: &[String]) -> bool {
     true
 }
 
-fn every_death(kind: Kind) {
-    let trace = undisturbed(kind);
+fn every_death(kind: Kind, way: Way) {
+    let trace = undisturbed(kind, way);
     let mut struck = 0;
     for (who, effects) in &trace {
         // What the new one does as the incumbent is the next takeover's business.
         if who == "2.takeover" {
             continue;
         }
-        eprintln!("{who}: {}", effects.join(", "));
+        eprintln!("{way:?} · {who}: {}", effects.join(", "));
         for k in 1..=effects.len() {
             let (who, how) = (who.clone(), How::Kill);
             let point = Point { who, k, how };
-            let fired = (0..TRIES).any(|_| case(kind, &point, effects));
+            let fired = (0..TRIES).any(|_| case(kind, way, &point, effects));
             struck += u32::from(fired);
             let last = k + 2 >= effects.len();
             assert!(fired || last, "{point} was never reached: {effects:?}");
@@ -142,20 +187,35 @@ fn every_death(kind: Kind) {
 
 #[test]
 fn i11_whenever_one_dies_the_other_serves() {
-    every_death(Kind::new(false, false));
+    every_death(Kind::new(false, false), Way::Stranger);
 }
 
 #[test]
 fn i11_whenever_one_dies_the_other_serves_with_threads() {
-    every_death(Kind::new(false, true));
+    every_death(Kind::new(false, true), Way::Stranger);
 }
 
 #[test]
 fn i11_whenever_one_dies_no_write_is_lost() {
-    every_death(Kind::new(true, false));
+    every_death(Kind::new(true, false), Way::Stranger);
 }
 
 #[test]
 fn i11_whenever_one_dies_no_write_is_lost_with_threads() {
-    every_death(Kind::new(true, true));
+    every_death(Kind::new(true, true), Way::Stranger);
+}
+
+#[test]
+fn i11_whenever_one_dies_in_a_self_upgrade_the_other_serves() {
+    every_death(Kind::new(false, false), Way::Signal);
+}
+
+#[test]
+fn i11_whenever_one_dies_in_a_self_upgrade_no_write_is_lost() {
+    every_death(Kind::new(true, false), Way::Signal);
+}
+
+#[test]
+fn i11_whenever_one_dies_in_a_self_upgrade_no_write_is_lost_with_threads() {
+    every_death(Kind::new(true, true), Way::Signal);
 }

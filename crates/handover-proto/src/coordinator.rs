@@ -255,8 +255,8 @@ impl Coordinator {
     /// Whether another instance was committed and `host` told to go. A coordinator that runs inside
     /// `host` ends then: its driver says what is left to say and closes all channels, and the new
     /// incumbent coordinates itself. While it is parked in probation `host` still decides. Inside
-    /// its incumbent a coordinator is asked with [`crate::settings::WhenBusy::Fail`] only, so that
-    /// nothing waits that it would have to begin then.
+    /// its incumbent a coordinator is not asked with [`crate::settings::WhenBusy::Queue`], nor in
+    /// probation to supersede, so that nothing waits that it would have to begin then.
     #[must_use]
     pub fn is_succeeded(&self, host: InstanceId) -> bool {
         let told = self

@@ -238,3 +238,26 @@ fn http_serves(world: &World) {
         http::get(world.address, "/version").is_ok() && world.status().is_some()
     });
 }
+
+/// What it would get are the listeners of this network namespace; nobody there could connect.
+#[test]
+fn i5_another_network_namespace_is_refused_under_load() {
+    for kind in OWNERS {
+        let world = World::new(kind, "");
+        let old = world.serving(1);
+        let writers = world.writers();
+        world.deploy("new", "");
+        let mut new = world.start_in(&["unshare", "--net", "--"], 2);
+        assert_eq!(new.ends().code(), Some(1), "{}", world.said());
+        let said = world.said();
+        for word in ["network namespace", "--network", "load balancer"] {
+            assert!(said.contains(word), "{said}");
+        }
+        world.until_alone(old.pid());
+        let next = world.serving(3);
+        world.until_alone(next.pid());
+        writers
+            .finish()
+            .require_unnoticed("refused, then taken over");
+    }
+}

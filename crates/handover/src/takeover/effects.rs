@@ -132,6 +132,10 @@ impl Coordination {
         let Some(member) = self.members.get_mut(&to) else {
             return;
         };
+        // We end: whoever came by itself goes on without us, and is not sent away for waiting.
+        if self.terminated && member.kind == Kind::Taker {
+            return;
+        }
         match signal {
             // With the reason, which is told after it.
             Signal::Term => self.dismissed.push(to),

@@ -16,7 +16,7 @@ impl Owner {
         }
         self.base_due = false;
         if self.retiring || self.exiting.is_some() {
-            return self.break_off("the older instance is stopping".into());
+            return self.leave_alone();
         }
         if let Some(writer) = self.writer(Chapter::Base) {
             self.call(Call::Base(writer));
@@ -73,6 +73,18 @@ impl Owner {
             },
         };
         self.call(Call::Seal(writer));
+    }
+
+    /// A successor gets nothing from us any more. It finds the channel closed, as if we had died, and
+    /// goes on without: we end, so that one that failed for it would leave nobody (I11).
+    fn leave_alone(&mut self) {
+        self.base_due = false;
+        if let Wire::Open { .. } = self.wire {
+            self.wire = Wire::Broken {
+                reason: "the older instance is stopping".into(),
+                _channel: None,
+            };
+        }
     }
 
     fn discarding(&self) -> StateWriter {
@@ -145,6 +157,10 @@ impl Owner {
             self.call(Call::Rest);
         }
         self.draining = None;
+        // What was sealed is on its way.
+        if !self.sealed && self.running != Some(Hook::Seal) {
+            self.leave_alone();
+        }
         if !self.lease.gate().is_open() {
             self.lease.hand_over();
         }

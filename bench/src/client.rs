@@ -11,7 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The `x-version` of an answer.
 pub(crate) fn version(address: SocketAddr) -> io::Result<String> {
-    let answer = get(address, "/")?;
+    version_of(begin(address, "/")?)
+}
+
+/// The `x-version` of the answer to a request that was sent.
+pub(crate) fn version_of(stream: TcpStream) -> io::Result<String> {
+    let answer = finish(stream)?;
     let head = answer
         .lines()
         .filter_map(|line| line.split_once(": "))

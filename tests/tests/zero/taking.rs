@@ -206,6 +206,46 @@ fn without_duplicates_the_plain_exchange_is_used() {
     assert_eq!(service.address(), world.address);
 }
 
+/// A server that knows no exchange, and closes the connection: it serves on, and the new version goes.
+#[test]
+fn a_server_that_is_no_giver_serves_on() {
+    let Some(world) = World::new() else { return };
+    let script = "\
+import http.server, socket, sys, threading
+path = socket.socket(socket.AF_UNIX)
+path.bind(sys.argv[1])
+path.listen()
+at = (sys.argv[2], int(sys.argv[3]))
+server = http.server.HTTPServer(at, http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever).start()
+while True:
+    asked, _ = path.accept()
+    asked.recv(99)
+    asked.close()
+";
+    let server = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(world.path())
+        .arg(world.address.ip().to_string())
+        .arg(world.address.port().to_string())
+        .current_dir("/dev/shm")
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let mut server = server.expect("python3 runs");
+    handover_tests::patience::until("it serves", || {
+        world.path().exists() && http::get(world.address, "/").is_ok()
+    });
+    let program = fixture("--version ours");
+    let mut service = world.taker(&program).launch();
+    let code = service.ended().code();
+    let (alive, answer) = (server.try_wait(), http::get(world.address, "/"));
+    let _ = server.kill();
+    let _ = server.wait();
+    assert_eq!(code, Some(11), "{}", service.stderr());
+    assert!(matches!(alive, Ok(None)));
+    assert_eq!(answer.expect("an answer").0, 200);
+}
+
 /// Two at once: one takes over, the other is refused and says so.
 #[test]
 fn of_two_takers_one_wins() {

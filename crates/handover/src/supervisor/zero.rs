@@ -140,6 +140,13 @@ impl Driver {
 
     /// Looks, after everything was done that the machine wanted, whether it is the exchange's turn.
     pub(super) fn exchange(&mut self) {
+        // The service ends; how long the other takes to is its own affair.
+        let held = self.stranger();
+        if self.machine.phase() == Phase::Stop
+            && held.is_some_and(|held| self.processes.contains_key(&held))
+        {
+            self.release();
+        }
         let serving = matches!(self.machine.phase(), Phase::Serving | Phase::Probation);
         let ours = self.machine.incumbent().map(|member| member.instance);
         let Some(zero) = &mut self.zero else { return };
@@ -313,7 +320,8 @@ impl Driver {
             }
             taking::News::Lost => {
                 self.bus.warn(format!(
-                    "another process took over from process {pid} first, and serves; this one goes"
+                    "process {pid} closed the connection without an answer, and the path is served: \
+                     another process took over first, or it is no giver. It serves on, this one goes"
                 ));
                 if let Some(zero) = &mut self.zero {
                     zero.code = Some(REFUSED);

@@ -77,6 +77,10 @@ impl Approach {
             }
             Arrival::Vacant { .. } => return Ok(Some(approach)),
             Arrival::Given(had) => approach.had = Some(had),
+            // The very program that is being adopted: it is retired as such.
+            Arrival::Serving(serving) if is_known(observed, serving.had.pid) => {
+                return Ok(Some(approach));
+            }
             Arrival::Serving(serving) => {
                 let pid = InstancePid(serving.had.pid);
                 let instance = number(found, observed, pid);
@@ -224,6 +228,10 @@ fn listener_name(config: &Config) -> Result<String, ZeroError> {
         ListenerKind::Tcp => Ok(name),
         ListenerKind::Udp | ListenerKind::Unix => Err(ZeroError::NotTcp { name }),
     }
+}
+
+fn is_known(observed: &Observation, pid: u32) -> bool {
+    observed.alive.iter().any(|(_, alive)| alive.0 == pid)
 }
 
 /// The number of a process that serves: the one it has in the journal of a supervisor that died while

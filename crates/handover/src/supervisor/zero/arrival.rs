@@ -241,6 +241,9 @@ fn is_at(wanted: &ListenerSpec, found: SocketAddr) -> bool {
     })
 }
 
+/// Longest command line that is shown: a line of a terminal.
+const MOST_WORDS: usize = 100;
+
 /// As it was started, for people.
 pub(in crate::supervisor) fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -251,7 +254,10 @@ pub(in crate::supervisor) fn command_line(pid: u32) -> String {
         .collect();
     match words.is_empty() {
         true => "its command line is not to be seen".into(),
-        false => words.join(" "),
+        false => {
+            let shown = words.join(" ").replace(char::is_control, " ");
+            shown.chars().take(MOST_WORDS).collect()
+        }
     }
 }
 

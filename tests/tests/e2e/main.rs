@@ -14,6 +14,7 @@ mod first_process;
 mod keeper;
 mod listeners;
 mod log_file;
+mod migration;
 mod probes;
 mod streams;
 mod systemd;

@@ -76,20 +76,18 @@ impl Driver {
         let logs = Logs::configured(&config, &dir, &bus, &observed)?;
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());
         let mut start = start(&config, found, &observed, taken, listeners, adopts)?;
-        approach
-            .iter()
-            .for_each(|zero| zero.settle(&mut start.recovery, start.first));
+        let settle = |zero: &Approach| zero.settle(&mut start.recovery, start.first);
+        approach.iter().for_each(settle);
         // Last of what can fail: nobody finds a socket of a supervisor that did not start.
         let sockets = OwnSockets::open(&dir)?;
         let (to_self, commands) = mpsc::unbounded_channel();
-        let machine = coordinator(&config, start.recovery, start.first);
         let mut driver = Self {
+            machine: coordinator(&config, start.recovery, start.first),
             config,
             service,
             history: History::in_dir(&dir),
             dir,
             bus,
-            machine,
             processes: HashMap::new(),
             last_candidate: start.first,
             candidates: start.candidates,

@@ -54,17 +54,15 @@ pub(super) struct Given {
 impl Driver {
     /// See [`super::Supervisor::in_unit`] and [`super::Supervisor::adopt`].
     pub(super) async fn open(mut config: Config, given: Given) -> Result<Self, StartError> {
-        let Given { unit, adopt } = given;
-        let activation = activate(unit, &mut config.listeners)?;
+        let activation = activate(given.unit, &mut config.listeners)?;
         let service = check(&config)?;
         let foreign = Foreign::configured(&config)?;
         let dir = directory(&config, &service)?;
         let lock = lock(&dir, &service)?;
-        let mut journal = Journal::in_dir(&dir);
-        let found = journal.read();
+        let (journal, found) = record(&dir);
         let mut observed = survivors(&config, &dir)?;
-        let adopting = adopt.as_ref().map(|taken| taken.listeners.clone());
-        let adopted = stranger(adopt, found.as_ref(), &mut observed);
+        let adopting = given.adopt.as_ref().map(|taken| taken.listeners.clone());
+        let adopted = stranger(given.adopt, found.as_ref(), &mut observed);
         let mut approach = Approach::begin(&mut config, found.as_ref(), &mut observed).await?;
         let passed = &activation.listeners;
         let (keeper, mut taken) = take_over(&config, &dir, found.as_ref(), &observed, passed)?;
@@ -160,6 +158,13 @@ fn coordinator(config: &Config, found: Option<Recovery>, first: CandidateId) -> 
 }
 
 /// The listeners of an earlier supervisor, from its keeper or its instances.
+/// The journal, and what an earlier supervisor wrote last.
+fn record(dir: &Path) -> (Journal, Option<Envelope>) {
+    let mut journal = Journal::in_dir(dir);
+    let found = journal.read();
+    (journal, found)
+}
+
 /// The listeners of an earlier supervisor: `passed` by the service manager, or from its keeper or its
 /// instances.
 fn take_over(

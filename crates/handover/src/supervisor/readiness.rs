@@ -328,3 +328,38 @@ async fn answers_2xx(stream: &mut TcpStream, host: &str, path: &str) -> io::Resu
     let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     Ok(status.len() == 3 && status[0] == b'2')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_start_that_takes_long_finds_one_probe_in_its_queue() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let (to, mut commands) = tokio::sync::mpsc::unbounded_channel();
+        let target = Target {
+            instance: InstanceId(1),
+            pid: std::process::id(),
+            tcp: vec![listener.local_addr().expect("bound")],
+        };
+        let probe = begin(&ReadinessSpec::Accepts, target, to).expect("there is an address");
+        // Long enough for several rounds, had each given up what nobody accepts.
+        sleep(PROBE_WITHIN * 3).await;
+        listener.set_nonblocking(true).expect("set");
+        let (_accepted, _) = listener.accept().expect("one waits");
+        let second = listener.accept().expect_err("and only one");
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        let told = commands.recv().await;
+        assert!(
+            matches!(
+                told,
+                Some(Command::BecameReady {
+                    how: Readiness::Accepts,
+                    ..
+                })
+            ),
+            "{told:?}"
+        );
+        probe.abort();
+    }
+}

@@ -104,8 +104,13 @@ impl Stage {
         Ok(stage)
     }
 
+    /// A directory of its own: a supervisor makes it private, and nginx reads beside it.
+    fn runtime(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
     fn socket(&self) -> PathBuf {
-        self.directory.path().join("bench/control.sock")
+        self.runtime().join("bench/control.sock")
     }
 
     /// Starts the supervisor and waits until the old nginx has gone. How long it took from the
@@ -113,7 +118,7 @@ impl Stage {
     fn adopt(&mut self) -> Result<Duration, Failure> {
         let supervisor = Command::new(std::env::current_exe()?)
             .args(["adopt", "supervise", &self.old.id().to_string()])
-            .arg(self.directory.path())
+            .arg(self.runtime())
             .args(["nginx", "-c", &conf(self.directory.path(), "new")])
             .stdin(Stdio::null())
             .spawn()?;
@@ -141,12 +146,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        let socket = self.socket();
         if let Some(supervisor) = &mut self.supervisor {
-            let _ = client::order(
-                &self.directory.path().join("bench/control.sock"),
-                "POST",
-                "/v1/stop",
-            );
+            let _ = client::order(&socket, "POST", "/v1/stop");
             let _ = supervisor.wait();
         }
         let _ = self.old.kill();

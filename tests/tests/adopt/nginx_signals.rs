@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use handover_tests::patience::until;
 use handover_tests::service::{clean, command_path};
 use handover_tests::stranger::free_port;
 use handover_tests::{peer, process};
@@ -79,5 +80,7 @@ fn the_page_works_as_printed() {
     said("exit code 11, and still: hello");
     assert!(stderr.contains("SIGQUIT"), "{stderr}");
     assert_eq!(stdout.matches("== done").count(), commands.len() - 1);
-    assert!(process::with_in_environment(directory.path()).is_empty());
+    until("nothing is left", || {
+        process::with_in_environment(directory.path()).is_empty()
+    });
 }

@@ -1,10 +1,11 @@
-//! What a takeover costs: from the start of a successor by whomever until its first answer, ours
-//! against the plain exchange of the Go peer, in turn.
+//! What a takeover costs: from the start of a successor by whomever, and from its request, until its
+//! first answer; ours against the plain exchange of the Go peer, in turn.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use handover::Takeover;
 use handover::supervisor::{Config, StderrPolicy, Supervisor};
@@ -30,11 +31,22 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
         ["taker", path, dir] => take(Path::new(path), Path::new(dir)).await,
         ["program", address, socket] => {
             let takeover = Takeover::new().socket(*socket);
+            eprintln!("{ASKED}{}", since_epoch().as_nanos());
             let instance = handover::Instance::builder("bench").takeover(takeover);
             server::serve(instance.start().await?, address).await
         }
         other => Err(format!("unknown part of the benchmark: {other:?}").into()),
     }
+}
+
+/// What a successor says on standard error when it is about to ask, followed by the time.
+const ASKED: &str = "asked at ";
+
+/// The clock that all processes share; for times between them.
+fn since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// What `handover take` does.
@@ -131,9 +143,17 @@ impl Place {
                 command
             }
         };
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         self.running.push(command.spawn()?);
         Ok(())
+    }
+
+    /// When the process started last asked for its listener, if it says so.
+    fn asked(&mut self) -> Option<Duration> {
+        let words = self.running.last_mut()?.stderr.take()?;
+        let line = BufReader::new(words).lines().next()?.ok()?;
+        let nanos = line.strip_prefix(ASKED)?.parse().ok()?;
+        Some(Duration::from_nanos(nanos))
     }
 
     /// Waits until somebody serves and can be taken over from.
@@ -163,8 +183,17 @@ fn is_answered(address: SocketAddr, old: &str) -> Result<bool, Failure> {
     Ok(answered)
 }
 
-/// From the start of the successor until it answers. Whoever served before accepts on, as theirs does.
-fn once(go: &Path, kind: Kind) -> Result<Duration, Failure> {
+/// One takeover until the first answer of the successor.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// Since its process was started.
+    since_start: Duration,
+    /// Since it asked for the listener. A taker that asks only when its server is ready does not say.
+    since_request: Option<Duration>,
+}
+
+/// Whoever served before accepts on, as theirs does.
+fn once(go: &Path, kind: Kind) -> Result<Taken, Failure> {
     let mut place = Place::new(go)?;
     let before = match kind {
         Kind::Go | Kind::Take => Kind::Go,
@@ -180,7 +209,15 @@ fn once(go: &Path, kind: Kind) -> Result<Duration, Failure> {
         }
         std::thread::sleep(ASK_EVERY);
     }
-    Ok(began.elapsed())
+    let (since_start, now) = (began.elapsed(), since_epoch());
+    let since_request = match kind {
+        Kind::Take => None,
+        Kind::Go | Kind::Library => place.asked().map(|asked| now.saturating_sub(asked)),
+    };
+    Ok(Taken {
+        since_start,
+        since_request,
+    })
 }
 
 /// Runs of each kind, in turn.
@@ -189,18 +226,28 @@ fn compare(write: bool) -> Result<(), Failure> {
         .ok_or("HANDOVER_TEST_ZERO is not set; `cargo xtask bench takeover` builds the Go peer")?;
     let go = PathBuf::from(go);
     let kinds = [Kind::Go, Kind::Take, Kind::Library];
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut taken: [Vec<Taken>; 3] = Default::default();
     eprintln!("{RUNS} takeovers of each kind …");
     for _ in 0..RUNS {
-        for (kind, times) in kinds.iter().zip(&mut times) {
-            times.push(once(&go, *kind)?);
+        for (kind, taken) in kinds.iter().zip(&mut taken) {
+            taken.push(once(&go, *kind)?);
         }
     }
-    let [theirs, taken, library] = times.map(median);
-    let row = |what: &str, ours: Duration| {
+    let started = taken
+        .each_ref()
+        .map(|taken| median(taken.iter().map(|one| one.since_start).collect()));
+    let asked = |taken: &[Taken]| {
+        let all: Option<Vec<_>> = taken.iter().map(|one| one.since_request).collect();
+        all.map(median)
+            .ok_or("a successor did not say when it asked")
+    };
+    let [go_taken, _, library_taken] = &taken;
+    let (go_asked, library_asked) = (asked(go_taken)?, asked(library_taken)?);
+    let [theirs, take, library] = started;
+    let row = |what: &str, from: &str, ours: Duration, theirs: Duration| {
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
         Row {
-            figure: format!("{what} ÷ Go from Go, plain exchange"),
+            figure: format!("{what} ÷ Go from Go: {from} → first answer"),
             measured: format!("{ratio:.2}"),
             detail: format!("{} ÷ {}, medians of {RUNS}", millis(ours), millis(theirs)),
             wanted: "≤ 1".into(),
@@ -208,10 +255,13 @@ fn compare(write: bool) -> Result<(), Failure> {
         }
     };
     let mut table = Table::default();
-    table.push(row("library, started by anybody", library));
+    table.push(row("library", "request", library_asked, go_asked));
+    table.push(row("library", "start of the process", library, theirs));
     table.push(row(
-        "`handover take --zero` from Go: supervisor and server",
-        taken,
+        "`handover take --zero`, a supervisor and the server",
+        "start of the process",
+        take,
+        theirs,
     ));
     println!("{table}");
     if write {

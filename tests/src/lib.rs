@@ -22,6 +22,7 @@
 //! | [`handoff`] | a daemon on beyond-handoff, and the same on our library |
 #![forbid(unsafe_code)]
 
+pub mod booted;
 pub mod control;
 pub mod crash;
 pub mod fixture;
@@ -40,6 +41,7 @@ pub mod systemd;
 pub mod workshop;
 pub mod writers;
 
+pub use booted::Booted;
 pub use control::Control;
 pub use patience::eventually;
 pub use program::Program;

@@ -67,6 +67,7 @@ pub struct Spawn<'a> {
     standard: [Option<BorrowedFd<'a>>; 3],
     listen_pid: bool,
     process_group: bool,
+    sibling: bool,
 }
 
 /// A program that was started.
@@ -108,6 +109,7 @@ impl<'a> Spawn<'a> {
             standard: [None; 3],
             listen_pid: false,
             process_group: false,
+            sibling: false,
         }
     }
 
@@ -175,6 +177,14 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Makes the program a child of our parent instead of ours (`CLONE_PARENT`): a service manager waits
+    /// only for its own children. How it ended is then told to that parent; [`Pidfd::wait`] says
+    /// [`Exit::Unknown`](crate::Exit). Process 1 of a pid namespace has no parent to give it to: EINVAL.
+    pub fn sibling(mut self) -> Self {
+        self.sibling = true;
+        self
+    }
+
     /// The program's name in errors.
     fn shown(&self) -> &Path {
         match &self.source {
@@ -199,11 +209,12 @@ impl<'a> Spawn<'a> {
         let gate = claim::birth();
         // SAFETY: the pointers in `orders` come from `plan` and `vectors`, which live, unmoved and
         // untouched, until after the call.
-        let (pid, fd) =
-            unsafe { stack::start(&mut orders) }.map_err(|source| SpawnError::Clone {
+        let (pid, fd) = unsafe { stack::start(&mut orders, self.sibling) }.map_err(|source| {
+            SpawnError::Clone {
                 path: self.shown().to_owned(),
                 source,
-            })?;
+            }
+        })?;
         let pidfd = Pidfd::of_child(fd, pid, Claim::new(pid));
         drop(gate);
         let Some((stage, errno)) = orders.failure else {

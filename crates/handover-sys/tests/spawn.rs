@@ -279,3 +279,24 @@ fn a_script_is_started_by_its_path() {
     let (_, _, text) = run(Spawn::path(&path));
     assert_eq!(Path::new(text.trim_end()), path);
 }
+
+#[test]
+fn a_sibling_is_the_child_of_our_parent() {
+    use std::io::Read;
+    let (mut said, to) = std::io::pipe().unwrap();
+    let child = Spawn::path("/bin/sh")
+        .args(["-c", "echo $PPID"])
+        .stdout(to.as_fd())
+        .sibling()
+        .spawn()
+        .unwrap();
+    drop(to);
+    let mut parent = String::new();
+    said.read_to_string(&mut parent).unwrap();
+    assert_eq!(
+        parent.trim(),
+        std::os::unix::process::parent_id().to_string()
+    );
+    // Whose child it is learns how it ended; we, that it did.
+    assert_eq!(child.pidfd.wait(None).unwrap(), Some(Exit::Unknown));
+}

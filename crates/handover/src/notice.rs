@@ -26,6 +26,11 @@ impl Notice {
         Self { socket }
     }
 
+    /// Whether anybody asked to hear.
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Says something that must arrive; waits up to two seconds for a receiver that is busy.
     pub(crate) async fn say(&self, text: String) -> io::Result<()> {
         let Some(socket) = self.socket.clone() else {

@@ -69,13 +69,14 @@ impl Drop for Quiet {
 }
 
 /// Starts a child that follows `orders` and returns its pid and pidfd when it has executed its
-/// program or exited. The pidfd is close-on-exec.
+/// program or exited; `sibling`: our parent's child instead of ours. The pidfd is close-on-exec.
 ///
 /// # Safety
 /// Every pointer in `orders` must be valid for what [`Orders`] says about it.
-pub(super) unsafe fn start(orders: &mut Orders) -> io::Result<(u32, OwnedFd)> {
+pub(super) unsafe fn start(orders: &mut Orders, sibling: bool) -> io::Result<(u32, OwnedFd)> {
     let stack = Stack::new()?;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let parent = if sibling { libc::CLONE_PARENT } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | parent;
     let mut pidfd: RawFd = -1;
     let quiet = Quiet::new();
     // SAFETY: `run` gets the pointer it expects; its stack is a fresh mapping; CLONE_VFORK holds

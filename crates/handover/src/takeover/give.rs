@@ -164,13 +164,15 @@ impl Coordination {
     fn start(&mut self, instance: InstanceId) -> Result<InstancePid, String> {
         let listeners = self.copies()?;
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
-        let process = self.host.program.start(&Legacy {
+        let legacy = Legacy {
             listeners: &listeners,
             channel: &theirs,
             socket: &self.host.socket,
             instance,
             generation: self.machine.generation(),
-        })?;
+        };
+        let managed = self.host.notice.is_heard();
+        let process = self.host.program.start(&legacy, managed)?;
         let pid = InstancePid(process.pid());
         tracing::info!(%instance, %pid, service = self.host.service, "started to take over");
         let member = Member::new(Kind::Child, ours, Some(process));

@@ -58,11 +58,12 @@ impl Program {
         shown
     }
 
-    /// Starts it with everything that is ours. Costs the same however much memory we hold.
+    /// Starts it with everything that is ours. Costs the same however much memory we hold. `managed`: a
+    /// service manager is told of it, and it becomes that manager's child if we are.
     ///
     /// # Errors
     /// The kernel's reason, for people. No process is left.
-    pub(super) fn start(&self, legacy: &Legacy<'_>) -> Result<Pidfd, String> {
+    pub(super) fn start(&self, legacy: &Legacy<'_>, managed: bool) -> Result<Pidfd, String> {
         let mut descriptors: Vec<BorrowedFd<'_>> =
             legacy.listeners.iter().map(AsFd::as_fd).collect();
         descriptors.push(legacy.channel.as_fd());
@@ -78,9 +79,22 @@ impl Program {
         if let Some(directory) = &self.directory {
             spawn = spawn.current_dir(directory);
         }
+        if managed && is_child_of_systemd() {
+            spawn = spawn.sibling();
+        }
         let child = spawn.spawn().map_err(|error| error.to_string())?;
         Ok(child.pidfd)
     }
+}
+
+/// Whether systemd itself started us. It stops a main process that is not its child by SIGKILL at once,
+/// since it could not wait for it (systemd 252, `unit_kill_context`).
+fn is_child_of_systemd() -> bool {
+    let parent = std::os::unix::process::parent_id();
+    // None is seen from the first process of a pid namespace.
+    parent != 0
+        && std::fs::read_to_string(format!("/proc/{parent}/comm"))
+            .is_ok_and(|name| name.trim_end() == "systemd")
 }
 
 /// Our environment without what was addressed to us, with what is addressed to the new process.

@@ -37,7 +37,7 @@ fn i1_exclusive_with_tokio() {
 /// The same with the driver that blocks.
 #[test]
 fn i1_exclusive_with_threads() {
-    Matrix::of(Setup::exclusive("threads", "--blocking")).run();
+    Matrix::of(Setup::exclusive("threads", "--exclusive --blocking")).run();
 }
 
 /// The same with an old instance that stays parked for a while.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use handover_sys::pidfd::{is_same_process, start_time};
 use handover_sys::spawn::Spawn;
 use handover_sys::{Exit, Pidfd, Signal, usage};
-use world::{DEADLINE, descriptors, eventually, pipe, shell};
+use world::{DEADLINE, descriptors, eventually, missing, pipe, shell};
 
 #[test]
 fn the_exit_of_a_child_is_told_again_and_again() {
@@ -198,4 +198,32 @@ fn memory_and_descriptors_of_a_process_are_counted() {
         usage(child.pid).unwrap_err().kind(),
         std::io::ErrorKind::NotFound
     );
+}
+
+#[test]
+fn a_number_that_is_used_again_is_another_process() {
+    // The kernel gives out the number after this one next, unless somebody else is quicker.
+    let last = std::path::Path::new("/proc/sys/kernel/ns_last_pid");
+    let gone = shell("exit 0").spawn().unwrap();
+    assert_eq!(
+        gone.pidfd.wait(Some(DEADLINE)).unwrap(),
+        Some(Exit::Code(0))
+    );
+    if std::fs::write(last, gone.pid.to_string()).is_err() {
+        return missing("the right to choose a process id (root)");
+    }
+    eventually("the number is used again", || {
+        std::fs::write(last, (gone.pid - 1).to_string()).unwrap();
+        let (input, keep) = pipe();
+        let next = shell("read x").stdin(input.as_fd()).spawn().unwrap();
+        let again = next.pid == gone.pid;
+        if again {
+            let refused = gone.pidfd.signal(Signal::KILL).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
+            assert_eq!(next.pidfd.try_wait().unwrap(), None);
+        }
+        drop(keep);
+        next.pidfd.wait(Some(DEADLINE)).unwrap();
+        again
+    });
 }

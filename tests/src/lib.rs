@@ -22,6 +22,7 @@
 //! | [`handoff`] | a daemon on beyond-handoff, and the same on our library |
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod booted;
 pub mod control;
 pub mod crash;

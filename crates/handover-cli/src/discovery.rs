@@ -1,13 +1,13 @@
 //! Which supervisor is meant: one running service is implied, several must be told apart.
 
 use crate::exit::ExitCode;
+use handover::runtime;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// The control socket's name in a service's runtime directory.
-pub(crate) const SOCKET: &str = "control.sock";
+pub(crate) use handover::supervisor::runtime::CONTROL_SOCKET as SOCKET;
 
 /// How alike two names must be for one to be suggested for the other; below this a guess annoys
 /// more than it helps.
@@ -15,21 +15,7 @@ const ALIKE: f64 = 0.6;
 
 /// Where services keep their runtime directories: what was asked for, else by who runs this.
 pub(crate) fn root(asked: Option<&Path>) -> PathBuf {
-    if let Some(root) = asked {
-        return root.to_owned();
-    }
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(root) = set("HANDOVER_RUNTIME_DIR") {
-        return root.into();
-    }
-    let uid = rustix::process::geteuid();
-    if uid.is_root() {
-        return PathBuf::from("/run/handover");
-    }
-    match set("XDG_RUNTIME_DIR") {
-        Some(dir) => PathBuf::from(dir).join("handover"),
-        None => PathBuf::from(format!("/tmp/handover-{}", uid.as_raw())),
-    }
+    asked.map_or_else(runtime::root, Path::to_owned)
 }
 
 /// A service whose supervisor listens.

@@ -51,21 +51,8 @@ impl From<&Outcome> for ExitCode {
 }
 
 impl ExitCode {
-    /// The code a program without a supervisor gives for an attempt.
-    pub(crate) fn of_attempt(code: u8) -> Self {
-        let known = [
-            Self::Done,
-            Self::RolledBack,
-            Self::Refused,
-            Self::TimedOut,
-            Self::NobodyServes,
-        ];
-        let same = |known: &Self| *known as u8 == code;
-        known.into_iter().find(same).unwrap_or(Self::Unexpected)
-    }
-
-    /// The code a supervisor ended with.
-    pub(crate) fn of_supervisor(code: u8) -> Self {
+    /// The code a supervisor ended with, or a program without one gives for an attempt.
+    pub(crate) fn of_service(code: u8) -> Self {
         let known = [
             Self::Done,
             Self::RolledBack,

@@ -123,6 +123,23 @@ pub struct Recovery {
     pub previous: Option<CandidateId>,
 }
 
+impl Recovery {
+    /// Of a service without a record: `current` is to be started, and the next instance has a higher
+    /// number than `last_instance`.
+    #[must_use]
+    pub const fn fresh(current: CandidateId, last_instance: InstanceId) -> Self {
+        Self {
+            stance: Stance::Start,
+            retire: Vec::new(),
+            kill: Vec::new(),
+            generation: Generation(0),
+            last_instance,
+            current,
+            previous: None,
+        }
+    }
+}
+
 /// Decides from a record and an observation (I12). Resumes or rolls back; never forgets a process.
 #[must_use]
 pub fn recover(record: &Record, observed: &Observation) -> Recovery {

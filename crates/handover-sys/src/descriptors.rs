@@ -71,23 +71,26 @@ pub enum DuplicateError {
 /// # Errors
 /// `NotFound` when there is no such process, `PermissionDenied` when it may not be looked into.
 pub fn sockets(pid: u32) -> io::Result<Vec<HeldSocket>> {
-    let mut held = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A descriptor closed between listing and reading is not held.
-        let Ok(entry) = entry else { continue };
-        let number = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let inode = fs::read_link(entry.path())
-            .ok()
-            .and_then(|target| socket_inode(target.as_os_str().as_bytes()));
-        if let (Some(number), Some(inode)) = (number, inode) {
-            held.push(HeldSocket { inode, number });
-        }
-    }
+    let mut held: Vec<_> = each_socket(pid)?.collect();
     held.sort_unstable();
     Ok(held)
+}
+
+/// As [`sockets`], one by one and in the order in which the kernel lists descriptors, for whoever
+/// need not see all of them.
+///
+/// # Errors
+/// As [`sockets`].
+pub fn each_socket(pid: u32) -> io::Result<impl Iterator<Item = HeldSocket>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    // A descriptor closed between listing and reading is not held.
+    Ok(entries.flatten().filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        Some(HeldSocket {
+            inode: socket_inode(target.as_os_str().as_bytes())?,
+            number: entry.file_name().to_str()?.parse().ok()?,
+        })
+    }))
 }
 
 /// `socket:[123]`, as `/proc` shows one (proc_pid_fd(5)).

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
+use crate::descriptors::each_socket;
 pub use crate::netlink::InetSocket;
 pub use crate::process::{descendants, process_group_members};
 
@@ -32,15 +34,7 @@ pub fn accepted_inode(local: SocketAddr, remote: SocketAddr) -> io::Result<Optio
 /// # Errors
 /// `NotFound` when there is no such process, `PermissionDenied` when it is another user's.
 pub fn holds_inode(pid: u32, inode: u64) -> io::Result<bool> {
-    let wanted = format!("socket:[{inode}]");
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A descriptor closed between listing and reading is not held.
-        let link = entry.and_then(|entry| fs::read_link(entry.path()));
-        if link.is_ok_and(|link| link.as_os_str() == wanted.as_str()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(each_socket(pid)?.any(|held| held.inode == inode))
 }
 
 /// Every TCP socket that listens in the caller's network namespace.
@@ -84,8 +78,20 @@ pub struct UnixSocket {
 /// # Errors
 /// When `/proc/net/unix` cannot be read.
 pub fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
+    unix_table("/proc/net/unix".as_ref())
+}
+
+/// [`unix_sockets`] of the network namespace of another process.
+///
+/// # Errors
+/// As [`unix_sockets`]; `NotFound` when there is no such process.
+pub fn unix_sockets_of(pid: u32) -> io::Result<Vec<UnixSocket>> {
+    unix_table(format!("/proc/{pid}/net/unix").as_ref())
+}
+
+fn unix_table(path: &Path) -> io::Result<Vec<UnixSocket>> {
     // A path may be any bytes.
-    let table = fs::read("/proc/net/unix")?;
+    let table = fs::read(path)?;
     let table = String::from_utf8_lossy(&table);
     Ok(table.lines().skip(1).filter_map(unix_socket).collect())
 }
@@ -133,11 +139,15 @@ mod tests {
         };
         assert_eq!(unix_socket(listens), expected("/run/a b.sock", 7291, true));
         assert_eq!(unix_socket(accepted), expected("@x", 7300, false));
+        let nested = "0000000000000000: 00000002 00000000 00010000 0001 01 37232662 /a b/.t.00/s";
+        let place = expected("/a b/.t.00/s", 37_232_662, true);
+        assert_eq!(unix_socket(nested), place);
         for other in [
             "",
             "0000000000000000: 00000003 00000000 00000000 0001 03 7300",
             "0000000000000000: 00000003 00000000 00000000 0002 01 7300 /dev/log",
             "0000000000000000: 00000003 00000000 00000000 0001 03 0 /run/waits.sock",
+            "Num       RefCount Protocol Flags    Type St Inode Path",
         ] {
             assert_eq!(unix_socket(other), None, "{other}");
         }

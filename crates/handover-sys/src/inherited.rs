@@ -224,6 +224,18 @@ pub struct Inherited {
     pub facts: SocketFacts,
 }
 
+impl Inherited {
+    /// A listener that came in another way.
+    ///
+    /// # Errors
+    /// It is not a socket, or the kernel does not say what it is; it is closed.
+    pub fn new(name: impl Into<String>, fd: OwnedFd) -> io::Result<Self> {
+        let facts = crate::socket::describe(&fd).map_err(io::Error::other)?;
+        let name = name.into();
+        Ok(Self { name, fd, facts })
+    }
+}
+
 /// A descriptor of the block that is no socket.
 #[derive(Debug)]
 pub struct InheritedFile {

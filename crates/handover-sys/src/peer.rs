@@ -16,6 +16,14 @@ pub struct Credentials {
     pub gid: u32,
 }
 
+impl Credentials {
+    /// Whether it is of our own effective user, or root: what it asks for it could do itself.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw() || self.uid == 0
+    }
+}
+
 impl From<libc::ucred> for Credentials {
     fn from(raw: libc::ucred) -> Self {
         Self {

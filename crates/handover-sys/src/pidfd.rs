@@ -162,6 +162,12 @@ impl Pidfd {
         Ok(None)
     }
 
+    /// Whether the process has ended; reaps nothing. False where the kernel does not say.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.poll_ended(Some(Duration::ZERO)).unwrap_or(false)
+    }
+
     /// Blocks the calling thread until the process ends or `timeout` is over; `None` is the
     /// latter. Without a time-out it waits for ever. Reaps like [`Pidfd::try_wait`].
     ///

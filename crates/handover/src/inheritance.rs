@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::instance::Placement;
 use handover_sys::inherited::{self, Inherited, InheritedFile};
-use handover_sys::socket;
 
 use crate::error::StartError;
+use crate::notice::socket_of_environment;
 
 /// Variables by which one process of a service tells the next what it left for it.
 pub(crate) mod variable {
@@ -50,9 +50,6 @@ use variable::{
     COORDINATOR, GENERATION, HELD, INCUMBENT, INSTANCE, NATIVE_SOCKET, SERVICE, SOCKET_FD,
     TAKEOVER_FD,
 };
-
-/// Where systemd, or a supervisor that speaks its protocol, wants to hear `READY=1`.
-const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Who we are to a supervisor of beyond-handoff (0.1.4): `successor`, or not set.
 const HANDOFF_ROLE: &str = "HANDOFF_ROLE";
@@ -139,7 +136,7 @@ impl Inheritance {
             beside_handoff: handoff.is_some()
                 || std::env::var_os(WIRE).is_some_and(|wire| wire == "beyond-handoff"),
             handoff,
-            notify: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()),
+            notify: socket_of_environment(),
             service: std::env::var(SERVICE).ok(),
         })
     }
@@ -193,9 +190,7 @@ impl Inheritance {
     /// # Errors
     /// It is not a socket, or the kernel does not say what it is; it is closed.
     pub fn listener(mut self, name: impl Into<String>, fd: OwnedFd) -> io::Result<Self> {
-        let facts = socket::describe(&fd).map_err(io::Error::other)?;
-        let name = name.into();
-        self.listeners.push(Inherited { name, fd, facts });
+        self.listeners.push(Inherited::new(name, fd)?);
         Ok(self)
     }
 

@@ -15,8 +15,9 @@ use handover_proto::identity::InstanceId;
 use handover_proto::settings::Ladder;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::birth::Birth;
 use crate::conduct::Command;
-use crate::conversation::{self, Counterpart};
+use crate::conversation;
 use crate::core::Core;
 use crate::driver::{Driver, Order};
 use crate::error::{ReadyError, StartError};
@@ -25,7 +26,7 @@ use crate::inheritance::Inheritance;
 use crate::ledger::lock;
 use crate::log_file::LogFile;
 use crate::notice::Notice;
-use crate::pool::{Pool, Unclaimed};
+use crate::pool::Unclaimed;
 use crate::signals;
 use crate::stage::{Stage, Standing, wait};
 use crate::state::StateBudget;
@@ -145,7 +146,7 @@ impl Builder {
         };
         let control = conversation::control(self.handoff_socket);
         let takeover = self.takeover.filter(|_| control.is_none());
-        let (mut inheritance, host) = match takeover {
+        let (inheritance, host) = match takeover {
             Some(takeover) => {
                 let (name, ladder) = (self.name.clone(), self.ladder);
                 // It waits for an incumbent, for some seconds if that one is stuck.
@@ -157,28 +158,19 @@ impl Builder {
             }
             None => (inheritance, None),
         };
-        let counterpart = Counterpart::take(&mut inheritance, control, self.ladder);
-        let name = inheritance.service.unwrap_or(self.name);
-        let started = counterpart.instance();
-        let id = started.or(host.as_ref().map(|host| host.instance));
-        // Whoever speaks the native protocol to a supervisor does not need to be told twice.
-        let supervised = started.is_some() && host.is_none();
-        let notice = Notice::new(inheritance.notify.filter(|_| !supervised));
-        // A successor says that it is ready when it is the one that systemd listens to.
-        let own = match &host {
-            Some(host) if host.within => Notice::default(),
-            _ => notice.clone(),
-        };
-        let core = Core::new(
-            name,
-            Pool::new(inheritance.listeners).with_files(inheritance.files),
-            host,
+        let birth = Birth::new(
+            inheritance,
+            self.name,
+            control,
+            self.ladder,
+            host.as_deref(),
         );
+        let core = Core::new(birth.name, birth.pool, host);
         let (orders, received) = mpsc::unbounded_channel();
         let driver = Driver::new(
             Arc::clone(&core),
-            counterpart,
-            notice,
+            birth.counterpart,
+            birth.notice,
             self.ladder,
             received,
         )
@@ -187,13 +179,13 @@ impl Builder {
         Ok(Instance {
             core,
             orders,
-            notice: own,
-            id,
+            notice: birth.own,
+            id: birth.id,
             signals: self.signals,
             runtime,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
-            beside_handoff: inheritance.beside_handoff,
+            beside_handoff: birth.beside_handoff,
         })
     }
 }

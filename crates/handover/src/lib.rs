@@ -99,6 +99,7 @@ mod address;
 mod axum;
 mod bell;
 mod beyond;
+mod birth;
 pub mod blocking;
 mod conduct;
 mod connection;

@@ -220,8 +220,7 @@ impl Link {
 
 /// A coordinator can make us retire: it must be of our own user, or root.
 pub(crate) fn is_trusted(stream: impl AsFd) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    handover_sys::peer::credentials(stream).is_ok_and(|peer| peer.uid == own || peer.uid == 0)
+    handover_sys::peer::credentials(stream).is_ok_and(|peer| peer.is_trusted())
 }
 
 pub(crate) fn into_io(error: PassError) -> io::Error {

@@ -3,7 +3,7 @@
 
 pub(crate) mod aside;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -176,39 +176,36 @@ impl Drop for Shared {
 impl Shared {
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let mut open = lock(&self.open);
-        self.refresh(&mut open)?;
-        let before = open.file.metadata()?;
+        let before = self.refresh(&mut open)?;
         let written = open.file.write_all(lines);
         if written.is_err() && before.is_file() {
             // A part of a line would be glued to the next one.
-            let length = open.file.metadata()?.len();
-            let whole = before.len() + lines.len() as u64;
-            if before.len() < length && length < whole {
-                open.file.set_len(before.len())?;
-            }
+            cut(&open.file, before.len(), before.len() + lines.len() as u64)?;
         }
         written
     }
 
-    /// Opens the file at the path anew, if that was asked for or ours has no name any more.
-    fn refresh(&self, open: &mut Open) -> io::Result<()> {
-        let nameless = open.file.metadata()?.nlink() == 0;
+    /// Opens the file at the path anew, if that was asked for or ours has no name any more. What
+    /// there is to know of the file that is open then.
+    fn refresh(&self, open: &mut Open) -> io::Result<Metadata> {
+        let found = open.file.metadata()?;
+        let nameless = found.nlink() == 0;
         let asked = self.reopen.swap(false, Ordering::AcqRel);
         if !nameless && (!asked || open.coming.is_some() || self.leaves()) {
-            return Ok(());
+            return Ok(found);
         }
         let path = open.coming.as_deref().unwrap_or(&self.path);
         match append(path) {
             Ok(file) => {
                 file.try_lock_shared().ok();
                 open.file = file;
-                Ok(())
+                open.file.metadata()
             }
             Err(error) if nameless => Err(error),
             // The one that is open is as good until it can be had.
             Err(_) => {
                 self.reopen.store(true, Ordering::Release);
-                Ok(())
+                Ok(found)
             }
         }
     }
@@ -230,7 +227,8 @@ impl Shared {
             return Ok(());
         };
         for _ in 0..TRIES {
-            match put_aside(&self.path) {
+            let real = aside::behind_links(&self.path);
+            match real.and_then(|real| aside::put(&real, None, |_| {})) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -248,22 +246,20 @@ impl Shared {
     }
 }
 
-fn put_aside(path: &Path) -> io::Result<()> {
-    let real = aside::behind_links(path)?;
-    for name in aside::names(&real, None) {
-        match aside::rename(&real, &name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            done => return done,
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
 /// Whether another process writes to it. Where nobody can tell, none does: it is appended to.
 fn is_written(file: &File) -> bool {
     let held = matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
     let regular = file.metadata().is_ok_and(|found| found.is_file());
     held && regular
+}
+
+/// Takes back what of an append has reached the file, if it was all that was added to it since.
+pub(crate) fn cut(file: &File, before: u64, whole: u64) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    if before < length && length < whole {
+        file.set_len(before)?;
+    }
+    Ok(())
 }
 
 /// Gives a file the owner and mode of the one in whose place it will come.

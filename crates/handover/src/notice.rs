@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use handover_sys::notify::{barrier, monotonic_usec, notify, notify_with, try_notify};
+use handover_sys::notify::{monotonic_usec, notify, notify_with, try_notify};
 
 /// The notify socket, where nobody speaks the native protocol. Without one every call does nothing
 /// and succeeds.
@@ -19,6 +19,11 @@ use handover_sys::notify::{barrier, monotonic_usec, notify, notify_with, try_not
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notice {
     socket: Option<OsString>,
+}
+
+/// Where systemd, or whoever speaks its protocol, wants to hear from this process.
+pub(crate) fn socket_of_environment() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())
 }
 
 impl Notice {
@@ -60,9 +65,7 @@ impl Notice {
             tracing::warn!(%error, text, "NOTIFY_SOCKET could not be told");
         }
     }
-}
 
-impl Notice {
     /// Says something that must arrive, from a thread that may not block.
     pub(crate) fn promise(&self, text: &'static str) {
         let Some(socket) = self.socket.clone() else {
@@ -130,7 +133,6 @@ impl Watchdog {
 }
 
 /// What there is to say.
-#[allow(dead_code)] // The coordinator in the incumbent says the rest.
 impl Notice {
     /// The service is up, or is done with what [`Notice::reloading`] began. `status` is a line for
     /// people that goes with it: how it ended.
@@ -196,19 +198,23 @@ impl Notice {
     }
 
     /// Everything left under this name is closed.
+    #[cfg(any(test, feature = "supervisor"))]
     pub(crate) fn unstore(&self, name: &str) -> io::Result<()> {
         self.insist(&format!("FDSTOREREMOVE=1\nFDNAME={name}"))
     }
 
-    /// Waits until all that was said before is handled; see [`barrier`].
+    /// Waits until all that was said before is handled; see [`barrier`](handover_sys::notify::barrier).
+    #[cfg(any(test, feature = "supervisor"))]
     pub(crate) fn settle(&self, within: Duration) -> io::Result<()> {
         let socket = self.socket.as_deref();
-        socket.map_or(Ok(()), |socket| barrier(socket, within))
+        socket.map_or(Ok(()), |socket| {
+            handover_sys::notify::barrier(socket, within)
+        })
     }
 }
 
 /// A line break would begin another assignment.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 

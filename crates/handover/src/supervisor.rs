@@ -20,6 +20,7 @@
 //! | `survey`, `account` | the status: who serves, and why |
 //! | `nginx` | how an unmodified nginx takes listeners |
 //! | `doctor` | what stands in the way on this machine |
+//! | `deadline` | waiting for a machine's |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
 //! | `sockets` | the listeners |
 //! | `stderr`, `shell` | what instances and commands print |
@@ -27,6 +28,7 @@
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
 //! | `stranger` | a program that was started without us, put under handover |
 //! | `unit` | systemd: what it passes, what it is told, what is left with it |
+//! | `ptrace` | whether descriptors can be taken out of other processes |
 //! | `keeper` | a process that holds the listeners for a later supervisor |
 //! | `bus`, `history`, `telemetry` | one event type to everyone |
 //! | `zero` | taking over, and being taken over from, by the exchange of zero-downtime |
@@ -40,6 +42,7 @@ mod candidate;
 mod channel;
 pub mod config;
 mod control;
+mod deadline;
 pub mod doctor;
 mod driver;
 mod effects;
@@ -57,6 +60,7 @@ mod notices;
 mod opening;
 pub mod preflight;
 mod process;
+mod ptrace;
 mod readable;
 mod readiness;
 mod record;

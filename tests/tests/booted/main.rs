@@ -5,8 +5,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use handover_tests::address::own_address;
 use handover_tests::patience::{eventually, until};
 use handover_tests::service::{clean, command_path};
 use handover_tests::{Booted, Program, http};
@@ -14,14 +14,6 @@ use tempfile::TempDir;
 
 /// The fixture server of this build.
 const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");
-
-/// An address that no other test uses.
-fn own_address() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = (std::process::id() << 6) + NEXT.fetch_add(1, Ordering::Relaxed);
-    let [_, a, b, c] = number.to_be_bytes();
-    SocketAddr::from(([127, 1 + a % 254, b, c], 7090))
-}
 
 /// Where the programs of this build are.
 fn built() -> PathBuf {

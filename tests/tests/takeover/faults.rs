@@ -1,7 +1,7 @@
 //! What goes wrong around a takeover, and who serves then.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::phase::Phase;
@@ -97,21 +97,37 @@ fn of_several_at_once_one_takes_over() {
     }
 }
 
-/// Whoever answers ends in the middle of a word: whoever asked starts with nobody's help.
-#[test]
-fn an_answer_that_is_cut_off_is_none() {
-    let world = World::new(Kind::new(false, false), "");
+/// Somebody who listens where an incumbent would.
+fn impostor(world: &World) -> UnixListener {
     std::fs::create_dir_all(world.socket().parent().expect("a directory")).expect("made");
-    let fake = UnixListener::bind(world.socket()).expect("bound");
-    let mut new = world.start(1);
-    let (mut asked, _) = fake.accept().expect("it asks");
+    UnixListener::bind(world.socket()).expect("bound")
+}
+
+/// The connection of a process that has asked to take over.
+fn asked(impostor: &UnixListener) -> UnixStream {
+    let (mut asked, _) = impostor.accept().expect("it asks");
     assert!(asked.read(&mut [0; 1024]).expect("a question") > 0);
+    asked
+}
+
+/// That it may, and gets one listener.
+fn yes() -> Vec<u8> {
     let granted = Answer::Granted {
         instance: InstanceId(7),
         generation: Generation(3),
         listeners: 1,
     };
-    let bytes = encode_answer(&granted, true);
+    encode_answer(&granted, true)
+}
+
+/// Whoever answers ends in the middle of a word: whoever asked starts with nobody's help.
+#[test]
+fn an_answer_that_is_cut_off_is_none() {
+    let world = World::new(Kind::new(false, false), "");
+    let fake = impostor(&world);
+    let mut new = world.start(1);
+    let mut asked = asked(&fake);
+    let bytes = yes();
     asked.write_all(&bytes[..bytes.len() - 3]).expect("said");
     drop((asked, fake));
     world.until_serves(new.pid());
@@ -123,19 +139,10 @@ fn an_answer_that_is_cut_off_is_none() {
 #[test]
 fn a_yes_without_descriptors_is_refused() {
     let world = World::new(Kind::new(false, false), "");
-    std::fs::create_dir_all(world.socket().parent().expect("a directory")).expect("made");
-    let fake = UnixListener::bind(world.socket()).expect("bound");
+    let fake = impostor(&world);
     let mut new = world.start(1);
-    let (mut asked, _) = fake.accept().expect("it asks");
-    assert!(asked.read(&mut [0; 1024]).expect("a question") > 0);
-    let granted = Answer::Granted {
-        instance: InstanceId(7),
-        generation: Generation(3),
-        listeners: 1,
-    };
-    asked
-        .write_all(&encode_answer(&granted, true))
-        .expect("said");
+    let mut asked = asked(&fake);
+    asked.write_all(&yes()).expect("said");
     assert_eq!(new.ends().code(), Some(1), "{}", world.said());
     let said = world.said();
     assert!(said.contains("without its takeover socket"), "{said}");

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use handover::takeover::{Reply, Request, Serving, request};
 use handover_proto::phase::Phase;
+use handover_tests::address::own_address;
 use handover_tests::crash::Crashes;
 use handover_tests::patience::{eventually, until};
 use handover_tests::service::clean;
@@ -56,14 +56,6 @@ pub(crate) struct World {
 
 /// A process that a test started. Killed when dropped.
 pub(crate) struct Started(Child);
-
-/// An address of this machine that no other test uses, free to be bound again and again.
-fn own_address() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = (std::process::id() << 6) + NEXT.fetch_add(1, Ordering::Relaxed);
-    let [_, a, b, c] = number.to_be_bytes();
-    SocketAddr::from(([127, 1 + a % 254, b, c], 7080))
-}
 
 impl World {
     /// With more arguments for every version: `--probation 500`.

@@ -130,7 +130,7 @@ async fn develop(config: Config, project: Project, poll: bool) -> Result<ExitCod
     rebuilding.abort();
     // The stream of events ends with the supervisor.
     let _ = timeout(FLUSH, telling).await;
-    Ok(ExitCode::of_supervisor(ended?.exit_code()))
+    Ok(ExitCode::of_service(ended?.exit_code()))
 }
 
 /// Asks for a new version after each change.

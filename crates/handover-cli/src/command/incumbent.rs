@@ -131,7 +131,7 @@ pub(super) async fn attempt(
                 .map_err(CliError::Stdout)?;
         }
     }
-    Ok(ExitCode::of_attempt(finished.code))
+    Ok(ExitCode::of_service(finished.code))
 }
 
 /// The last reply; those before go to whoever shows them.

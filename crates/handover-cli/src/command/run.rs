@@ -90,7 +90,7 @@ pub(super) async fn supervise(
         let _ = tokio::time::timeout(FLUSH, forwarding).await;
         let _ = written.recv_timeout(FLUSH);
     }
-    Ok(ExitCode::of_supervisor(ended?.exit_code()))
+    Ok(ExitCode::of_service(ended?.exit_code()))
 }
 
 /// A line to be written, or how many were left out before the next.

@@ -16,14 +16,15 @@ use super::core::Core;
 use super::driver::{Driver, Parts};
 use super::guard::Guard;
 use super::park;
+use crate::birth::Birth;
 use crate::conduct::Command;
-use crate::conversation::{self, Counterpart};
+use crate::conversation;
 use crate::error::{ReadyError, StartError};
 use crate::inheritance::Inheritance;
 use crate::ledger::lock;
 use crate::log_file::LogFile;
 use crate::notice::Notice;
-use crate::pool::{Pool, Unclaimed};
+use crate::pool::Unclaimed;
 use crate::stage::{Stage, Standing};
 use crate::state::StateBudget;
 use crate::takeover::{self, Takeover};
@@ -145,24 +146,19 @@ impl Builder {
             Some(takeover) => takeover::open(takeover, &self.name, &mut inheritance, self.ladder)?,
             None => None,
         };
-        let counterpart = Counterpart::take(&mut inheritance, control, self.ladder);
-        let name = inheritance.service.unwrap_or(self.name);
-        let started = counterpart.instance();
-        let id = started.or(host.as_ref().map(|host| host.instance));
-        // Whoever speaks the native protocol to a supervisor does not need to be told twice.
-        let supervised = started.is_some() && host.is_none();
-        let notice = Notice::new(inheritance.notify.filter(|_| !supervised));
-        // A successor says that it is ready when it is the one that systemd listens to.
-        let own = match &host {
-            Some(host) if host.within => Notice::default(),
-            _ => notice.clone(),
-        };
-        let pool = Pool::new(inheritance.listeners).with_files(inheritance.files);
-        let (core, ends) = Core::new(name, pool, self.signals, host).map_err(StartError::Driver)?;
+        let birth = Birth::new(
+            inheritance,
+            self.name,
+            control,
+            self.ladder,
+            host.as_deref(),
+        );
+        let core = Core::new(birth.name, birth.pool, self.signals, host);
+        let (core, ends) = core.map_err(StartError::Driver)?;
         let driver = Driver::new(Parts {
             ends,
-            counterpart,
-            notice,
+            counterpart: birth.counterpart,
+            notice: birth.notice,
             ladder: self.ladder,
         })
         .map_err(StartError::Channel)?;
@@ -171,11 +167,11 @@ impl Builder {
         started.map_err(StartError::Driver)?;
         let handle = Arc::new(Handle {
             core: Arc::clone(&core),
-            notice: own,
-            id,
+            notice: birth.own,
+            id: birth.id,
             budget: self.budget,
             trust_filesystem: self.trust_filesystem,
-            beside_handoff: inheritance.beside_handoff,
+            beside_handoff: birth.beside_handoff,
         });
         Ok(Instance { core, handle })
     }

@@ -40,6 +40,27 @@ pub(crate) fn names(path: &Path, pid: Option<u32>) -> impl Iterator<Item = PathB
     })
 }
 
+/// Renames the file at `real` to the first of its [`names`] that is free, and gives that. `before` is
+/// told each one before it is tried.
+///
+/// # Errors
+/// As [`rename`].
+pub(crate) fn put(
+    real: &Path,
+    pid: Option<u32>,
+    mut before: impl FnMut(&Path),
+) -> io::Result<PathBuf> {
+    for name in names(real, pid) {
+        before(&name);
+        match rename(real, &name) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Renames, and never replaces a file.
 ///
 /// # Errors

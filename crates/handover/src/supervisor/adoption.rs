@@ -17,6 +17,7 @@ use handover_proto::identity::{InstanceId, InstancePid};
 use handover_proto::journal::Observation;
 use handover_proto::manifest::{ListenerEntry, ListenerKind};
 use handover_sys::Pidfd;
+use handover_sys::descriptors::each_socket;
 use handover_sys::socket::{Kind, describe};
 
 use super::config::ListenerSpec;
@@ -146,17 +147,8 @@ fn find_in(pid: u32, wanted: &RecordedListener) -> io::Result<Option<OwnedFd>> {
         Ok(pidfd) => pidfd,
         Err(_) => return Ok(None),
     };
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        let is_socket = fs::read_link(entry.path())
-            .is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"socket:"));
-        let number = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let (true, Some(number)) = (is_socket, number) else {
-            continue;
-        };
-        let duplicate = match pidfd.duplicate(number) {
+    for held in each_socket(pid)? {
+        let duplicate = match pidfd.duplicate(held.number) {
             Ok(duplicate) => duplicate,
             // It was closed in the meantime.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use handover_proto::frame::{self, Decoded, Reader};
 use handover_proto::identity::InstanceId;
 use handover_proto::message::{FromInstance, ToInstance};
-use handover_sys::passing::{self, PassError};
+use handover_sys::passing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::driver::Command;
+use crate::link::into_io;
 
 /// Read at a time; a frame rarely has more than a hundred bytes.
 const CHUNK: usize = 4096;
@@ -146,7 +147,7 @@ async fn write(mut to: OwnedWriteHalf, mut messages: mpsc::Receiver<Outgoing>) {
     {
         let bytes = frame::encode_to(&message, frame::VERSION_NEWEST);
         let begun = match descriptor {
-            Some(descriptor) => pass(&to, &bytes, descriptor).await,
+            Some(descriptor) => pass(to.as_ref(), &bytes, &descriptor).await,
             None => Ok(0),
         };
         let Ok(sent) = begun else { return };
@@ -156,18 +157,15 @@ async fn write(mut to: OwnedWriteHalf, mut messages: mpsc::Receiver<Outgoing>) {
     }
 }
 
-/// Sends the begin of a frame with a descriptor on its first byte; returns how much went out.
-async fn pass(to: &OwnedWriteHalf, bytes: &[u8], descriptor: OwnedFd) -> io::Result<usize> {
-    let stream: &UnixStream = to.as_ref();
-    let send = || {
-        let sent = passing::send(stream.as_fd(), bytes, &[descriptor.as_fd()]);
-        sent.map_err(|error| match error {
-            PassError::Io(error) => error,
-            other => io::Error::other(other),
-        })
-    };
+/// Sends the begin of `bytes` with a descriptor on its first byte; returns how much went out.
+pub(super) async fn pass(
+    stream: &UnixStream,
+    bytes: &[u8],
+    descriptor: &OwnedFd,
+) -> io::Result<usize> {
+    let send = || passing::send(stream.as_fd(), bytes, &[descriptor.as_fd()]).map_err(into_io);
     loop {
-        to.writable().await?;
+        stream.writable().await?;
         match stream.try_io(Interest::WRITABLE, send) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             sent => return sent,

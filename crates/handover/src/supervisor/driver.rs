@@ -25,6 +25,7 @@ use super::candidate::Candidate;
 use super::channel::{self, ChannelId, Place, Sender};
 use super::config::Config;
 use super::control;
+use super::deadline::reached;
 use super::error::SuperviseError;
 use super::health::Watch;
 use super::history::History;
@@ -230,15 +231,7 @@ impl Driver {
                 return Ok(code);
             }
             let deadline = self.machine.next_deadline();
-            let wake = async {
-                match deadline {
-                    Some(at) => {
-                        let at = self.origin + std::time::Duration::from_nanos(at.as_nanos());
-                        tokio::time::sleep_until(at.into()).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = reached(self.origin, deadline);
             tokio::select! {
                 Some(command) = self.commands.recv() => self.handle(command),
                 signal = signals.next() => self.signalled(signal),

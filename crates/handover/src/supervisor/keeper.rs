@@ -24,13 +24,12 @@ use handover_proto::event::EventKind;
 use handover_sys::Pidfd;
 use handover_sys::control::bind_private;
 use handover_sys::spawn::Spawn;
-use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::config::Config;
 use super::driver::{Command, Driver};
+use super::ptrace;
 use super::readable::readable;
 use super::sockets::OpenListener;
 use exchange::{Request, STEP};
@@ -69,23 +68,16 @@ pub enum KeeperPolicy {
 
 /// Whether a later supervisor might be refused the listeners of the instances.
 fn may_be_refused() -> bool {
-    let tracer =
-        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
-    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    let scope = yama.ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let tracer = ptrace::is_tracer();
+    let scope = ptrace::scope().and_then(|text| text.parse::<u32>().ok());
+    let forbidden = || ptrace::duplicates().is_err();
     // A program that root starts may become another user.
     let other_user = rustix::process::geteuid().is_root() && !tracer;
     match scope.unwrap_or(0) {
-        0 => other_user || is_forbidden(),
-        1 | 2 => !tracer || is_forbidden(),
+        0 => other_user || forbidden(),
+        1 | 2 => !tracer || forbidden(),
         _ => true,
     }
-}
-
-/// Whether the call as such is missing or forbidden (seccomp): of itself any process may ask.
-fn is_forbidden() -> bool {
-    let asked = Pidfd::open(std::process::id()).and_then(|own| own.duplicate(0));
-    asked.is_err_and(|error| error.raw_os_error() != Some(Errno::BADF.raw_os_error()))
 }
 
 /// The listeners that a keeper of an earlier supervisor holds; none if there is no keeper.

@@ -29,7 +29,7 @@ use super::driver::Driver;
 use super::error::StartError;
 use super::stderr::{PREFIX, file_of};
 use crate::bell::Bell;
-use crate::log_file::aside;
+use crate::log_file::{aside, cut};
 use desk::Desk;
 use ledger::{Flight, Home, Ledger, Place};
 use sink::Sink;
@@ -336,7 +336,7 @@ fn arrived(flight: &Flight, log: &Path, home: &Home) -> bool {
         };
         if (now.device, now.inode) == (place.device, place.inode) {
             let whole = place.length + flight.written;
-            return sink::cut(&file, place.length, whole).is_ok() && now.length >= whole;
+            return cut(&file, place.length, whole).is_ok() && now.length >= whole;
         }
     }
     // Nobody can tell. Twice is better than never.

@@ -157,7 +157,6 @@ fn coordinator(config: &Config, found: Option<Recovery>, first: CandidateId) -> 
     }
 }
 
-/// The listeners of an earlier supervisor, from its keeper or its instances.
 /// The journal, and what an earlier supervisor wrote last.
 fn record(dir: &Path) -> (Journal, Option<Envelope>) {
     let mut journal = Journal::in_dir(dir);

@@ -34,4 +34,5 @@ pub use plan::{Plan, PlannedListener, Retirement, Wish, plan};
 pub use refusal::Refusal;
 
 pub(super) use charge::{Stranger, StrangerRecord};
+pub(super) use look::shares_namespace;
 pub(super) use taking::{Taken, take};

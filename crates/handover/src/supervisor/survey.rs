@@ -10,6 +10,7 @@ use handover_proto::coordinator::Member;
 use handover_proto::manifest::ListenerKind;
 use handover_proto::phase::Phase;
 use handover_proto::status::{HandoverStatus, InstanceStatus, LeaseStatus, Status};
+use handover_sys::descriptors::each_socket;
 
 use super::driver::Driver;
 use super::zero;
@@ -194,21 +195,9 @@ fn held(leader: u32, inodes: &HashSet<u64>) -> Option<u64> {
     let all: HashSet<u32> = members.into_iter().chain(below).chain([leader]).collect();
     let mut held = HashSet::new();
     for pid in all {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let Ok(target) = fs::read_link(entry.path()) else {
-                continue;
-            };
-            let inode = target.to_str().and_then(|text| {
-                text.strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .parse::<u64>()
-                    .ok()
-            });
-            held.extend(inode.filter(|inode| inodes.contains(inode)));
-        }
+        let sockets = each_socket(pid).into_iter().flatten();
+        let theirs = sockets.map(|socket| socket.inode);
+        held.extend(theirs.filter(|inode| inodes.contains(inode)));
     }
     Some(held.len() as u64)
 }

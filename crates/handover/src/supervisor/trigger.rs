@@ -109,6 +109,19 @@ impl Driver {
         self.upgrade(request, answer);
     }
 
+    /// Begins the upgrade that a take-over is to the machine. The driver is told how it ended.
+    pub(super) fn upgrade_then(&mut self, over: fn(Outcome) -> Command) {
+        let (answer, outcome) = oneshot::channel();
+        let to = self.to_self.clone();
+        tokio::spawn(async move {
+            // Without an answer the supervisor ends, and nobody has to be told.
+            if let Ok(outcome) = outcome.await {
+                let _ = to.send(over(outcome));
+            }
+        });
+        self.upgrade(UpgradeRequest::default(), Some(answer));
+    }
+
     /// Begins an upgrade, or says why not.
     pub(super) fn upgrade(&mut self, request: UpgradeRequest, answer: Option<Answer>) {
         let when_busy = request.when_busy;

@@ -25,13 +25,10 @@ use tokio::time::Instant;
 
 use super::driver::Driver;
 use super::sockets::OpenListener;
-use crate::notice::Watchdog;
+use crate::notice::{Watchdog, socket_of_environment};
 use herald::Herald;
 use standing::{Facts, Standing};
 use store::Store;
-
-/// Where systemd, or whoever speaks its protocol, wants to hear `READY=1`.
-const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// How often the service manager is asked for more time while something goes on.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
@@ -65,7 +62,7 @@ impl Unit {
         Ok(Self {
             listeners,
             files,
-            notify: std::env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty()),
+            notify: socket_of_environment(),
             watchdog: Watchdog::from_environment(),
         })
     }
@@ -75,9 +72,7 @@ impl Unit {
     /// # Errors
     /// It is not a socket, or the kernel does not say what it is; it is closed.
     pub fn listener(mut self, name: impl Into<String>, fd: OwnedFd) -> std::io::Result<Self> {
-        let facts = handover_sys::socket::describe(&fd).map_err(std::io::Error::other)?;
-        let name = name.into();
-        self.listeners.push(Inherited { name, fd, facts });
+        self.listeners.push(Inherited::new(name, fd)?);
         Ok(self)
     }
 

@@ -28,7 +28,6 @@ use handover_proto::identity::InstanceId;
 use handover_proto::outcome::{Exit, Outcome};
 use handover_proto::phase::Phase;
 use handover_proto::settings::Stop;
-use handover_proto::status::UpgradeRequest;
 use handover_proto::zero::Step;
 use tokio::sync::oneshot;
 
@@ -121,14 +120,7 @@ impl Driver {
         if !self.stranger_serves() {
             return;
         }
-        let (answer, outcome) = oneshot::channel();
-        self.upgrade(UpgradeRequest::default(), Some(answer));
-        let to = self.to_self.clone();
-        tokio::spawn(async move {
-            if let Ok(outcome) = outcome.await {
-                let _ = to.send(Command::Zero(News::Attempted(outcome)));
-            }
-        });
+        self.upgrade_then(|outcome| Command::Zero(News::Attempted(outcome)));
     }
 
     fn stranger_serves(&self) -> bool {

@@ -99,12 +99,8 @@ impl Coordination {
         };
         let found = Recovery {
             stance: Stance::Serve(recorded),
-            retire: Vec::new(),
-            kill: Vec::new(),
             generation: host.generation,
-            last_instance: own,
-            current: OWN,
-            previous: None,
+            ..Recovery::fresh(OWN, own)
         };
         let settings = host.options.settings(mode, host.ladder);
         // Distinct from any other coordinator's, as far as attempts of one service may meet.

@@ -244,9 +244,7 @@ impl Coordination {
             file.name(std::process::id());
         }
     }
-}
 
-impl Coordination {
     /// Whether a process we started is part of an attempt, or of a probation.
     pub(super) fn has_child(&self) -> bool {
         let child = |member: &Member| member.kind == Kind::Child;

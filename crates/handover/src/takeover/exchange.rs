@@ -68,11 +68,10 @@ pub(crate) fn connect(path: &Path) -> Result<Exchange, ConnectError> {
     }
     let stream = UnixStream::from(OwnedFd::from(socket));
     let found = peer::credentials(&stream).map_err(failed)?;
-    let own = rustix::process::geteuid().as_raw();
-    if found.uid != own && found.uid != 0 {
+    if !found.is_trusted() {
         return Err(ConnectError::Stranger {
             path: path.to_owned(),
-            expected: own,
+            expected: rustix::process::geteuid().as_raw(),
             found: found.uid,
         });
     }

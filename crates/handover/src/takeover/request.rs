@@ -1,7 +1,7 @@
 //! Asking an incumbent for something.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::manifest::ListenerEntry;
 use handover_proto::phase::{Mode, Phase};
 use handover_proto::takeover::{Answer, Ask, RefusedFor};
+use handover_sys::descriptors::each_socket;
+use handover_sys::diag::unix_sockets_of;
 
 use super::error::ConnectError;
 use super::exchange::{self, ANSWER_WITHIN, Exchange};
@@ -226,12 +228,14 @@ pub fn socket_path(service: &str) -> PathBuf {
 /// # Errors
 /// [`RequestError::NoProcess`], [`RequestError::Denied`], [`RequestError::NoTakeover`].
 pub fn socket_of(pid: u32) -> Result<PathBuf, RequestError> {
-    let held = sockets_held(pid)?;
-    // Every network namespace has its own table; /proc/PID/net is the one of that process.
-    let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
-    let ours = table.lines().filter_map(listed);
-    let ours = ours.filter(|(inode, _)| held.contains(inode));
-    let paths: BTreeSet<PathBuf> = ours.filter_map(|(_, bound)| placed(bound)).collect();
+    let held = each_socket(pid).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => RequestError::Denied { pid },
+        _ => RequestError::NoProcess { pid },
+    })?;
+    let held: BTreeSet<u64> = held.map(|socket| socket.inode).collect();
+    let listed = unix_sockets_of(pid).unwrap_or_default().into_iter();
+    let ours = listed.filter(|socket| held.contains(&socket.inode));
+    let paths: BTreeSet<PathBuf> = ours.filter_map(|socket| placed(&socket.address)).collect();
     let serves = |path: &&PathBuf| {
         exchange::connect(path).is_ok_and(|exchange| exchange.peer() == Some(pid))
     };
@@ -254,34 +258,6 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(1);
 /// How often to look whether it is.
 const LISTENS_EVERY: Duration = Duration::from_millis(20);
 
-/// Inode and path in a line of `/proc/net/unix`: the last two of eight fields, of which only the
-/// path may have spaces.
-fn listed(line: &str) -> Option<(u64, &str)> {
-    let mut rest = line;
-    for _ in 0..6 {
-        rest = rest.trim_start().split_once(' ')?.1;
-    }
-    let (inode, path) = rest.trim_start().split_once(' ')?;
-    Some((inode.parse().ok()?, path))
-}
-
-/// The inodes of a process's sockets.
-fn sockets_held(pid: u32) -> Result<BTreeSet<u64>, RequestError> {
-    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return Err(RequestError::Denied { pid });
-        }
-        Err(_) => return Err(RequestError::NoProcess { pid }),
-    };
-    let inode = |entry: fs::DirEntry| {
-        let target = fs::read_link(entry.path()).ok()?;
-        let number = target.to_str()?.strip_prefix("socket:[")?;
-        number.strip_suffix(']')?.parse().ok()
-    };
-    Ok(entries.flatten().filter_map(inode).collect())
-}
-
 /// Where a socket is that was bound under this name: a private one is bound in a directory
 /// `.NAME.RANDOM` of its own and moved beside it ([`handover_sys::control::bind_private`]).
 fn placed(bound: &str) -> Option<PathBuf> {
@@ -294,18 +270,6 @@ fn placed(bound: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_the_kernel_is_read() {
-        let line = "0000000000000000: 00000002 00000000 00010000 0001 01 37232662 /a b/.t.00/s";
-        assert_eq!(listed(line), Some((37_232_662, "/a b/.t.00/s")));
-        let unbound = "0000000000000000: 00000003 00000000 00000000 0001 03 37232663";
-        assert_eq!(listed(unbound), None);
-        assert_eq!(
-            listed("Num       RefCount Protocol Flags    Type St Inode Path"),
-            None
-        );
-    }
 
     #[test]
     fn a_socket_is_found_where_it_was_moved_to() {

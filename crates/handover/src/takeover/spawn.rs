@@ -90,11 +90,9 @@ impl Program {
 /// Whether systemd itself started us. It stops a main process that is not its child by SIGKILL at once,
 /// since it could not wait for it (systemd 252, `unit_kill_context`).
 fn is_child_of_systemd() -> bool {
-    let parent = std::os::unix::process::parent_id();
-    // None is seen from the first process of a pid namespace.
-    parent != 0
-        && std::fs::read_to_string(format!("/proc/{parent}/comm"))
-            .is_ok_and(|name| name.trim_end() == "systemd")
+    // From the first process of a pid namespace it has the number 0, and none is found.
+    let parent = handover_sys::process::status(std::os::unix::process::parent_id());
+    parent.is_ok_and(|parent| parent.name == "systemd")
 }
 
 /// Our environment without what was addressed to us, with what is addressed to the new process.

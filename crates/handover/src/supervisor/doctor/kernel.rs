@@ -2,10 +2,9 @@
 
 use handover_sys::Pidfd;
 use handover_sys::memfd::Memfd;
-use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Finding;
+use crate::supervisor::ptrace;
 
 /// Below it a burst of connections is dropped while an instance starts: what we ask listen(2) for.
 const BACKLOG: u64 = 4096;
@@ -27,13 +26,8 @@ fn pidfd() -> Finding {
 
 fn duplicates() -> Finding {
     const CHECK: &str = "pidfd_getfd";
-    // Of itself any process may ask; descriptor 0 may be closed.
-    let asked = Pidfd::open(std::process::id()).and_then(|own| own.duplicate(0));
-    match asked {
-        Ok(_) => Finding::ok(CHECK, "there"),
-        Err(error) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
-            Finding::ok(CHECK, "there")
-        }
+    match ptrace::duplicates() {
+        Ok(()) => Finding::ok(CHECK, "there"),
         Err(error) => Finding::note(
             CHECK,
             error.to_string(),
@@ -56,14 +50,11 @@ fn memory() -> Finding {
 
 fn tracing() -> Finding {
     const CHECK: &str = "ptrace scope";
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    let Ok(scope) = scope else {
+    let Some(scope) = ptrace::scope() else {
         return Finding::ok(CHECK, "no Yama module");
     };
-    let scope = scope.trim();
-    let able =
-        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
-    match scope {
+    let able = ptrace::is_tracer();
+    match &*scope {
         "0" => Finding::ok(CHECK, "0"),
         "1" | "2" if able => Finding::ok(CHECK, format!("{scope}, with CAP_SYS_PTRACE")),
         _ => Finding::note(

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::Finding;
+use crate::supervisor::stranger::shares_namespace;
 
 /// Fewer open files are a limit sooner or later: during a handover two versions hold connections,
 /// and a service's default is 1,024.
@@ -114,17 +115,13 @@ fn namespaces(pid: u32) -> Vec<Finding> {
             "run the command inside: `nsenter --target PID --all handover …`, or docker exec",
         ),
     ];
-    let differs = |kind: &str| {
-        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}"));
-        Some(of("self").ok()? != of(&pid.to_string()).ok()?)
-    };
     kinds
         .iter()
         .map(|(kind, found, fix)| {
             let check = format!("{kind} namespace");
-            match differs(kind) {
-                Some(true) => Finding::note(&check, *found, *fix),
-                Some(false) => Finding::ok(&check, "shared with this shell"),
+            match shares_namespace(pid, kind) {
+                Some(false) => Finding::note(&check, *found, *fix),
+                Some(true) => Finding::ok(&check, "shared with this shell"),
                 None => Finding::note(&check, "cannot be seen", "run this as root"),
             }
         })

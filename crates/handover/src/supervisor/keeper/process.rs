@@ -140,8 +140,7 @@ impl Keeping {
     }
 
     fn serve_one(&mut self, mut stream: UnixStream) -> io::Result<bool> {
-        let uid = handover_sys::peer::credentials(&stream)?.uid;
-        if uid != rustix::process::geteuid().as_raw() && uid != 0 {
+        if !handover_sys::peer::credentials(&stream)?.is_trusted() {
             return Ok(false);
         }
         let (request, received) = exchange::accept(&mut stream)?;

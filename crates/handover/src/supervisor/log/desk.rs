@@ -221,15 +221,9 @@ impl Desk {
         if !real.metadata()?.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        for name in aside::names(&real, Some(pid)) {
-            self.record(&Home::Renamed(name.clone()));
-            match aside::rename(&real, &name) {
-                Ok(()) => return Ok(name),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
+        aside::put(&real, Some(pid), |name| {
+            self.record(&Home::Renamed(name.to_owned()));
+        })
     }
 
     /// Notes where the writers of the log file go.

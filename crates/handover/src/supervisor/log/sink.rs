@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ledger::Place;
-use crate::log_file::resemble;
+use crate::log_file::{cut, resemble};
 
 /// One file, and what is wrong with it.
 #[derive(Debug)]
@@ -100,15 +100,6 @@ impl Sink {
 /// Removed, with its directory or by itself: what is written there nobody can read.
 fn is_nameless(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.nlink() == 0)
-}
-
-/// Takes back what of an append has reached the file, if it was all that was added to it since.
-pub(super) fn cut(file: &File, before: u64, whole: u64) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    if before < length && length < whole {
-        file.set_len(before)?;
-    }
-    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 
 use handover_proto::coordinator::{Input, Member, Signal};
-use handover_proto::identity::{CandidateId, Generation, InstanceId, InstancePid};
+use handover_proto::identity::{CandidateId, InstanceId, InstancePid};
 use handover_proto::journal::{Observation, Recorded, Recovery, Stance};
 use handover_proto::outcome::{Cause, Outcome};
-use handover_proto::status::UpgradeRequest;
 use handover_sys::Pidfd;
 use handover_sys::process::is_same_process;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::farewell;
@@ -76,7 +74,7 @@ impl Stranger {
         let record = record?;
         let process = Pidfd::open(record.plan.pid).ok()?;
         let same = is_same_process(record.plan.pid, record.plan.start_time);
-        if !same || farewell::has_ended(&process) {
+        if !same || process.has_ended() {
             return None;
         }
         // That supervisor may have died while it held the program still.
@@ -115,15 +113,7 @@ impl Stranger {
             candidate: first,
             pid: Some(InstancePid(self.record.plan.pid)),
         };
-        let mut recovery = found.unwrap_or(Recovery {
-            stance: Stance::Start,
-            retire: Vec::new(),
-            kill: Vec::new(),
-            generation: Generation(0),
-            last_instance: instance,
-            current: first,
-            previous: None,
-        });
+        let mut recovery = found.unwrap_or(Recovery::fresh(first, instance));
         match std::mem::replace(&mut recovery.stance, Stance::Serve(serve)) {
             Stance::Serve(other) if other.instance != instance => {
                 return Err(StartError::ServesAlready {
@@ -169,15 +159,7 @@ impl Driver {
         if !self.adopted.as_ref().is_some_and(|it| it.pending) {
             return;
         }
-        let (answer, outcome) = oneshot::channel();
-        let to = self.to_self.clone();
-        tokio::spawn(async move {
-            // Without an answer the supervisor ends, and nobody has to be told.
-            if let Ok(outcome) = outcome.await {
-                let _ = to.send(Command::Adopted { outcome });
-            }
-        });
-        self.upgrade(UpgradeRequest::default(), Some(answer));
+        self.upgrade_then(|outcome| Command::Adopted { outcome });
     }
 
     /// Whether a program is being adopted and still serves: until that is over nothing else

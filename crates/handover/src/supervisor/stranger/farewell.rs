@@ -5,7 +5,6 @@
 //! killed on the spot, so that it can accept none in between. Else it goes on for a moment. What
 //! arrives while it is held goes to the new version: both listen on one queue.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,7 +106,7 @@ enum Try {
 
 /// One try. Blocks for as long as the program is held still: milliseconds.
 fn attempt(master: &Pidfd, plan: &Plan) -> Try {
-    if has_ended(master) {
+    if master.has_ended() {
         return Try::Done;
     }
     let Some(still) = Still::hold(plan) else {
@@ -184,11 +183,4 @@ pub(super) async fn when_idle(master: Arc<Pidfd>, plan: Arc<Plan>, grace: Durati
         pause = (pause * 2).min(MOST_PAUSE);
     }
     tell(&master, &plan);
-}
-
-/// Whether a process has ended, by its descriptor.
-pub(super) fn has_ended(process: &Pidfd) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut descriptors = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
-    poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

@@ -287,17 +287,20 @@ fn kept_by(parent: u32) -> Option<(u32, String)> {
     keeper.then_some((parent, name))
 }
 
-/// Namespaces are files; two processes share one if it is the same file. One that cannot be seen is
-/// taken for ours: what it would be refused for is refused by the kernel later.
-fn same_namespace(pid: u32, which: &str) -> bool {
+/// Whether a process is in the same namespace as this one: it is the same file then. `None` if that
+/// cannot be seen.
+pub(in crate::supervisor) fn shares_namespace(pid: u32, which: &str) -> Option<bool> {
     let of = |process: &str| {
         let file = fs::metadata(format!("/proc/{process}/ns/{which}")).ok()?;
         Some((file.dev(), file.ino()))
     };
-    match (of(&pid.to_string()), of("self")) {
-        (Some(theirs), Some(ours)) => theirs == ours,
-        _ => true,
-    }
+    Some(of(&pid.to_string())? == of("self")?)
+}
+
+/// One that cannot be seen is taken for ours: what it would be refused for is refused by the kernel
+/// later.
+fn same_namespace(pid: u32, which: &str) -> bool {
+    shares_namespace(pid, which).unwrap_or(true)
 }
 
 fn supervised_in(pid: u32) -> Option<String> {

@@ -5,6 +5,8 @@ use handover_proto::identity::{HandoverId, InstanceId};
 use handover_proto::outcome::Outcome;
 use handover_sys::notify::monotonic_usec;
 
+use crate::notice::one_line;
+
 /// How things stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -90,7 +92,7 @@ impl Standing {
         match self.believed {
             Believed::Starting | Believed::Reloading(_) => {
                 self.believed = Believed::Running;
-                let program = line(&program);
+                let program = one_line(program);
                 Some(format!(
                     "READY=1\nSTATUS=instance {instance} serves ({program})"
                 ))
@@ -104,9 +106,8 @@ const fn serves(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::NobodyServes { .. })
 }
 
-/// A line break would begin another assignment.
 fn line(text: &impl std::fmt::Display) -> String {
-    text.to_string().replace(['\n', '\r'], " ")
+    one_line(&text.to_string())
 }
 
 #[cfg(test)]

@@ -135,15 +135,7 @@ impl Approach {
             candidate: first,
             pid: Some(InstancePid(had.pid)),
         };
-        let found = recovery.get_or_insert_with(|| Recovery {
-            stance: Stance::Start,
-            retire: vec![incumbent],
-            kill: Vec::new(),
-            generation: handover_proto::identity::Generation(0),
-            last_instance: instance,
-            current: first,
-            previous: None,
-        });
+        let found = recovery.get_or_insert_with(|| Recovery::fresh(first, instance));
         // With an instance of ours that serves, it is only to go.
         if found.stance == Stance::Start {
             found.retire.retain(|member| member.instance != instance);

@@ -68,13 +68,12 @@ pub(super) async fn arrive(
         },
     };
     let who = credentials(&stream).map_err(|error| unreachable(path, error))?;
-    let expected = rustix::process::geteuid().as_raw();
-    if who.uid != expected && who.uid != 0 {
+    if !who.is_trusted() {
         return Err(ZeroError::AnotherUser {
             path: path.into(),
             pid: who.pid,
             uid: who.uid,
-            expected,
+            expected: rustix::process::geteuid().as_raw(),
         });
     }
     match duplicate(path, who.pid, wanted)? {

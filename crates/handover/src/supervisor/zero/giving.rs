@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +11,9 @@ use handover_proto::moment::Moment;
 use handover_proto::zero::{
     ANSWER, Giver, GiverEffect, GiverInput, LOOKS_EVERY, PeerId, READS, REQUEST, Step,
 };
+use handover_sys::Pidfd;
 use handover_sys::control::{BindError, bind_private};
 use handover_sys::peer::{Credentials, credentials};
-use handover_sys::{Pidfd, passing};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,6 +22,8 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::News;
 use crate::supervisor::bus::Bus;
+use crate::supervisor::channel::pass;
+use crate::supervisor::deadline::reached;
 use crate::supervisor::driver::Command;
 use crate::supervisor::readable::readable;
 use crate::supervisor::sockets::{BoundPath, bound_path};
@@ -149,15 +149,7 @@ impl Offering {
                 self.execute(effect, &mut listener).await;
             }
             let deadline = self.giver.next_deadline();
-            let wake = async {
-                match deadline {
-                    Some(at) => {
-                        let at = self.origin + Duration::from_nanos(at.as_nanos());
-                        tokio::time::sleep_until(at.into()).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = reached(self.origin, deadline);
             let accepted = async {
                 match &listener {
                     Some(listener) => listener.accept().await,
@@ -204,8 +196,7 @@ impl Offering {
         let Ok(who) = credentials(&stream) else {
             return;
         };
-        let own = rustix::process::geteuid().as_raw();
-        let may = who.uid == own || who.uid == 0;
+        let may = who.is_trusted();
         if !may {
             self.turned_away(who);
         }
@@ -282,7 +273,7 @@ impl Offering {
         let listener = listener.await.map_err(|error| error.to_string())??;
         // Before it is given: its number cannot be another's while it waits for the answer.
         let watched = Pidfd::open(pid).and_then(readable).ok();
-        send(&peer.stream, &listener)
+        pass(&peer.stream, &ANSWER, &listener)
             .await
             .map_err(|error| error.to_string())?;
         self.tell_all(Step::Given { pid });
@@ -300,23 +291,6 @@ async fn once(stream: &UnixStream) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(length) => return Ok(buffer[..length].to_vec()),
             Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn send(stream: &UnixStream, listener: &OwnedFd) -> io::Result<()> {
-    loop {
-        stream.writable().await?;
-        let sent = stream.try_io(Interest::WRITABLE, || {
-            passing::send(stream.as_fd(), &ANSWER, &[listener.as_fd()]).map_err(|error| match error
-            {
-                passing::PassError::Io(error) => error,
-                other => io::Error::other(other.to_string()),
-            })
-        });
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other.map(drop),
         }
     }
 }

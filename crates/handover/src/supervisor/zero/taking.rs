@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::zero::{READS, Taker, TakerEffect, TakerInput};
@@ -11,6 +11,8 @@ use handover_sys::passing::{self, PassError};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::supervisor::deadline::reached;
 
 /// What the driver has to say.
 #[derive(Clone, Copy, Debug)]
@@ -102,15 +104,7 @@ impl Conversation {
                 return;
             }
             let deadline = self.taker.next_deadline();
-            let wake = async {
-                match deadline {
-                    Some(at) => {
-                        let at = self.origin + Duration::from_nanos(at.as_nanos());
-                        tokio::time::sleep_until(at.into()).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = reached(self.origin, deadline);
             tokio::select! {
                 word = words.recv(), if attended => {
                     attended = word.is_some();

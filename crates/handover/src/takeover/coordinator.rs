@@ -356,6 +356,7 @@ impl Coordination {
                 self.members.remove(&instance);
                 self.introductions.gone(instance);
                 self.tell(Input::Exited { instance, exit });
+                self.still_serving();
             }
         }
     }

@@ -239,9 +239,18 @@ impl Coordination {
     }
 
     /// The successor of a probation did not prove itself; this process serves again.
-    fn taken_back(&mut self) {
+    fn taken_back(&self) {
         if let Some(file) = &self.host.pid_file {
             file.name(std::process::id());
+        }
+    }
+
+    /// Another process is gone. One that was told so late that it served may have named itself in
+    /// the pid file after this process took back.
+    pub(super) fn still_serving(&self) {
+        let serves = self.machine.incumbent().map(|member| member.instance);
+        if serves == Some(self.own()) && !self.replaced {
+            self.taken_back();
         }
     }
 

@@ -25,6 +25,7 @@ pub struct Workshop {
     directory: TempDir,
     runtime: TempDir,
     control: Control,
+    wrapper: Vec<String>,
     run: Option<Child>,
 }
 
@@ -46,8 +47,16 @@ impl Workshop {
             directory: tempfile::tempdir().expect("a directory"),
             control: Control::new(runtime.path().join(NAME).join("control.sock")),
             runtime,
+            wrapper: Vec::new(),
             run: None,
         }
+    }
+
+    /// Starts `handover dev` by another command, which gets it as its last words.
+    #[must_use]
+    pub fn within(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// The project of `tests/projects/toy`, which needs nothing but cargo.
@@ -93,7 +102,15 @@ impl Workshop {
     /// The command `handover dev` with these flags and the program behind two dashes.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = clean(command_path());
+        let path = command_path();
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = clean(first);
+                command.args(rest).arg(path);
+                command
+            }
+            None => clean(path),
+        };
         command.args(["dev", "--name", NAME]);
         if !words.contains(&"--listen") {
             command.args(["--listen", "http=127.0.0.1:0"]);

@@ -13,6 +13,7 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: u32,
     pub(crate) group: u32,
+    pub(crate) session: u32,
     pub(crate) start_time: u64,
 }
 
@@ -25,11 +26,13 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(22 - 6)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let start_time = fields.nth(22 - 7)?.parse().ok()?;
     Some(Stat {
         state,
         parent,
         group,
+        session,
         start_time,
     })
 }
@@ -151,6 +154,15 @@ pub fn process_group(pid: u32) -> io::Result<u32> {
     Ok(stat(pid)?.group)
 }
 
+/// The session of a process; 0 where its first process is outside of this process's pid namespace,
+/// as in a container that was entered (getsid(2)).
+///
+/// # Errors
+/// As [`start_time`].
+pub fn session(pid: u32) -> io::Result<u32> {
+    Ok(stat(pid)?.session)
+}
+
 /// All processes of a process group, in rising order of pid. Zombies count, as they do for the
 /// kernel. A process that ends during the scan may be missing or present.
 ///
@@ -245,6 +257,7 @@ mod tests {
                 state: b'S',
                 parent: 11,
                 group: 12,
+                session: 13,
                 start_time: 424_242
             })
         );

@@ -9,7 +9,7 @@ use handover_proto::outcome::{Cause, Outcome};
 use handover_proto::phase::Phase;
 use handover_tests::patience::until;
 use handover_tests::workshop::{Workshop, outcome_of};
-use handover_tests::{Program, http, load, process};
+use handover_tests::{Program, http, load, peer, process};
 use handover_verify::{Load, Plan};
 use rustix::process::Signal;
 
@@ -220,6 +220,24 @@ fn nobody_is_left_whatever_ends_it() {
         assert_eq!(workshop.ended().code(), Some(0), "{signal:?}");
         assert_eq!(workshop.processes(), [0; 0], "{signal:?}");
     }
+}
+
+/// In a container that was entered, whose processes have their session outside of it.
+#[test]
+fn in_another_pid_namespace_nobody_is_left_either() {
+    if !peer::root() {
+        return;
+    }
+    let program = Program::new(FIXTURE, "--version 1 --plain");
+    let path = program.path().display().to_string();
+    let namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let mut workshop = Workshop::new().within(&namespace);
+    workshop.begin(&["--", "sh", "-c", BELOW, &path]);
+    workshop.until_serving();
+    assert_eq!(workshop.processes().len(), 2, "the shell and the server");
+    workshop.all_hear(Signal::INT);
+    assert_eq!(workshop.ended().code(), Some(0), "{}", workshop.screen());
+    assert_eq!(workshop.processes(), [0; 0]);
 }
 
 /// Killed and begun again, it finds the server that still serves, and builds at once.

@@ -10,9 +10,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use handover_proto::identity::InstanceId;
-use handover_sys::process::process_group_members;
+use handover_sys::process::{process_group_members, session};
 use handover_sys::{Pidfd, Signal};
-use rustix::process::{Pid, getsid};
 
 use super::adoption;
 use super::config::Config;
@@ -137,8 +136,7 @@ impl Kin {
 }
 
 fn in_session(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return false;
-    };
-    matches!((getsid(Some(pid)), getsid(None)), (Ok(theirs), Ok(ours)) if theirs == ours)
+    // Not by getsid(2) of rustix, whose type has no room for the 0 of another pid namespace.
+    let (theirs, ours) = (session(pid), session(std::process::id()));
+    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs == ours)
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use handover_sys::Exit;
 use handover_sys::diag::{descendants, process_group_members};
 use handover_sys::executable::{Identity, pin};
+use handover_sys::process::process_group;
 use handover_sys::spawn::Spawn;
 use world::{
     copy, descriptors, environment, eventually, own_target, pipe, program, run, shell, target,
@@ -189,13 +190,7 @@ fn a_replaced_program_can_still_be_started_from_its_pin() {
 #[test]
 fn the_process_group_is_its_own_when_asked_for() {
     let (input, _keep) = pipe();
-    let group = |pid: u32| {
-        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-        rustix::process::getpgid(Some(pid))
-            .unwrap()
-            .as_raw_nonzero()
-            .get() as u32
-    };
+    let group = |pid: u32| process_group(pid).unwrap();
     let with = resident(&input).process_group().spawn().unwrap();
     let without = resident(&input).spawn().unwrap();
     assert_eq!(group(with.pid), with.pid);

@@ -3,6 +3,7 @@
 mod adopt;
 mod development;
 mod incumbent;
+mod peer;
 mod service;
 mod systemd;
 mod testing;
@@ -10,6 +11,7 @@ mod testing;
 pub(crate) use adopt::AdoptArgs;
 pub(crate) use development::DevArgs;
 pub(crate) use incumbent::IncumbentArgs;
+pub(crate) use peer::{PeerArgs, PeerCommand, WatchArgs};
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use systemd::{DoctorArgs, UnitArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
@@ -82,6 +84,9 @@ pub(crate) enum Command {
     Unit(UnitArgs),
     /// Look for what stands in the way of handovers here, and say what to do about it
     Doctor(DoctorArgs),
+    /// In containers: hand over between instances that share a network
+    #[command(hide = true)]
+    Peer(PeerArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell.

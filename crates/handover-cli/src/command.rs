@@ -9,6 +9,7 @@ mod events;
 mod incumbent;
 mod keeper;
 mod manual;
+mod peer;
 mod run;
 mod server;
 mod show;
@@ -57,6 +58,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Completions { shell } => manual::completions(shell),
         Command::Unit(args) => unit::dispatch(cli.runtime_dir.as_deref(), &args),
         Command::Doctor(args) => doctor::dispatch(root, args),
+        Command::Peer(args) => peer::dispatch(args),
         Command::Man { dir } => manual::pages(dir.as_deref()),
     }
 }

@@ -21,6 +21,7 @@
 extern crate alloc;
 
 pub mod beyond;
+pub mod container;
 pub mod coordinator;
 pub mod event;
 pub mod frame;

@@ -1,0 +1,3 @@
+//! Containers that hand over.
+
+pub mod roster;

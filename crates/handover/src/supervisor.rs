@@ -22,7 +22,7 @@
 //! | `doctor` | what stands in the way on this machine |
 //! | `deadline` | waiting for a machine's |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
-//! | `sockets` | the listeners |
+//! | `sockets`, `shared` | the listeners, and duplicates of them for another supervisor |
 //! | `stderr`, `shell` | what instances and commands print |
 //! | `log` | the log file |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
@@ -67,6 +67,7 @@ mod record;
 mod report;
 mod requests;
 pub mod runtime;
+mod shared;
 mod shell;
 mod sockets;
 mod stderr;
@@ -84,6 +85,7 @@ pub use error::{StartError, SuperviseError};
 pub use log::LogPolicy;
 pub use preflight::{CheckReport, Finding};
 pub use requests::Requests;
+pub use shared::SharedListener;
 pub use unit::Unit;
 pub use zero::ZeroError;
 
@@ -128,7 +130,25 @@ impl Supervisor {
     /// # Errors
     /// As [`Supervisor::new`].
     pub async fn in_unit(config: Config, unit: Unit) -> Result<Self, StartError> {
-        let given = Given { unit, adopt: None };
+        Self::beside(config, unit, Vec::new()).await
+    }
+
+    /// [`Supervisor::in_unit`] with listeners of another supervisor, which holds them too
+    /// ([`Requests::listeners`]). Those that are configured are used as they are, by name and
+    /// address; the others are closed.
+    ///
+    /// # Errors
+    /// As [`Supervisor::new`].
+    pub async fn beside(
+        config: Config,
+        unit: Unit,
+        shared: Vec<SharedListener>,
+    ) -> Result<Self, StartError> {
+        let given = Given {
+            unit,
+            shared,
+            ..Given::default()
+        };
         Ok(Self {
             driver: Driver::open(config, given).await?,
         })
@@ -171,7 +191,8 @@ impl Supervisor {
     }
 
     /// Runs until the service is stopped or given up. Handles SIGHUP and SIGUSR2 (upgrade),
-    /// SIGTERM and SIGQUIT (drain and stop; a second one: now), SIGINT (fast stop).
+    /// SIGTERM and SIGQUIT (drain and stop; a second one: now), SIGINT (fast stop); the last three
+    /// only without [`Config::stopped_by_request`].
     ///
     /// Not cancel-safe: dropping the future leaves instances running, as if the supervisor had
     /// been killed; a new supervisor of the same service adopts them.

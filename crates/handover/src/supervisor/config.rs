@@ -119,6 +119,10 @@ pub struct Config {
     /// processes; SIGHUP stops; what fails waits for the next request.
     #[serde(skip)]
     pub attended: bool,
+    /// SIGTERM, SIGQUIT and SIGINT are somebody else's in this process, who then asks by
+    /// [`Requests::stop`](super::Requests::stop).
+    #[serde(skip)]
+    pub stopped_by_request: bool,
     /// Passes listeners without `LISTEN_PID`, because the program runs below one that starts it.
     #[serde(skip)]
     pub any_listen_pid: bool,
@@ -187,6 +191,7 @@ impl Default for Config {
             keeper: KeeperPolicy::Auto,
             keeper_arguments: Vec::new(),
             attended: false,
+            stopped_by_request: false,
             any_listen_pid: false,
         }
     }

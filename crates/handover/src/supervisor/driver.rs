@@ -37,6 +37,7 @@ use super::preflight::{CheckReport, PreflightError};
 use super::process::Process;
 use super::record::Journal;
 use super::runtime;
+use super::shared::SharedListener;
 use super::sockets::Listeners;
 use super::stranger::Stranger;
 use super::trigger::Signals;
@@ -132,6 +133,10 @@ pub(super) enum Command {
     Cancel,
     /// Somebody wants the service stopped.
     Stop { how: Stop },
+    /// Somebody wants duplicates of the listeners.
+    Listeners {
+        answer: oneshot::Sender<std::io::Result<Vec<SharedListener>>>,
+    },
     /// Somebody wants to know.
     Status { answer: oneshot::Sender<Status> },
     /// Somebody wants to know what was.
@@ -289,6 +294,11 @@ impl Driver {
             Command::Stop { .. } if self.adopts() => self.give_up_adoption(),
             Command::Stop { how } => self.tell(Input::Stop { how }),
             // Whoever asked may have gone; then nobody wants the answer.
+            Command::Listeners { answer } => {
+                let listeners = self.listeners();
+                let shared = listeners.iter().map(|one| SharedListener::of(one));
+                let _ = answer.send(shared.collect());
+            }
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
             }

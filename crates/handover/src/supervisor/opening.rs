@@ -28,6 +28,7 @@ use super::keeper::{self, Keeper};
 use super::log::Logs;
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
+use super::shared::{self, SharedListener};
 use super::sockets::{self, Listeners};
 use super::stranger::{Stranger, Taken};
 use super::unit::Unit;
@@ -49,6 +50,8 @@ pub(super) struct Given {
     pub(super) unit: Unit,
     /// A program that serves already.
     pub(super) adopt: Option<Taken>,
+    /// From another supervisor, which holds them too.
+    pub(super) shared: Vec<SharedListener>,
 }
 
 impl Driver {
@@ -69,7 +72,9 @@ impl Driver {
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         // Before those of the same name and address in a journal: these are certain to be its.
         taken.splice(..0, adopting.iter().flatten().cloned());
-        let listeners = sockets::open_all(&config.listeners, &[&passed[..], &taken].concat())?;
+        let shared = shared::opened(given.shared);
+        let held = [&passed[..], &taken, &shared].concat();
+        let listeners = sockets::open_all(&config.listeners, &held)?;
         let bus = announced(&service, &listeners, &activation.unused);
         let logs = Logs::configured(&config, &dir, &bus, &observed)?;
         let adopts = adopted.as_ref().filter(|_| adopting.is_some());

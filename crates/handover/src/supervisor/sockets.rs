@@ -92,6 +92,16 @@ impl OpenListener {
         }
     }
 
+    /// A duplicate for another supervisor. The path of a Unix socket is not this one's alone any
+    /// more, and stays.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        let fd = self.fd.try_clone()?;
+        if let Some(path) = &self.path {
+            path.ours.store(false, Ordering::Relaxed);
+        }
+        Ok(fd)
+    }
+
     /// A listener that a socket unit of the service manager opened.
     pub(super) const fn units(spec: ListenerSpec, entry: ListenerEntry, fd: OwnedFd) -> Self {
         Self {

@@ -73,6 +73,7 @@ impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
         let again = self.machine.phase() == Phase::Stop;
         match signal {
+            Signalled::Stop | Signalled::FastStop if self.config.stopped_by_request => {}
             Signalled::Stop | Signalled::FastStop if self.adopts() => self.give_up_adoption(),
             // Whoever is at the terminal wants it back; a terminal that is closed says SIGHUP.
             Signalled::Hangup | Signalled::Stop | Signalled::FastStop if self.config.attended => {

@@ -11,7 +11,7 @@ mod testing;
 pub(crate) use adopt::AdoptArgs;
 pub(crate) use development::DevArgs;
 pub(crate) use incumbent::IncumbentArgs;
-pub(crate) use peer::{PeerArgs, PeerCommand, WatchArgs};
+pub(crate) use peer::{ContainerArgs, PeerArgs, PeerCommand, WatchArgs};
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
 pub(crate) use systemd::{DoctorArgs, UnitArgs};
 pub(crate) use testing::{DemoArgs, ReportFormat, VerifyArgs};
@@ -84,9 +84,9 @@ pub(crate) enum Command {
     Unit(UnitArgs),
     /// Look for what stands in the way of handovers here, and say what to do about it
     Doctor(DoctorArgs),
-    /// In containers: hand over between instances that share a network
+    /// In a container: run a server, and hand over to the container of the next version
     #[command(hide = true)]
-    Peer(PeerArgs),
+    Peer(Box<PeerArgs>),
     /// Print the completion script of a shell
     Completions {
         /// The shell.

@@ -58,7 +58,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Completions { shell } => manual::completions(shell),
         Command::Unit(args) => unit::dispatch(cli.runtime_dir.as_deref(), &args),
         Command::Doctor(args) => doctor::dispatch(root, args),
-        Command::Peer(args) => peer::dispatch(args),
+        Command::Peer(args) => peer::dispatch(cli.runtime_dir.as_deref(), *args),
         Command::Man { dir } => manual::pages(dir.as_deref()),
     }
 }

@@ -7,10 +7,12 @@ mod file;
 mod keys;
 mod merge;
 
-pub(crate) use keys::{KEYS, Key};
+#[cfg(test)]
+pub(crate) use keys::KEYS;
+pub(crate) use keys::Key;
 pub(crate) use merge::{BY_PROGRAM, Effective, Origin, Setting};
 
-use crate::args::ServiceArgs;
+use crate::args::{ContainerArgs, ServiceArgs};
 use crate::discovery::closest;
 use crate::duration::DurationError;
 use handover::supervisor::{Config, ListenerSpec};
@@ -74,7 +76,7 @@ mod tests;
 
 /// The known key most like `key`.
 fn suggest(key: &str) -> Option<&'static str> {
-    closest(key, KEYS.iter().map(|known| known.name))
+    closest(key, keys::all().map(|known| known.name))
 }
 
 /// Puts all layers together.
@@ -93,6 +95,14 @@ pub(crate) fn load(
     merge::environment(environment, &mut effective)?;
     merge::flags(args, runtime_dir, &mut effective)?;
     Ok(effective)
+}
+
+/// Puts the flags of `peer` above what is there.
+///
+/// # Errors
+/// [`ConfigError`], the first that is met.
+pub(crate) fn container(args: &ContainerArgs, into: &mut Effective) -> Result<(), ConfigError> {
+    merge::container(args, into)
 }
 
 /// As the supervisor takes it.

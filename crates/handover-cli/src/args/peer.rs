@@ -1,17 +1,25 @@
 //! Arguments of `peer`.
 
+mod container;
 mod watch;
 
+pub(crate) use container::ContainerArgs;
 pub(crate) use watch::WatchArgs;
 
+use super::RunArgs;
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Arguments of `peer`.
+/// Arguments of `peer`: without a subcommand those of `run`, and what containers need to find each
+/// other.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PeerArgs {
     #[command(subcommand)]
-    pub(crate) command: PeerCommand,
+    pub(crate) command: Option<PeerCommand>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
 }
 
 /// What `peer` can do besides running a server.

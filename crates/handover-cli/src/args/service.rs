@@ -135,7 +135,7 @@ pub(crate) enum LogFormat {
 }
 
 /// Arguments of `run`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,

@@ -2,13 +2,25 @@
 
 mod watch;
 
-use super::block_on;
+use super::{block_on, config};
 use crate::args::{PeerArgs, PeerCommand};
+use crate::configuration;
 use crate::error::CliError;
 use crate::exit::ExitCode;
+use crate::output::say;
+use std::path::Path;
 
-pub(super) fn dispatch(args: PeerArgs) -> Result<ExitCode, CliError> {
+pub(super) fn dispatch(runtime_dir: Option<&Path>, args: PeerArgs) -> Result<ExitCode, CliError> {
     match args.command {
-        PeerCommand::Watch(args) => block_on(watch::run(args)),
+        Some(PeerCommand::Watch(args)) => block_on(watch::run(args)),
+        None => run(runtime_dir, &args),
     }
+}
+
+fn run(runtime_dir: Option<&Path>, args: &PeerArgs) -> Result<ExitCode, CliError> {
+    let mut effective = config::load(runtime_dir, &args.run.service)?;
+    configuration::container(&args.container, &mut effective)?;
+    configuration::config(&effective)?;
+    say("nothing is run in this build");
+    Ok(ExitCode::Unexpected)
 }

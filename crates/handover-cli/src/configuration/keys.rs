@@ -280,7 +280,67 @@ pub(crate) const KEYS: &[Key] = &[
     ),
 ];
 
+/// What only `handover peer` uses, in the order they are shown. The defaults are the library's.
+pub(crate) const CONTAINER_KEYS: &[Key] = &[
+    key(
+        "network-mode",
+        "--network-mode",
+        "HANDOVER_NETWORK_MODE",
+        Kind::OneOf(&["bridge", "host"]),
+        "",
+    ),
+    key(
+        "interface",
+        "--interface",
+        "NETWORK_INTERFACE",
+        Kind::Text,
+        "",
+    ),
+    key("volume", "--volume", "HANDOVER_VOLUME", Kind::Text, ""),
+    key(
+        "key-file",
+        "--key-file",
+        "HANDOVER_KEY_FILE",
+        Kind::Text,
+        "",
+    ),
+    key(
+        "legacy",
+        "--legacy",
+        "HANDOVER_LEGACY",
+        Kind::OneOf(&["obey", "announce", "off"]),
+        "",
+    ),
+    key(
+        "silence",
+        "--silence",
+        "HANDOVER_SILENCE",
+        Kind::Duration,
+        "",
+    ),
+    key(
+        "no-status",
+        "--no-status",
+        "HANDOVER_NO_STATUS",
+        Kind::Switch,
+        "",
+    ),
+    key("complete-file", "--complete-file", "", Kind::Text, ""),
+    key(
+        "exit-when-done",
+        "--exit-when-done",
+        "HANDOVER_EXIT_WHEN_DONE",
+        Kind::Switch,
+        "",
+    ),
+];
+
+/// Every key of every command.
+pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(CONTAINER_KEYS)
+}
+
 /// The key of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }

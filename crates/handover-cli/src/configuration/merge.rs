@@ -1,8 +1,8 @@
 //! Layers of settings, the later above the earlier.
 
-use super::keys::{KEYS, Key, Kind, find};
+use super::keys::{CONTAINER_KEYS, KEYS, Key, Kind, all, find};
 use super::{ConfigError, closest};
-use crate::args::ServiceArgs;
+use crate::args::{ContainerArgs, ServiceArgs};
 use crate::duration;
 use handover::supervisor::{ListenerSpec, ReadinessSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,10 @@ const NOT_SETTINGS: &[&str] = &[
     "HANDOVER_SOCKET_FD",
     "HANDOVER_NATIVE_SOCKET",
     "HANDOVER_SERVICE_DIR",
+    // Of containers, read where they are used.
+    "HANDOVER_PEER_PORT",
+    "HANDOVER_STATUS_PORT",
+    "HANDOVER_STATUS_BROADCAST_ADDRESS",
     // Of our own tests: where instances are to die.
     "HANDOVER_CRASH_DIR",
 ];
@@ -97,7 +101,7 @@ impl Effective {
 
     /// Only what was given.
     pub(crate) fn given(&self) -> Vec<(&'static Key, Setting)> {
-        KEYS.iter()
+        all()
             .filter_map(|key| Some((key, self.get(key.name).cloned()?)))
             .collect()
     }
@@ -115,7 +119,10 @@ impl Effective {
             };
             ((*name).to_owned(), value)
         };
-        self.settings.iter().map(value).collect()
+        let run = self.settings.iter();
+        run.filter(|(name, _)| CONTAINER_KEYS.iter().all(|key| key.name != **name))
+            .map(value)
+            .collect()
     }
 }
 
@@ -219,7 +226,7 @@ pub(super) fn environment(
     into: &mut Effective,
 ) -> Result<(), ConfigError> {
     for (name, text) in variables {
-        let Some(key) = KEYS.iter().find(|key| key.variable == name) else {
+        let Some(key) = all().find(|key| key.variable == name) else {
             continue;
         };
         // An empty variable is an unset one: so can a wrapper take a setting back.
@@ -251,7 +258,7 @@ pub(super) fn strangers(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<(String, Option<String>)> {
     let known = || {
-        let settings = KEYS.iter().map(|key| key.variable);
+        let settings = all().map(|key| key.variable);
         settings
             .chain(NOT_SETTINGS.iter().copied())
             .filter(|name| !name.is_empty())
@@ -332,6 +339,29 @@ pub(super) fn flags(
         }
     }
     name_by_program(into)
+}
+
+/// See [`super::container`].
+pub(super) fn container(args: &ContainerArgs, into: &mut Effective) -> Result<(), ConfigError> {
+    let text = |value: &Option<String>| value.clone().map(Value::String);
+    let switch = |on: bool| on.then_some(Value::Boolean(true));
+    let values = [
+        ("network-mode", text(&args.network_mode)),
+        ("interface", text(&args.interface)),
+        ("volume", text(&args.volume)),
+        ("key-file", text(&args.key_file)),
+        ("legacy", text(&args.legacy)),
+        ("silence", text(&args.silence)),
+        ("no-status", switch(args.no_status)),
+        ("complete-file", text(&args.complete_file)),
+        ("exit-when-done", switch(args.exit_when_done)),
+    ];
+    for (name, value) in values {
+        if let (Some(key), Some(value)) = (find(name), value) {
+            into.set(key, value, Origin::Flag(key.flag))?;
+        }
+    }
+    Ok(())
 }
 
 /// Single variables are added to those of the file, not put in place of all of them.

@@ -2,6 +2,7 @@
 
 use crate::client::ClientError;
 use crate::command::{DemoError, IncumbentError};
+use crate::compose::ComposeError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
@@ -21,6 +22,8 @@ pub(crate) enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error(transparent)]
@@ -75,7 +78,9 @@ impl CliError {
         match self {
             Self::Discovery(error) => error.exit_code(),
             Self::Client(error) => error.exit_code(),
-            Self::Config(_) | Self::Project(_) | Self::NotATerminal => ExitCode::Usage,
+            Self::Config(_) | Self::Compose(_) | Self::Project(_) | Self::NotATerminal => {
+                ExitCode::Usage
+            }
             Self::Verify(error) => match error {
                 VerifyError::BadUrl { .. }
                 | VerifyError::Https { .. }

@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod command;
+mod compose;
 mod configuration;
 mod discovery;
 mod duration;

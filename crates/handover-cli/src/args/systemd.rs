@@ -35,6 +35,12 @@ pub(crate) struct DoctorArgs {
     /// Examine this data directory of a service with --exclusive
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Examine a service of this compose file: restart policy, labels, times, network, volumes, ports
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compose: Option<PathBuf>,
+    /// The service in that file [default: the only one that is handed over]
+    #[arg(long, value_name = "NAME", requires = "compose")]
+    pub(crate) service: Option<String>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

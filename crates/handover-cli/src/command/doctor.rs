@@ -2,6 +2,7 @@
 
 use super::show::json_line;
 use crate::args::{DoctorArgs, Format};
+use crate::compose;
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output};
@@ -11,7 +12,12 @@ use std::path::PathBuf;
 
 /// Exit code 1 if something must be put right.
 pub(super) fn dispatch(root: PathBuf, args: DoctorArgs) -> Result<ExitCode, CliError> {
+    let service = args.service.as_deref();
+    let shell = |name: &str| std::env::var(name).ok();
+    let composed = args.compose.as_deref();
+    let composed = composed.map(|path| compose::read(path, service, shell));
     let findings = examine(&Patient {
+        composed: composed.transpose()?,
         unit: args.unit,
         pid: args.pid,
         data: args.data,

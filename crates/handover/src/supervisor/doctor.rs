@@ -1,9 +1,12 @@
 //! What stands in the way of handovers on this machine, and what to do about it. Looks only;
 //! changes nothing.
 
+mod compose;
 mod kernel;
 mod process;
 mod unit;
+
+pub use compose::{Composed, Mount};
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -71,6 +74,8 @@ pub struct Patient {
     pub pid: Option<u32>,
     /// A data directory.
     pub data: Option<PathBuf>,
+    /// A service of a compose file.
+    pub composed: Option<Composed>,
     /// Where services keep their runtime directories.
     pub root: PathBuf,
 }
@@ -91,6 +96,9 @@ pub fn examine(patient: &Patient) -> Vec<Finding> {
     }
     if let Some(data) = &patient.data {
         findings.push(data_directory(data));
+    }
+    if let Some(service) = &patient.composed {
+        findings.extend(compose::examine(service));
     }
     findings
 }

@@ -13,6 +13,7 @@
 //! | [`takeover`] | what is said on a takeover socket before it is a native channel |
 //! | [`journal`] | what is recorded before each act, and total recovery from it |
 //! | [`manifest`] | listeners by name |
+//! | [`container`] | how containers that share no socket hand over: legacy and own datagrams, their machine |
 //! | [`zero`] | the exchange of one listener with the Go program zero-downtime |
 //! | [`event`], [`status`], [`outcome`] | what people and programs are told |
 #![no_std]

@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::status::{MOST_ADDRESSES, State, StatusDatagram};
 use crate::moment::Moment;
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -49,24 +50,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// One status message, as a roster takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard<'a> {
-    /// Where the packet came from.
-    pub from: Ipv4Addr,
-    /// When the sender started, in milliseconds of its wall clock since the Unix epoch.
-    pub started_ms: i64,
-    /// Its service.
-    pub service: &'a str,
-    /// Its addresses; those past [`MOST_ADDRESSES`] are not looked at.
-    pub addresses: &'a [Ipv4Addr],
-    /// Whether it says UP.
-    pub up: bool,
-}
-
-/// The addresses of an instance that are remembered: as many as a status message has room for.
-pub const MOST_ADDRESSES: usize = 10;
 
 /// What is believed of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,39 +104,38 @@ impl Instance {
         self.heard
     }
 
-    fn new(now: Moment, heard: &Heard<'_>) -> Self {
+    fn new(now: Moment, from: Ipv4Addr, heard: &StatusDatagram) -> Self {
         let mut instance = Self {
             started_ms: heard.started_ms,
             addresses: Vec::new(),
-            address: heard.from,
+            address: from,
             standing: Standing::Down,
             heard: now,
         };
-        instance.hear(now, heard);
+        instance.hear(now, from, heard);
         instance
     }
 
     /// Whether the message is of this instance.
-    fn sent(&self, heard: &Heard<'_>) -> bool {
+    fn sent(&self, from: Ipv4Addr, heard: &StatusDatagram) -> bool {
         self.started_ms == heard.started_ms
             && (named(heard).iter().any(|a| self.addresses.contains(a))
-                || self.addresses.contains(&heard.from))
+                || self.addresses.contains(&from))
     }
 
-    fn hear(&mut self, now: Moment, heard: &Heard<'_>) {
+    fn hear(&mut self, now: Moment, from: Ipv4Addr, heard: &StatusDatagram) {
         self.addresses.clear();
         self.addresses.extend_from_slice(named(heard));
         if self.addresses.is_empty() {
-            self.addresses.push(heard.from);
+            self.addresses.push(from);
         }
         if !self.addresses.contains(&self.address) {
-            let here = self.addresses.contains(&heard.from);
-            self.address = if here { heard.from } else { self.addresses[0] };
+            let here = self.addresses.contains(&from);
+            self.address = if here { from } else { self.addresses[0] };
         }
-        self.standing = if heard.up {
-            Standing::Up
-        } else {
-            Standing::Down
+        self.standing = match heard.status {
+            State::Up => Standing::Up,
+            State::Down => Standing::Down,
         };
         self.heard = now;
     }
@@ -172,7 +154,8 @@ impl Instance {
     }
 }
 
-fn named<'a>(heard: &Heard<'a>) -> &'a [Ipv4Addr] {
+/// Its addresses; no more than a datagram has room for, whoever made this one.
+fn named(heard: &StatusDatagram) -> &[Ipv4Addr] {
     &heard.addresses[..heard.addresses.len().min(MOST_ADDRESSES)]
 }
 
@@ -203,9 +186,9 @@ impl Service {
 
     /// Makes room for one more: the oldest that is not up goes, or, for a younger one that is up, the
     /// oldest of all. Neither is routed to.
-    fn displace(&mut self, heard: &Heard<'_>) -> bool {
+    fn displace(&mut self, heard: &StatusDatagram) -> bool {
         let gone = |i: &Instance| i.standing != Standing::Up;
-        let older = |i: &Instance| heard.up && i.started_ms < heard.started_ms;
+        let older = |i: &Instance| heard.status == State::Up && i.started_ms < heard.started_ms;
         let instances = self.instances.iter();
         let worst = instances
             .clone()
@@ -290,35 +273,43 @@ impl Roster {
         self.services.get(name)
     }
 
-    /// Takes in a message. `None` when it says what was believed already.
+    /// Takes in a message that came from this address. `None` when it says what was believed already.
     ///
     /// # Errors
     /// [`Full`], where there is no room; nothing has changed.
-    pub fn hear(&mut self, now: Moment, heard: &Heard<'_>) -> Result<Option<Change>, Full> {
-        if !self.services.contains_key(heard.service) {
+    pub fn hear(
+        &mut self,
+        now: Moment,
+        from: Ipv4Addr,
+        heard: &StatusDatagram,
+    ) -> Result<Option<Change>, Full> {
+        if !self.services.contains_key(&heard.service) {
             self.make_room()?;
         }
         // With no room for a single instance the new entry would stay empty.
         let most = self.settings.instances.max(1);
-        let service = self.services.entry(heard.service.to_owned()).or_default();
+        let service = self.services.entry(heard.service.clone()).or_default();
         let before = service.route();
-        let known = service.instances.iter_mut().find(|i| i.sent(heard));
+        let known = service.instances.iter_mut().find(|i| i.sent(from, heard));
         let (cause, instance) = if let Some(known) = known {
             let was = known.clone();
-            known.hear(now, heard);
+            known.hear(now, from, heard);
             (difference(&was, known), known.clone())
         } else {
             if service.instances.len() >= most && !service.displace(heard) {
                 return Err(Full::Instances { most });
             }
-            let new = Instance::new(now, heard);
+            let new = Instance::new(now, from, heard);
             service.instances.push(new.clone());
-            let cause = if heard.up { Cause::Up } else { Cause::Down };
+            let cause = match heard.status {
+                State::Up => Cause::Up,
+                State::Down => Cause::Down,
+            };
             (Some(cause), new)
         };
         service.instances.sort_by(|a, b| a.rank().cmp(&b.rank()));
         Ok(cause.map(|cause| Change {
-            service: heard.service.to_owned(),
+            service: heard.service.clone(),
             cause,
             instance,
             serving: service.serving().cloned(),

@@ -10,19 +10,28 @@ fn at(seconds: u64) -> Moment {
 }
 
 /// What the old or the young one says, from its address in the network 10.0.0.0.
-fn says(young: bool, up: bool) -> Heard<'static> {
+fn says(young: bool, status: State) -> StatusDatagram {
     let (started_ms, addresses): (_, &[Ipv4Addr]) = if young { (2, &YOUNG) } else { (1, &OLD) };
-    Heard {
-        from: addresses[addresses.len() - 1],
+    StatusDatagram {
         started_ms,
-        service: "api",
-        addresses,
-        up,
+        service: "api".to_owned(),
+        addresses: addresses.to_vec(),
+        status,
     }
 }
 
-fn hear(roster: &mut Roster, now: Moment, heard: &Heard<'_>) -> Option<Change> {
-    roster.hear(now, heard).expect("there is room")
+/// From the last of the addresses it names.
+fn try_hear(
+    roster: &mut Roster,
+    now: Moment,
+    heard: &StatusDatagram,
+) -> Result<Option<Change>, Full> {
+    let from = heard.addresses.last().copied().unwrap_or(OLD[0]);
+    roster.hear(now, from, heard)
+}
+
+fn hear(roster: &mut Roster, now: Moment, heard: &StatusDatagram) -> Option<Change> {
+    try_hear(roster, now, heard).expect("there is room")
 }
 
 /// Who is routed to, by its start time.
@@ -34,24 +43,24 @@ fn serving(roster: &Roster) -> Option<i64> {
 #[test]
 fn the_youngest_that_is_up_is_routed_to() {
     let mut roster = Roster::default();
-    let first = hear(&mut roster, at(0), &says(false, true)).unwrap();
+    let first = hear(&mut roster, at(0), &says(false, State::Up)).unwrap();
     assert_eq!((first.cause, first.rerouted), (Cause::Up, true));
-    assert_eq!(hear(&mut roster, at(10), &says(false, true)), None);
+    assert_eq!(hear(&mut roster, at(10), &says(false, State::Up)), None);
 
-    let young = hear(&mut roster, at(11), &says(true, true)).unwrap();
+    let young = hear(&mut roster, at(11), &says(true, State::Up)).unwrap();
     assert!(young.rerouted);
     assert_eq!(
         young.serving.unwrap().address(),
         YOUNG[1],
         "it was heard from there"
     );
-    let old = hear(&mut roster, at(12), &says(false, false)).unwrap();
+    let old = hear(&mut roster, at(12), &says(false, State::Down)).unwrap();
     assert_eq!((old.cause, old.rerouted), (Cause::Down, false));
-    assert_eq!(hear(&mut roster, at(12), &says(false, false)), None);
+    assert_eq!(hear(&mut roster, at(12), &says(false, State::Down)), None);
 
-    let older_comes_back = hear(&mut roster, at(13), &says(false, true)).unwrap();
+    let older_comes_back = hear(&mut roster, at(13), &says(false, State::Up)).unwrap();
     assert!(!older_comes_back.rerouted);
-    let young_goes = hear(&mut roster, at(14), &says(true, false)).unwrap();
+    let young_goes = hear(&mut roster, at(14), &says(true, State::Down)).unwrap();
     assert!(young_goes.rerouted);
     assert_eq!(serving(&roster), Some(1));
 }
@@ -59,9 +68,9 @@ fn the_youngest_that_is_up_is_routed_to() {
 #[test]
 fn silence_takes_an_instance_out_and_then_off_the_list() {
     let mut roster = Roster::default();
-    hear(&mut roster, at(0), &says(false, true));
-    hear(&mut roster, at(1), &says(true, true));
-    hear(&mut roster, at(2), &says(false, true));
+    hear(&mut roster, at(0), &says(false, State::Up));
+    hear(&mut roster, at(1), &says(true, State::Up));
+    hear(&mut roster, at(2), &says(false, State::Up));
     assert_eq!(roster.next_deadline(), Some(at(36)));
     assert_eq!(roster.expire(at(35)), None);
 
@@ -78,7 +87,7 @@ fn silence_takes_an_instance_out_and_then_off_the_list() {
     );
     assert_eq!(roster.expire(at(37)), None);
 
-    let back = hear(&mut roster, at(40), &says(true, true)).unwrap();
+    let back = hear(&mut roster, at(40), &says(true, State::Up)).unwrap();
     assert_eq!((back.cause, back.rerouted), (Cause::Up, true));
     let forgotten = roster.expire(at(72)).unwrap();
     assert_eq!(
@@ -91,7 +100,7 @@ fn silence_takes_an_instance_out_and_then_off_the_list() {
 #[test]
 fn a_service_that_is_down_is_forgotten_when_it_is_closed() {
     let mut roster = Roster::default();
-    hear(&mut roster, at(0), &says(false, false));
+    hear(&mut roster, at(0), &says(false, State::Down));
     assert_eq!(serving(&roster), None);
     let change = roster.expire(at(35)).unwrap();
     assert_eq!((change.cause, change.rerouted), (Cause::Forgotten, false));
@@ -102,16 +111,15 @@ fn a_service_that_is_down_is_forgotten_when_it_is_closed() {
 #[test]
 fn an_instance_may_gain_and_lose_addresses() {
     let mut roster = Roster::default();
-    hear(&mut roster, at(0), &says(true, true));
-    let fewer = Heard {
-        addresses: &YOUNG[..1],
-        from: YOUNG[0],
-        ..says(true, true)
+    hear(&mut roster, at(0), &says(true, State::Up));
+    let fewer = StatusDatagram {
+        addresses: YOUNG[..1].to_vec(),
+        ..says(true, State::Up)
     };
     let change = hear(&mut roster, at(1), &fewer).unwrap();
     assert_eq!((change.cause, change.rerouted), (Cause::Moved, true));
     assert_eq!(change.serving.unwrap().address(), YOUNG[0]);
-    let back = hear(&mut roster, at(2), &says(true, true)).unwrap();
+    let back = hear(&mut roster, at(2), &says(true, State::Up)).unwrap();
     assert_eq!(
         (back.cause, back.rerouted),
         (Cause::Moved, false),
@@ -122,13 +130,16 @@ fn an_instance_may_gain_and_lose_addresses() {
 #[test]
 fn two_of_one_millisecond_are_two_if_their_addresses_say_so() {
     let mut roster = Roster::default();
-    let twin = Heard {
+    let twin = StatusDatagram {
         started_ms: 1,
-        ..says(true, true)
+        ..says(true, State::Up)
     };
-    hear(&mut roster, at(0), &says(false, true));
+    hear(&mut roster, at(0), &says(false, State::Up));
     hear(&mut roster, at(0), &twin);
-    let down = Heard { up: false, ..twin };
+    let down = StatusDatagram {
+        status: State::Down,
+        ..twin
+    };
     hear(&mut roster, at(1), &down);
     let service = roster.service("api").unwrap();
     assert_eq!(service.instances().len(), 2);
@@ -138,9 +149,9 @@ fn two_of_one_millisecond_are_two_if_their_addresses_say_so() {
 #[test]
 fn who_names_no_address_is_where_it_was_heard_from() {
     let mut roster = Roster::default();
-    let nameless = Heard {
-        addresses: &[],
-        ..says(false, true)
+    let nameless = StatusDatagram {
+        addresses: Vec::new(),
+        ..says(false, State::Up)
     };
     let change = hear(&mut roster, at(0), &nameless).unwrap();
     assert_eq!(change.instance.addresses(), OLD);
@@ -154,19 +165,28 @@ fn what_is_not_up_makes_room() {
         instances: 2,
         ..Settings::default()
     });
-    let other = Heard {
-        service: "other",
-        ..says(false, true)
+    let other = StatusDatagram {
+        service: "other".to_owned(),
+        ..says(false, State::Up)
     };
-    let third = Heard {
+    let third = StatusDatagram {
         started_ms: 3,
-        ..says(false, true)
+        ..says(false, State::Up)
     };
-    hear(&mut roster, at(0), &says(false, true));
-    hear(&mut roster, at(0), &says(true, true));
-    assert_eq!(roster.hear(at(1), &other), Err(Full::Services { most: 1 }));
-    let down = Heard { up: false, ..third };
-    assert_eq!(roster.hear(at(1), &down), Err(Full::Instances { most: 2 }));
+    hear(&mut roster, at(0), &says(false, State::Up));
+    hear(&mut roster, at(0), &says(true, State::Up));
+    assert_eq!(
+        try_hear(&mut roster, at(1), &other),
+        Err(Full::Services { most: 1 })
+    );
+    let down = StatusDatagram {
+        status: State::Down,
+        ..third.clone()
+    };
+    assert_eq!(
+        try_hear(&mut roster, at(1), &down),
+        Err(Full::Instances { most: 2 })
+    );
     hear(&mut roster, at(2), &third);
     let left: Vec<_> = roster
         .service("api")
@@ -177,12 +197,12 @@ fn what_is_not_up_makes_room() {
         .collect();
     assert_eq!(left, vec![3, 2]);
     assert_eq!(
-        roster.hear(at(3), &says(false, true)),
+        try_hear(&mut roster, at(3), &says(false, State::Up)),
         Err(Full::Instances { most: 2 })
     );
 
     hear(&mut roster, at(4), &down);
-    hear(&mut roster, at(4), &says(true, false));
+    hear(&mut roster, at(4), &says(true, State::Down));
     hear(&mut roster, at(5), &other);
     assert!(roster.service("api").is_none(), "nobody served it");
 }
@@ -193,26 +213,29 @@ struct Spoken {
     pause: u64,
     service: usize,
     instance: u8,
-    up: bool,
+    status: State,
+}
+
+fn status() -> impl Strategy<Value = State> {
+    prop_oneof![Just(State::Up), Just(State::Down)]
 }
 
 fn spoken() -> impl Strategy<Value = Spoken> {
-    (0..50u64, 0..2usize, 0..4u8, any::<bool>()).prop_map(|(pause, service, instance, up)| Spoken {
+    (0..50u64, 0..2usize, 0..4u8, status()).prop_map(|(pause, service, instance, status)| Spoken {
         pause,
         service,
         instance,
-        up,
+        status,
     })
 }
 
 fn tell(roster: &mut Roster, now: Moment, spoken: &Spoken) -> Option<Change> {
     let from = Ipv4Addr::new(10, 0, 0, spoken.instance);
-    let heard = Heard {
-        from,
+    let heard = StatusDatagram {
         started_ms: i64::from(spoken.instance),
-        service: ["api", "web"][spoken.service],
-        addresses: &[from],
-        up: spoken.up,
+        service: ["api", "web"][spoken.service].to_owned(),
+        addresses: vec![from],
+        status: spoken.status,
     };
     hear(roster, now, &heard)
 }
@@ -235,9 +258,9 @@ proptest! {
                         let found = w.service == service && w.instance == *instance;
                         let then = age;
                         age += w.pause;
-                        found.then_some((w.up, then))
+                        found.then_some((w.status, then))
                     });
-                    last.is_some_and(|(up, age)| up && age < 35)
+                    last.is_some_and(|(said, age)| said == State::Up && age < 35)
                 });
                 let believed = roster.service(name).and_then(Service::serving);
                 prop_assert_eq!(believed.map(Instance::started_ms), up.map(i64::from));
@@ -277,14 +300,14 @@ proptest! {
 
     /// A flood of strangers takes no more room than there is, and never pushes out who serves.
     #[test]
-    fn a_flood_is_bounded(flood in prop::collection::vec((0..40u8, 0..40i64, any::<bool>()), 0..300)) {
+    fn a_flood_is_bounded(flood in prop::collection::vec((0..40u8, 0..40i64, status()), 0..300)) {
         let mut roster = Roster::new(Settings { services: 4, instances: 3, ..Settings::default() });
-        hear(&mut roster, at(0), &says(false, true));
-        for (n, (name, started_ms, up)) in flood.into_iter().enumerate() {
+        hear(&mut roster, at(0), &says(false, State::Up));
+        for (n, (name, started_ms, status)) in flood.into_iter().enumerate() {
             let service = alloc::format!("s{name}");
             let from = Ipv4Addr::from(u32::try_from(n).unwrap());
-            let heard = Heard { from, started_ms, service: &service, addresses: &[], up };
-            let _ = roster.hear(at(1), &heard);
+            let heard = StatusDatagram { started_ms, service, addresses: Vec::new(), status };
+            let _ = roster.hear(at(1), from, &heard);
             prop_assert!(roster.services().count() <= 4);
             prop_assert!(roster.services().all(|(_, s)| s.instances().len() <= 3));
         }

@@ -11,6 +11,7 @@
 //! | [`load`] | `handover_verify` plans for a short run |
 //! | [`http`] | one request at a time, byte by byte where it matters |
 //! | [`process`] | what `/proc` knows |
+//! | [`network`] | containers and devices on networks of their own |
 //! | [`locks`] | who holds a lock, from outside |
 //! | [`crash`] | processes that die before a given effect |
 //! | [`systemd`] | a service manager: hears, keeps descriptors, passes them on |
@@ -32,6 +33,7 @@ pub mod http;
 pub mod lines;
 pub mod load;
 pub mod locks;
+pub mod network;
 pub mod patience;
 pub mod peer;
 pub mod process;

@@ -35,6 +35,15 @@ pub fn parent(pid: u32) -> Option<u32> {
     stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
+/// One of its children.
+#[must_use]
+pub fn child(pid: u32) -> Option<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(|child| parent(*child) == Some(pid))
+}
+
 /// Open descriptors.
 #[must_use]
 pub fn descriptors(pid: u32) -> usize {

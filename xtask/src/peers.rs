@@ -10,6 +10,7 @@ const PACKAGES: &str = "tests/peers/debian.txt";
 /// Names the Go peer to whoever runs it.
 pub(crate) const ZERO_VARIABLE: &str = "HANDOVER_TEST_ZERO";
 const ZERO: &str = "tests/peers/zero/main.go";
+const HANDOVER_LIB: &str = "tests/peers/handover-lib";
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
 
 /// Interpreters that may build a virtual environment, first choice first. A `python3` put in
@@ -75,6 +76,13 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
         Err(failure) if strict() => return Err(failure),
         Err(failure) => steps.note(&format!("tests with Go will be skipped: {failure}")),
     }
+    match handover_lib(steps) {
+        Ok(path) => peers.found.push(("HANDOVER_TEST_HANDOVER_LIB", path)),
+        Err(failure) if strict() => return Err(failure),
+        Err(failure) => steps.note(&format!(
+            "tests with handover-lib will be skipped: {failure}"
+        )),
+    }
     Ok(peers)
 }
 
@@ -105,6 +113,13 @@ fn missing(steps: &Steps, name: &str, advice: &str) -> Result<(), Failure> {
 fn read(path: &str) -> Result<String, Failure> {
     fs::read_to_string(root().join(path))
         .map_err(|error| Failure::new(path, format!("could not be read: {error}")))
+}
+
+fn write(path: &Path, content: &str) -> Result<(), Failure> {
+    fs::write(path, content).map_err(|error| {
+        let what = format!("could not be written: {error}");
+        Failure::new(path.display().to_string(), what)
+    })
 }
 
 fn parse(list: &str) -> Result<Vec<Wanted<'_>>, Failure> {
@@ -232,13 +247,38 @@ fn gunicorn(steps: &mut Steps) -> Result<PathBuf, Failure> {
         ));
     }
     // Last, so that an interrupted installation is not taken for a whole one.
-    fs::write(&stamp, list).map_err(|error| {
-        Failure::new(
-            stamp.display().to_string(),
-            format!("could not be written: {error}"),
-        )
-    })?;
+    write(&stamp, &list)?;
     Ok(gunicorn)
+}
+
+/// The npm package and what it needs, as its lock file pins them by hash: the folder that
+/// `NODE_PATH` is to name. Fetched again whenever the lock file changes, and only then.
+fn handover_lib(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    let folder = target().join("peers/handover-lib");
+    let modules = folder.join("node_modules");
+    let stamp = folder.join("installed-package-lock.json");
+    let lock = read(&format!("{HANDOVER_LIB}/package-lock.json"))?;
+    let current = fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock);
+    if current && modules.join("handover-lib").is_dir() {
+        return Ok(modules);
+    }
+    fs::create_dir_all(&folder).map_err(|error| {
+        let what = format!("could not be created: {error}");
+        Failure::new(folder.display().to_string(), what)
+    })?;
+    let manifest = read(&format!("{HANDOVER_LIB}/package.json"))?;
+    write(&folder.join("package.json"), &manifest)?;
+    write(&folder.join("package-lock.json"), &lock)?;
+    let mut install = command("npm");
+    // Nothing that is fetched runs before a test asks for it.
+    install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    install
+        .args(["--loglevel", "error", "--prefix"])
+        .arg(&folder);
+    steps.command("npm packages", install)?;
+    // Last, so that an interrupted installation is not taken for a whole one.
+    write(&stamp, &lock)?;
+    Ok(modules)
 }
 
 /// Starting it is the only proof: an environment that was moved has all its files and an

@@ -1,0 +1,12 @@
+//! Containers on networks of their own hand over: handover-lib 0.0.10 under Node, ours, and one to
+//! the other, on networks that are whole and on networks that are not.
+//!
+//! Needs root, for the namespaces.
+
+mod theirs;
+
+/// The program of this build that relays, listens, forges and floods.
+pub(crate) const WIRE: &str = env!("CARGO_BIN_EXE_wire");
+
+/// Some time in the past, in milliseconds since the epoch, at which the oldest release started.
+pub(crate) const LONG_AGO: i64 = 1_653_000_000_123;

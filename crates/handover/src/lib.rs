@@ -103,6 +103,8 @@ mod birth;
 pub mod blocking;
 mod conduct;
 mod connection;
+#[cfg(feature = "container")]
+pub mod container;
 mod conversation;
 mod core;
 mod crash;
@@ -124,6 +126,8 @@ mod notice;
 #[cfg(feature = "axum")]
 pub mod owner;
 mod pool;
+#[cfg(any(feature = "container", feature = "supervisor"))]
+mod readable;
 #[cfg(feature = "axum")]
 pub mod reconnect;
 pub mod runtime;

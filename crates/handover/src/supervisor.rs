@@ -61,7 +61,6 @@ mod opening;
 pub mod preflight;
 mod process;
 mod ptrace;
-mod readable;
 mod readiness;
 mod record;
 mod report;

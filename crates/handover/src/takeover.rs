@@ -35,13 +35,13 @@
 //! must be of the same service, and if there are Internet listeners of the same network namespace:
 //! a listener that is passed to another one still belongs to the old one. One takes over at a time.
 
-mod ask;
+pub(crate) mod ask;
 mod coordinator;
 mod desk;
 mod effects;
 mod error;
 mod estate;
-mod exchange;
+pub(crate) mod exchange;
 mod give;
 mod host;
 mod member;

@@ -30,8 +30,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::config::Config;
 use super::driver::{Command, Driver};
 use super::ptrace;
-use super::readable::readable;
 use super::sockets::OpenListener;
+use crate::readable::readable;
 use exchange::{Request, STEP};
 
 pub use process::{LINGER, keep};

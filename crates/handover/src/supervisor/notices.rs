@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::driver::Command;
-use super::readable::readable;
+use crate::readable::readable;
 
 /// Notices that may wait for the driver; then the socket is not read, and its senders wait.
 const WAITING: usize = 64;

@@ -20,9 +20,9 @@ use super::config::{Config, StderrPolicy, Wire};
 use super::driver::Command;
 use super::log::Logs;
 use super::nginx;
-use super::readable::readable;
 use super::runtime;
 use super::stderr::Capture;
+use crate::readable::readable;
 
 /// Names the service's runtime directory in an instance's environment: how a new supervisor finds
 /// the instances of a dead one.

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-use super::readable::readable;
+use crate::readable::readable;
 
 /// Lines of output that are kept for an error message.
 const KEPT_LINES: usize = 10;

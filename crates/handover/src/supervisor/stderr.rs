@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 
 use super::log::{Logs, Orders};
-use super::readable::readable;
+use crate::readable::readable;
 
 /// What the files are called, before the instance's number.
 pub(super) const PREFIX: &str = "stderr-";

@@ -119,7 +119,7 @@ fn take(mut exchange: Exchange, service: &str) -> Result<Taken, TakeoverError> {
 }
 
 /// Holds what came against what was announced (I8): whatever does not fit is closed.
-fn adopt(exchange: &mut Exchange, passed: &Passed) -> Result<Inherited, TakeoverError> {
+pub(crate) fn adopt(exchange: &mut Exchange, passed: &Passed) -> Result<Inherited, TakeoverError> {
     let name = passed.listener.name.clone();
     let Some(fd) = exchange.descriptor() else {
         let what = format!("that listener {name:?} comes, and it did not");

@@ -21,11 +21,11 @@ use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::News;
+use crate::readable::readable;
 use crate::supervisor::bus::Bus;
 use crate::supervisor::channel::pass;
 use crate::supervisor::deadline::reached;
 use crate::supervisor::driver::Command;
-use crate::supervisor::readable::readable;
 use crate::supervisor::sockets::{BoundPath, bound_path};
 
 /// How long the path may be somebody else's until that is said: theirs leaves it at once.

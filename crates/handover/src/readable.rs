@@ -15,6 +15,6 @@ use tokio::io::unix::AsyncFd;
     reason = "its replacement is unsafe for types that do not own a descriptor; \
                               the bound on AsFd is the proof it asks for"
 )]
-pub(super) fn readable<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn readable<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(owner, Interest::READABLE)
 }

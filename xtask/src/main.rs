@@ -9,6 +9,7 @@ mod ci;
 mod deny;
 mod fuzz;
 mod peers;
+mod scratch;
 mod steps;
 mod suite;
 mod tables;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::peers;
 use crate::steps::{Failure, Steps};
+use crate::{peers, scratch};
 
 /// Variables a supervisor or systemd gives its children. Set in the shell that runs the tests
 /// they would be taken for the test's own, so they stop here.
@@ -23,7 +23,9 @@ pub(crate) fn run(steps: &mut Steps, filter: &[&str]) -> Result<(), Failure> {
     steps.cargo("build", |cargo| {
         isolated(cargo).args(["build", "--workspace", "--all-targets"])
     })?;
+    let programs = scratch::build(steps)?;
     steps.cargo("test", |cargo| {
+        cargo.envs(programs.map(|programs| (scratch::VARIABLE, programs)));
         peers
             .export(isolated(cargo))
             .args(["test", "--workspace", "--no-fail-fast"]);

@@ -6,6 +6,7 @@
 mod adoption;
 mod bad_versions;
 mod command;
+mod compose;
 mod control_socket;
 mod development;
 mod endurance;

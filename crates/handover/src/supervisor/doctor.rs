@@ -4,6 +4,7 @@
 mod compose;
 mod kernel;
 mod process;
+mod told;
 mod unit;
 
 pub use compose::{Composed, Mount};

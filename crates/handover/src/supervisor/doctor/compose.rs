@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use handover_proto::settings::Ladder;
-
 use super::Finding;
+use super::told::Told;
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +20,6 @@ const TIMEOUT: &str = "io.balena.update.handover-timeout";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Between SIGTERM and SIGKILL, without `stop_grace_period`.
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
-/// Between the signal that asks a program to stop and the one that ends it, by default.
-const KILL_AFTER: Duration = Duration::from_secs(5);
 /// How long a new version may take until it is ready, by default.
 const READY: Duration = Duration::from_secs(30);
 /// How long the old instance is kept able to take back, by default.
@@ -63,45 +60,11 @@ pub struct Mount {
 }
 
 impl Composed {
-    /// The value of a flag of the command, as `--flag value` or `--flag=value`.
-    fn flag(&self, name: &str) -> Option<&str> {
-        let own = self.command.iter().take_while(|word| *word != "--");
-        let mut words = own.peekable();
-        while let Some(word) = words.next() {
-            if word == name {
-                return words.peek().map(|value| value.as_str());
-            }
-            if let Some(value) = word.strip_prefix(name)
-                && let Some(value) = value.strip_prefix('=')
-            {
-                return Some(value);
-            }
+    fn told(&self) -> Told<'_> {
+        Told {
+            command: &self.command,
+            environment: &self.environment,
         }
-        None
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let mut own = self.command.iter().take_while(|word| *word != "--");
-        own.any(|word| word == name)
-    }
-
-    fn time(&self, flag: &str, default: Duration) -> Duration {
-        let given = self.flag(flag).map(humantime::parse_duration);
-        given.and_then(Result::ok).unwrap_or(default)
-    }
-
-    /// The longest it takes until the program has ended, once it was asked to.
-    fn ladder(&self) -> Duration {
-        let usual = Ladder::default();
-        [
-            ("--drain-announce", usual.announce),
-            ("--drain-notify", usual.notify),
-            ("--drain-grace", usual.grace),
-            ("--kill-after", KILL_AFTER),
-        ]
-        .into_iter()
-        .map(|(flag, default)| self.time(flag, default))
-        .fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 
@@ -185,9 +148,9 @@ fn timeout(service: &Composed) -> Finding {
             return Finding::bad(TIMEOUT, found, format!("{TIMEOUT}: \"120000\""));
         }
     };
-    let ready = service.time("--ready-timeout", READY);
-    let ladder = service.ladder();
-    let probation = service.time("--probation", PROBATION);
+    let ready = service.told().time("--ready-timeout", READY);
+    let ladder = service.told().ladder();
+    let probation = service.told().time("--probation", PROBATION);
     let leaving = ladder.saturating_add(probation).saturating_add(SLACK);
     let all = leaving.saturating_add(ready);
     let shown_time = humantime::format_duration;
@@ -216,7 +179,7 @@ fn grace(service: &Composed) -> Finding {
     if let Some(finding) = given.and_then(|value| undecided(CHECK, value)) {
         return finding;
     }
-    let wanted = service.ladder().saturating_add(SLACK);
+    let wanted = service.told().ladder().saturating_add(SLACK);
     let fix = format!(
         "{CHECK}: {}s or more: drain-announce, drain-notify, drain-grace and kill-after together, and \
          some seconds",
@@ -240,7 +203,7 @@ fn grace(service: &Composed) -> Finding {
 
 fn restart(service: &Composed) -> Finding {
     const CHECK: &str = "restart";
-    let leaves = service.has("--exit-when-done");
+    let leaves = service.told().is_on("--exit-when-done");
     let found = service.restart.as_deref();
     if let Some(finding) = found.and_then(|value| undecided(CHECK, value)) {
         return finding;
@@ -267,8 +230,7 @@ fn network(service: &Composed) -> Finding {
     const CHECK: &str = "network_mode";
     const VARIABLE: &str = "HANDOVER_NETWORK_MODE";
     let mode = service.network_mode.as_deref();
-    let told = service.flag("--network-mode");
-    let told = told.or(service.environment.get(VARIABLE).map(String::as_str));
+    let told = service.told().value("--network-mode");
     let undecided = [mode, told].into_iter().flatten();
     if let Some(finding) = undecided
         .filter_map(|value| undecided_network(value))
@@ -310,7 +272,7 @@ fn volume(service: &Composed) -> Finding {
     const CHECK: &str = "shared volume";
     let fix = "volumes: [\"handover:/shared\"] with handover: under the top level's volumes:, and \
                --volume /shared";
-    let Some(directory) = service.flag("--volume") else {
+    let Some(directory) = service.told().value("--volume") else {
         return match service.mounts.iter().find(|mount| mount.source.is_some()) {
             _ if service.command.is_empty() => Finding::ok(CHECK, "as the image has it"),
             Some(mount) => Finding::note(

@@ -138,6 +138,14 @@ fn the_ladder_is_the_one_of_the_command() {
     assert_eq!(checks(with("--probation=1h")), [TIMEOUT]);
     assert_eq!(checks(with("--ready-timeout=3m")), [TIMEOUT]);
     assert!(checks(with("--drain-grace 1s --drain-grace-not 9h")).is_empty());
+    let by_variable = |value: &'static str| {
+        told(move |service| {
+            let variable = "HANDOVER_DRAIN_GRACE".to_owned();
+            drop(service.environment.insert(variable, value.into()));
+        })
+    };
+    assert_eq!(checks(by_variable("5m")), [TIMEOUT, "stop_grace_period"]);
+    assert!(checks(by_variable("5s")).is_empty());
 }
 
 #[test]

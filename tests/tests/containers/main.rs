@@ -3,6 +3,7 @@
 //!
 //! Needs root, for the namespaces.
 
+mod status;
 mod theirs;
 
 /// The program of this build that relays, listens, forges and floods.

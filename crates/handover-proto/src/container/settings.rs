@@ -38,6 +38,17 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
+    /// The same pause each time.
+    #[must_use]
+    pub const fn steady(every: Duration) -> Self {
+        Self {
+            first: every,
+            factor: 1,
+            fast: 0,
+            settled: every,
+        }
+    }
+
     /// The pause after the time `sent`, counted from 0.
     #[must_use]
     pub fn pause(&self, sent: u32) -> Duration {

@@ -13,7 +13,16 @@ const ORDER: Order = Order {
 };
 
 fn events() -> Vec<Event> {
-    let peer = PeerId([0xaa; 16]);
+    let mut all = about_this_and_younger();
+    all.extend(about_others());
+    all
+}
+
+const PEER: PeerId = PeerId([0xaa; 16]);
+const SILENT: Duration = Duration::from_secs(5);
+
+fn about_this_and_younger() -> Vec<Event> {
+    let peer = PEER;
     let numbered = Order {
         entry: Some(Entry {
             register: RegisterId([0x11; 16]),
@@ -23,10 +32,9 @@ fn events() -> Vec<Event> {
     };
     let by = Successor::Peer { peer, order: ORDER };
     let legacy = Successor::Legacy { time_ms: 7000 };
-    let silent = Duration::from_secs(5);
+    let silent = SILENT;
     let cause = Cause::Silent { silent };
     let withdrawn = Cause::Withdrawn;
-    let last = "version 9, this build speaks 3".to_owned();
     vec![
         Event::Serving {
             peer,
@@ -64,6 +72,14 @@ fn events() -> Vec<Event> {
         Event::Committed {
             by: Successor::Nobody,
         },
+    ]
+}
+
+fn about_others() -> Vec<Event> {
+    let peer = PEER;
+    let silent = SILENT;
+    let last = "version 9, this build speaks 3".to_owned();
+    vec![
         Event::Asked { by: peer },
         Event::OlderDrains { peer },
         Event::OlderReleased { peer },

@@ -20,6 +20,7 @@ mod watch;
 
 pub(crate) use demo::DemoError;
 pub(crate) use incumbent::IncumbentError;
+pub(crate) use peer::TemplateError;
 
 use crate::args::{Cli, Command, SelectArgs};
 use crate::client::Client;

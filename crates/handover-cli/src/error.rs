@@ -1,12 +1,13 @@
 //! Every way in which a command can fail, with its exit code.
 
 use crate::client::ClientError;
-use crate::command::{DemoError, IncumbentError};
+use crate::command::{DemoError, IncumbentError, TemplateError};
 use crate::compose::ComposeError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
 use crate::project::ProjectError;
+use handover::container::{EnvironmentError, StatusError};
 use handover::supervisor::stranger::LookError;
 use handover::supervisor::{StartError, SuperviseError};
 use handover_verify::{ReportError, VerifyError};
@@ -64,6 +65,12 @@ pub(crate) enum CliError {
     Terminal(#[source] io::Error),
     #[error("the supervisor is gone; its server may still serve: see `handover status`")]
     SupervisorGone,
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
     #[error("interrupted; {still}")]
@@ -78,9 +85,13 @@ impl CliError {
         match self {
             Self::Discovery(error) => error.exit_code(),
             Self::Client(error) => error.exit_code(),
-            Self::Config(_) | Self::Compose(_) | Self::Project(_) | Self::NotATerminal => {
-                ExitCode::Usage
-            }
+            Self::Config(_)
+            | Self::Compose(_)
+            | Self::Project(_)
+            | Self::NotATerminal
+            | Self::Environment(_)
+            | Self::Template(_)
+            | Self::Status(StatusError::Environment(_)) => ExitCode::Usage,
             Self::Verify(error) => match error {
                 VerifyError::BadUrl { .. }
                 | VerifyError::Https { .. }
@@ -119,6 +130,7 @@ impl CliError {
             | Self::NotAsked(_)
             | Self::Keeper(_)
             | Self::SupervisorGone
+            | Self::Status(_)
             | Self::Runtime(_) => ExitCode::Unexpected,
         }
     }

@@ -85,6 +85,7 @@ mod news;
 mod peer;
 mod random;
 mod register;
+pub mod status;
 mod volume;
 
 pub use builder::{BeginError, Builder};
@@ -103,4 +104,5 @@ pub use network::{DEFAULT_INTERFACE, Link, Network, Protocol};
 pub use news::{Medium, News, Way};
 pub use peer::{Events, Peer, PeerError};
 pub use register::RegisterError;
+pub use status::{Status, StatusError, StatusListener};
 pub use volume::{Crossed, CrossingError, VolumeError};

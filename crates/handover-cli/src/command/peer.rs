@@ -2,6 +2,8 @@
 
 mod watch;
 
+pub(crate) use watch::TemplateError;
+
 use super::{block_on, config};
 use crate::args::{PeerArgs, PeerCommand};
 use crate::configuration;

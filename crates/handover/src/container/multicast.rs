@@ -187,6 +187,11 @@ impl Post {
         !self.links.is_empty()
     }
 
+    /// The interfaces that are used.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     /// Sends over every interface, at once; the last one that could not and is not merely busy.
     pub(super) fn send(&self, bytes: &[u8]) -> Result<(), (String, io::Error)> {
         let mut result = Ok(());

@@ -9,7 +9,11 @@ mod desk;
 mod events;
 #[path = "container/handing_over.rs"]
 mod handing_over;
+#[path = "container/old_wire.rs"]
+mod old_wire;
 #[path = "container/order.rs"]
 mod order;
 #[path = "container/samples.rs"]
 mod samples;
+#[path = "container/strangers.rs"]
+mod strangers;

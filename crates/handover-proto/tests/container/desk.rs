@@ -210,6 +210,13 @@ impl Desk {
         }
     }
 
+    pub(crate) fn say_legacy(&mut self, time_ms: i64) {
+        let wall_ms = self.wall_ms();
+        for seat in 0..self.seats.len() {
+            self.input(seat, Input::Legacy { time_ms, wall_ms });
+        }
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, lasts: Duration) {
         let end = self.now + lasts;

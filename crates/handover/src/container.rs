@@ -42,7 +42,8 @@
 //! | the probation is over, the new one was heard: the file is written | serves alone |
 //!
 //! When the new one falls silent for 5 s, or says that it failed, before the probation is over, the
-//! old one takes back ([`Peer::listen_and_resume`]). Then it is the youngest, and a new one that
+//! old one takes back. That, and with it the probation, is for programs that can serve again after
+//! they were drained ([`Peer::listen_and_resume`]). Then it is the youngest, and a new one that
 //! was only cut off drains in its turn: one of them serves in the end.
 //!
 //! # Who is younger

@@ -51,6 +51,9 @@ pub enum BeginError {
     Group(#[from] GroupError),
 }
 
+/// How many heartbeats may be lost before an instance counts as gone.
+const HEARTBEATS: u32 = 5;
+
 /// Tells an instance what its environment does not; see [`Peer::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "`build` it"]
@@ -134,14 +137,19 @@ impl Builder {
         self
     }
 
-    /// For how long this instance, once it is drained, stays able to take back. By default 10 s.
+    /// For how long this instance, once it is drained, stays able to take back, if it can at all.
+    /// By default 10 s; zero: until the younger one says for the first time that it heard.
     pub fn probation(mut self, probation: Duration) -> Self {
         self.settings.probation = probation;
         self
     }
 
-    /// After so long without a word another instance counts as gone. By default 5 s.
+    /// After so long without a word another instance counts as gone. By default 5 s, in which it
+    /// says five times that it is there. Give all instances the same: one that counts on less hears
+    /// too little from one that does not know.
     pub fn silence(mut self, silence: Duration) -> Self {
+        let usual = Settings::default().heartbeat;
+        self.settings.heartbeat = usual.min(silence / HEARTBEATS);
         self.settings.silence = silence;
         self
     }

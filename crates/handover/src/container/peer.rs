@@ -116,11 +116,12 @@ impl Peer {
     }
 
     /// Listens for younger instances. When one serves, `drain` is called, once: it is to stop
-    /// serving, finish what was begun, and return. Then, when the younger one was still there at
-    /// the end of the probation, the handover-complete file is written.
+    /// serving, finish what was begun, and return. Then, as soon as the younger one confirms that
+    /// it serves, the handover-complete file is written.
     ///
-    /// Should the younger one fail within the probation, this instance cannot take back: nobody
-    /// serves then, the file is not written, and an event says so. To be able to, call
+    /// There is no probation, since this instance could not take back: should the younger one fail
+    /// before the drain is over, nobody serves, the file is not written until another one does, and
+    /// an event says so. To be able to take back, call
     /// [`listen_and_resume`](Self::listen_and_resume) instead.
     ///
     /// Returns when the sockets are open. With a volume this blocks for a lock and for the disk.

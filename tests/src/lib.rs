@@ -7,6 +7,7 @@
 //! | [`workshop`] | a project under `handover dev`, likewise |
 //! | [`stranger`] | a server that was started without a supervisor |
 //! | [`control`] | its control socket |
+//! | [`container`] | a `handover peer`, killed and revived as a platform does |
 //! | [`program`] | fixture programs as files, each with its behaviour inside |
 //! | [`load`] | `handover_verify` plans for a short run |
 //! | [`http`] | one request at a time, byte by byte where it matters |
@@ -25,6 +26,7 @@
 
 pub mod address;
 pub mod booted;
+pub mod container;
 pub mod control;
 pub mod crash;
 pub mod fixture;
@@ -45,6 +47,7 @@ pub mod workshop;
 pub mod writers;
 
 pub use booted::Booted;
+pub use container::{Container, Recipe};
 pub use control::Control;
 pub use patience::eventually;
 pub use program::Program;

@@ -85,7 +85,6 @@ pub(crate) enum Command {
     /// Look for what stands in the way of handovers here, and say what to do about it
     Doctor(DoctorArgs),
     /// In a container: run a server, and hand over to the container of the next version
-    #[command(hide = true)]
     Peer(Box<PeerArgs>),
     /// Print the completion script of a shell
     Completions {

@@ -10,6 +10,7 @@ mod incumbent;
 mod keeper;
 mod manual;
 mod peer;
+mod printing;
 mod run;
 mod server;
 mod show;

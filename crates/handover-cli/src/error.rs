@@ -7,7 +7,7 @@ use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
 use crate::project::ProjectError;
-use handover::container::{EnvironmentError, StatusError};
+use handover::container::{BeginError, EnvironmentError, KeyFileError, StatusError, VolumeError};
 use handover::supervisor::stranger::LookError;
 use handover::supervisor::{StartError, SuperviseError};
 use handover_verify::{ReportError, VerifyError};
@@ -49,6 +49,12 @@ pub(crate) enum CliError {
     Project(#[from] ProjectError),
     #[error("the listeners cannot be kept: {0}")]
     Keeper(#[source] io::Error),
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error("the listeners cannot be duplicated: {0}; raise the limit of open files (ulimit -n)")]
+    Duplicate(#[source] io::Error),
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
     #[error("cannot write {path}: {source}")]
@@ -91,7 +97,10 @@ impl CliError {
             | Self::NotATerminal
             | Self::Environment(_)
             | Self::Template(_)
-            | Self::Status(StatusError::Environment(_)) => ExitCode::Usage,
+            | Self::KeyFile(_)
+            | Self::Status(StatusError::Environment(_) | StatusError::Name { .. }) => {
+                ExitCode::Usage
+            }
             Self::Verify(error) => match error {
                 VerifyError::BadUrl { .. }
                 | VerifyError::Https { .. }
@@ -118,6 +127,15 @@ impl CliError {
                 | StartError::CannotAdopt { .. } => ExitCode::Refused,
                 _ => ExitCode::Unexpected,
             },
+            Self::Begin(error) => match error {
+                BeginError::Environment(_)
+                | BeginError::Service { .. }
+                | BeginError::Key(_)
+                | BeginError::Volume(VolumeError::Missing { .. }) => ExitCode::Usage,
+                BeginError::Volume(_) | BeginError::Register(_) | BeginError::Group(_) => {
+                    ExitCode::Refused
+                }
+            },
             Self::Look(_) => ExitCode::Refused,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Report(_)
@@ -129,6 +147,7 @@ impl CliError {
             | Self::Server(_)
             | Self::NotAsked(_)
             | Self::Keeper(_)
+            | Self::Duplicate(_)
             | Self::SupervisorGone
             | Self::Status(_)
             | Self::Runtime(_) => ExitCode::Unexpected,

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod incumbent;
 pub(crate) mod load;
 pub(crate) mod outcome;
+pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod quantity;
 pub(crate) mod status;

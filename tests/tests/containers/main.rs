@@ -3,8 +3,12 @@
 //!
 //! Needs root, for the namespaces.
 
+mod command;
 mod status;
 mod theirs;
+
+/// The fixture server of this build.
+pub(crate) const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");
 
 /// The program of this build that relays, listens, forges and floods.
 pub(crate) const WIRE: &str = env!("CARGO_BIN_EXE_wire");

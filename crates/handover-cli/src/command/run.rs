@@ -1,29 +1,17 @@
 //! `handover run`: the supervisor in the foreground, and its events for whoever watches.
 
+use super::printing::Printing;
 use super::{block_on, config};
 use crate::args::{Format, LogFormat, RunArgs};
 use crate::configuration::{self, ConfigError};
 use crate::error::CliError;
 use crate::exit::ExitCode;
-use crate::output::{Ink, Output, say};
-use crate::view;
-use handover::supervisor::{Config, StartError, Subscription, Supervisor, Unit};
-use handover_proto::event::Event;
+use handover::supervisor::{Config, StartError, Supervisor, Unit};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
-
-/// Events that may wait to be written. A reader that is slower misses some and is told how many;
-/// the supervisor never waits for it.
-const WAITING: usize = 4_096;
-
-/// How long the last events may take to be written after the supervisor has ended.
-const FLUSH: Duration = Duration::from_secs(1);
 
 /// The target under which the supervisor logs its events.
 const EVENTS: &str = "handover";
@@ -74,62 +62,15 @@ pub(super) async fn supervise(
     print: Option<Format>,
 ) -> Result<ExitCode, CliError> {
     let printing = print.map(|format| {
-        let (lines, written) = sync_channel(WAITING);
-        let (end, ended) = sync_channel(1);
-        std::thread::spawn(move || {
-            write(&written, format);
-            // Nobody waits any more: then nobody has to be told.
-            let _ = end.send(());
-        });
-        let forwarding = tokio::spawn(forward(supervisor.events(), lines));
-        (forwarding, ended)
+        let printing = Printing::start(format);
+        let following = printing.follow(supervisor.events());
+        (printing, following)
     });
     let ended = supervisor.run().await;
-    if let Some((forwarding, written)) = printing {
-        // The stream of events ends with the supervisor.
-        let _ = tokio::time::timeout(FLUSH, forwarding).await;
-        let _ = written.recv_timeout(FLUSH);
+    if let Some((printing, following)) = printing {
+        printing.finish(Some(following)).await;
     }
     Ok(ExitCode::of_service(ended?.exit_code()))
-}
-
-/// A line to be written, or how many were left out before the next.
-enum Line {
-    Event(Arc<Event>),
-    LeftOut(u64),
-}
-
-/// Takes events to the thread that writes, and never waits for it.
-async fn forward(mut events: Subscription, lines: SyncSender<Line>) {
-    let mut left_out = 0;
-    while let Some(event) = events.next().await {
-        if left_out > 0 && lines.try_send(Line::LeftOut(left_out)).is_ok() {
-            left_out = 0;
-        }
-        match lines.try_send(Line::Event(event)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => left_out += 1,
-            Err(TrySendError::Disconnected(_)) => return,
-        }
-    }
-}
-
-/// Writes on a thread of its own, because a full pipe blocks. A reader that left is no reason to
-/// stop serving, and neither is a full disk: the service is what matters here.
-fn write(lines: &Receiver<Line>, format: Format) {
-    let mut output = Output::stdout();
-    let ink = Ink::stderr();
-    for line in lines {
-        match (line, format) {
-            // Its last words stand just above, where it wrote them.
-            (Line::Event(event), Format::Text) => say(&view::event::headline(&event, ink)),
-            (Line::Event(event), Format::Json) => {
-                let json = serde_json::to_string(&*event).unwrap_or_default();
-                let _ = output.line(&json);
-            }
-            (Line::LeftOut(count), _) => say(&format!("{count} events were left out here")),
-        }
-    }
 }
 
 /// Diagnostics on standard error. Warnings and worse unless `RUST_LOG` says otherwise; events are

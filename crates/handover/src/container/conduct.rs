@@ -278,4 +278,11 @@ impl Conduct {
     pub fn offer_listeners(&self, listeners: Vec<Crossed>) {
         self.shelf.put(listeners);
     }
+
+    /// Whether a younger instance was given listeners: only then somebody else can accept what
+    /// waits in their queues.
+    #[must_use]
+    pub fn listeners_given(&self) -> bool {
+        self.shelf.was_given()
+    }
 }

@@ -70,6 +70,12 @@ impl SharedListener {
         &self.entry
     }
 
+    /// As it is bound, and the descriptor.
+    #[must_use]
+    pub fn into_parts(self) -> (ListenerEntry, OwnedFd) {
+        (self.entry, self.fd)
+    }
+
     pub(super) fn of(listener: &OpenListener) -> io::Result<Self> {
         let fd = listener.share()?;
         Ok(Self {

@@ -80,6 +80,8 @@ pub(in crate::container) struct Shelf(Arc<Mutex<Offer>>);
 #[derive(Debug, Default)]
 struct Offer {
     serves: bool,
+    /// Somebody got some of what is or was offered.
+    given: bool,
     listeners: Vec<Crossed>,
 }
 
@@ -96,6 +98,11 @@ impl Shelf {
     /// Whether this instance serves.
     pub(in crate::container) fn set_serves(&self, serves: bool) {
         self.with(|offer| offer.serves = serves);
+    }
+
+    /// Whether somebody was given listeners.
+    pub(in crate::container) fn was_given(&self) -> bool {
+        self.with(|offer| offer.given)
     }
 
     /// Gives nothing any more, and lets go of everything.
@@ -119,6 +126,7 @@ impl Shelf {
                 Ok(Crossed { entry, fd })
             });
             let copies: io::Result<Vec<_>> = copies.collect();
+            offer.given |= copies.is_ok();
             copies.map_err(|error| {
                 let reason = format!("they could not be copied: {error}");
                 (RefusedFor::Fault, reason)

@@ -4,6 +4,7 @@
 //! Needs root, for the namespaces.
 
 mod command;
+mod doctor;
 mod status;
 mod theirs;
 

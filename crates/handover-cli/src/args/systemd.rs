@@ -35,6 +35,13 @@ pub(crate) struct DoctorArgs {
     /// Examine this data directory of a service with --exclusive
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Examine this container: variables, network, multicast, volume, key, platform; with the flags of
+    /// its `handover peer` where that is process 1
+    #[arg(long)]
+    pub(crate) container: bool,
+    /// The volume that containers share [default: that of process 1, else $HANDOVER_VOLUME]
+    #[arg(long, value_name = "DIR", requires = "container")]
+    pub(crate) volume: Option<String>,
     /// Examine a service of this compose file: restart policy, labels, times, network, volumes, ports
     #[arg(long, value_name = "FILE")]
     pub(crate) compose: Option<PathBuf>,

@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output};
 use crate::view;
-use handover::supervisor::doctor::{Patient, Verdict, examine};
+use handover::supervisor::doctor::{Contained, Patient, Verdict, examine};
 use std::path::PathBuf;
 
 /// Exit code 1 if something must be put right.
@@ -17,6 +17,7 @@ pub(super) fn dispatch(root: PathBuf, args: DoctorArgs) -> Result<ExitCode, CliE
     let composed = args.compose.as_deref();
     let composed = composed.map(|path| compose::read(path, service, shell));
     let findings = examine(&Patient {
+        container: args.container.then(|| contained(args.volume)),
         composed: composed.transpose()?,
         unit: args.unit,
         pid: args.pid,
@@ -33,4 +34,13 @@ pub(super) fn dispatch(root: PathBuf, args: DoctorArgs) -> Result<ExitCode, CliE
         true => ExitCode::Unexpected,
         false => ExitCode::Done,
     })
+}
+
+/// This container, with a volume that is named here instead of its own.
+fn contained(volume: Option<String>) -> Contained {
+    let mut here = Contained::here();
+    if let Some(volume) = volume {
+        here.command.insert(0, format!("--volume={volume}"));
+    }
+    here
 }

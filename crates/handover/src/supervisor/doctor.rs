@@ -1,13 +1,17 @@
 //! What stands in the way of handovers on this machine, and what to do about it. Looks only;
-//! changes nothing.
+//! leaves nothing changed.
 
 mod compose;
+#[cfg(feature = "container")]
+mod container;
 mod kernel;
 mod process;
 mod told;
 mod unit;
 
 pub use compose::{Composed, Mount};
+#[cfg(feature = "container")]
+pub use container::Contained;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -75,6 +79,9 @@ pub struct Patient {
     pub pid: Option<u32>,
     /// A data directory.
     pub data: Option<PathBuf>,
+    /// This container.
+    #[cfg(feature = "container")]
+    pub container: Option<Contained>,
     /// A service of a compose file.
     pub composed: Option<Composed>,
     /// Where services keep their runtime directories.
@@ -97,6 +104,10 @@ pub fn examine(patient: &Patient) -> Vec<Finding> {
     }
     if let Some(data) = &patient.data {
         findings.push(data_directory(data));
+    }
+    #[cfg(feature = "container")]
+    if let Some(contained) = &patient.container {
+        findings.extend(container::examine(contained));
     }
     if let Some(service) = &patient.composed {
         findings.extend(compose::examine(service));

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use handover_proto::container::settings::Settings;
+
 use super::Finding;
 use super::told::Told;
 
@@ -22,8 +24,6 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// How long a new version may take until it is ready, by default.
 const READY: Duration = Duration::from_secs(30);
-/// How long the old instance is kept able to take back, by default.
-const PROBATION: Duration = Duration::from_secs(10);
 /// For the file to be seen and the datagrams to be sent.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -150,7 +150,9 @@ fn timeout(service: &Composed) -> Finding {
     };
     let ready = service.told().time("--ready-timeout", READY);
     let ladder = service.told().ladder();
-    let probation = service.told().time("--probation", PROBATION);
+    let probation = service
+        .told()
+        .time("--probation", Settings::default().probation);
     let leaving = ladder.saturating_add(probation).saturating_add(SLACK);
     let all = leaving.saturating_add(ready);
     let shown_time = humantime::format_duration;

@@ -23,7 +23,7 @@
 //!     let server = Arc::new(Server::start().await?);
 //!     let stops = Arc::clone(&server);
 //!     // Called once, when a younger container serves. Then the handover-complete file is written.
-//!     peer.listen(move || async move { stops.stop().await }).await?;
+//!     peer.listen(async move || stops.stop().await).await?;
 //!     peer.announce().await?; // ready: older containers drain now
 //!
 //!     terminate.recv().await; // stay until the platform ends the container

@@ -86,6 +86,20 @@
 //! before anything is given up; a base can be written while the old version serves
 //! ([`Service::base`]), so that only what changed since is left for the pause.
 //!
+//! # Containers
+//! Two containers share no parent and no socket. With the feature `container`, `container::Peer`
+//! finds the older instances of its service over a volume or the network and drains for younger
+//! ones: balena's `hand-over` strategy, wire-compatible with handover-lib.
+//!
+//! # Features
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | the listener of `axum::serve`, and the layers that ask clients to reconnect and let in writers |
+//! | `container` | `container`: instances that hand over from container to container |
+//! | `supervisor` | `supervisor`: what is behind `handover run` |
+//!
 //! # Limits
 //! - Linux only. [`Instance`] needs a tokio runtime with I/O and time; [`blocking::Instance`] needs
 //!   none.

@@ -297,6 +297,7 @@ impl Setup {
             medium,
             because,
             key: self.key.is_some(),
+            legacy: self.settings.legacy,
         }
     }
 

@@ -44,7 +44,7 @@ pub enum Step {
     },
     /// Tell people.
     News(News),
-    /// The instance has left, after [`Teller::stop`]. Nothing follows.
+    /// The instance has left, after [`Teller::stop`] or [`Teller::failed`]. Nothing follows.
     Left,
 }
 
@@ -267,8 +267,9 @@ impl Conduct {
         let Some(directory) = self.directory.clone() else {
             return Err(CrossingError::NoVolume);
         };
-        let service = self.service.clone();
-        let asked = tokio::task::spawn_blocking(move || volume::ask(directory, &service)).await;
+        let (service, own) = (self.service.clone(), self.standing().peer);
+        let asked =
+            tokio::task::spawn_blocking(move || volume::ask(directory, &service, own)).await;
         asked.unwrap_or(Err(CrossingError::Nobody))
     }
 

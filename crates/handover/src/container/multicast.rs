@@ -224,12 +224,13 @@ impl Post {
             };
             let mut bytes = vec![0; room];
             match guard.try_io(|receiver| receiver.get_ref().receive(&mut bytes)) {
-                Ok(Ok(Some(arrival))) => {
+                // Kernels before 4.20 deliver what another socket of this host joined for.
+                Ok(Ok(Some(arrival))) if self.links.contains_key(&arrival.interface) => {
                     bytes.truncate(arrival.bytes);
                     return Ok((bytes, arrival));
                 }
                 Ok(Err(error)) => return Err(error),
-                Ok(Ok(None)) | Err(_) => {}
+                Ok(Ok(Some(_) | None)) | Err(_) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use handover_proto::container::event::Event;
+use handover_proto::container::settings::Legacy;
 use serde::{Deserialize, Serialize};
 
 /// Something happened.
@@ -40,7 +41,8 @@ impl fmt::Display for Medium {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Way {
-    /// How other instances of version 3 are reached: told once, at the start.
+    /// How other instances of version 3 are reached, told once, at the start.
+    #[serde(rename = "medium_chosen")]
     Chosen {
         /// Which way.
         medium: Medium,
@@ -48,8 +50,11 @@ pub enum Way {
         because: String,
         /// Whether datagrams are authenticated.
         key: bool,
+        /// What becomes of peers of handover-lib.
+        legacy: Legacy,
     },
     /// An interface is used from now on.
+    #[serde(rename = "interface_joined")]
     Joined {
         /// Its name.
         interface: String,
@@ -57,6 +62,7 @@ pub enum Way {
         ipv6_only: bool,
     },
     /// An interface is used no more.
+    #[serde(rename = "interface_left")]
     Left {
         /// Its name.
         interface: String,
@@ -67,6 +73,7 @@ pub enum Way {
         expected: String,
     },
     /// An interface or a socket cannot be used.
+    #[serde(rename = "way_failed")]
     Failed {
         /// The way.
         medium: Medium,
@@ -114,11 +121,11 @@ impl News {
         match self {
             Self::Peer(event) => event.name(),
             Self::Way(way) => match way {
-                Way::Chosen { .. } => "chosen",
-                Way::Joined { .. } => "joined",
-                Way::Left { .. } => "left",
+                Way::Chosen { .. } => "medium_chosen",
+                Way::Joined { .. } => "interface_joined",
+                Way::Left { .. } => "interface_left",
                 Way::NoInterface { .. } => "no_interface",
-                Way::Failed { .. } => "failed",
+                Way::Failed { .. } => "way_failed",
                 Way::RegisterAnew { .. } => "register_anew",
                 Way::VolumeDoubtful { .. } => "volume_doubtful",
                 Way::NoListeners { .. } => "no_listeners",
@@ -144,15 +151,18 @@ impl fmt::Display for Way {
                 medium,
                 because,
                 key,
+                legacy,
             } => {
-                let secret = if *key {
-                    "authenticated"
-                } else {
-                    "without a key"
+                let secret = if *key { "with a key" } else { "without a key" };
+                let legacy = match legacy {
+                    Legacy::Obey => "obeyed",
+                    Legacy::Announce => "announced to and not obeyed",
+                    Legacy::Off => "left alone",
                 };
                 write!(
                     f,
-                    "other instances are reached by {medium}, {secret}: {because}"
+                    "other instances are reached by {medium}, {secret} ({because}); peers of \
+                     handover-lib are {legacy}"
                 )
             }
             Self::Joined {

@@ -203,8 +203,8 @@ impl Peer {
 
     /// Announces that this instance is ready and serves. Older ones drain for it then.
     ///
-    /// Returns when the first announcement has gone out, or as soon as there is a network to send
-    /// it to. Cancel-safe. Without effect the second time.
+    /// Returns at once; while there is no network, the announcement goes out when one appears.
+    /// Cancel-safe. Without effect the second time.
     ///
     /// # Errors
     /// [`PeerError::NotListening`]; [`PeerError::Going`] when a still younger instance serves

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use handover_proto::container::{MAX_SERVICE, PeerId};
 use handover_sys::filesystem::{self, Filesystem};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketAddrUnix, sendto};
 use tokio::net::UnixDatagram;
 
 pub(super) use crossing::{Counter, Shelf, ask};
@@ -167,15 +169,21 @@ impl Volume {
     /// processes that are gone are removed.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// The directory cannot be read, or no descriptor is free.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         let names = self.place.named(DATAGRAMS)?;
+        // What a receiver has not read counts towards the buffer of the socket that sent it. With
+        // one socket for all of them, a process that is stopped would in time silence this one to
+        // the others; so each datagram has a socket of its own.
+        let socket = std::os::unix::net::UnixDatagram::unbound()?;
         for name in names.iter().filter(|name| **name != self.own) {
-            match self.socket.try_send_to(bytes, self.place.socket(name)) {
+            let sent = SocketAddrUnix::new(self.place.socket(name)).and_then(|to| {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                sendto(&socket, bytes, flags, &to)
+            });
+            match sent {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    self.place.remove(name);
-                }
+                Err(Errno::CONNREFUSED) => self.place.remove(name),
                 Err(error) => tracing::debug!(%error, name, "a peer was not sent to"),
             }
         }
@@ -233,3 +241,6 @@ fn bind(place: &Place, name: &str) -> io::Result<UnixDatagram> {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 //! | `ACTOR_SILENCE_MS`, `ACTOR_PROBATION_MS` | of [`Builder`], by default 5 s and 10 s |
 //! | `ACTOR_RESUMES` | it can serve again |
 //! | `ACTOR_HOLD` | it drains for as long as this file exists |
+//! | `ACTOR_TAKES` | it only asks for listeners, and says which it got |
 //!
 //! | word | |
 //! |---|---|
@@ -124,6 +125,18 @@ async fn play() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+async fn take() -> Result<(), Box<dyn std::error::Error>> {
+    let conduct = builder().conduct()?;
+    match conduct.take_listeners().await {
+        Ok(listeners) => {
+            let names = listeners.iter().map(|one| one.entry.name.as_str());
+            say(format_args!("took {}", names.collect::<Vec<_>>().join(" ")));
+        }
+        Err(error) => say(format_args!("took none: {error}")),
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "the part of a child"]
 fn role() {
@@ -132,7 +145,13 @@ fn role() {
         .enable_all()
         .build()
         .expect("a runtime");
-    if let Err(error) = runtime.block_on(play()) {
+    let part = async {
+        match set("ACTOR_TAKES") {
+            Some(_) => take().await,
+            None => play().await,
+        }
+    };
+    if let Err(error) = runtime.block_on(part) {
         say(format_args!("error: {error}"));
     }
 }

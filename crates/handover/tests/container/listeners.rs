@@ -10,6 +10,8 @@ use handover::container::{
 };
 use handover_proto::manifest::{ListenerEntry, ListenerKind};
 
+use crate::world::{Namespace, World, can_make_networks};
+
 fn builder(volume: &tempfile::TempDir) -> Builder {
     Peer::builder("api")
         .environment(Environment::default())
@@ -103,4 +105,32 @@ async fn who_serves_is_answered_by_whoever_does() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].peer, old.standing().peer);
     assert_eq!(found[0].order, old.standing().order);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn into_another_network_none_cross_and_the_reason_is_told() {
+    if !can_make_networks() {
+        return;
+    }
+    let mut world = World::with_volume();
+    let old = Peer::builder("api")
+        .environment(Environment::default())
+        .volume(world.path("volume"))
+        .legacy(Legacy::Off)
+        .conduct()
+        .unwrap();
+    serving(&old).await;
+    old.offer_listeners(vec![bound().1]);
+    world.set("ACTOR_TAKES", "yes");
+    let reason = tokio::task::spawn_blocking(move || {
+        let elsewhere = Namespace::new();
+        let there = world
+            .start_in(Some(&elsewhere), "there")
+            .says("took none: ");
+        // The same in the same network, so it was the network.
+        assert_eq!(world.start("here").says("took "), "http");
+        there
+    });
+    let reason = reason.await.unwrap();
+    assert!(reason.contains("network_mode: host"), "{reason}");
 }

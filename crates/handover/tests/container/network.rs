@@ -79,7 +79,7 @@ fn without_a_network_it_says_so_and_uses_the_interface_that_appears() {
         namespace.ip(&format!("addr add {address} dev eth0"));
         namespace.ip("link set eth0 up");
     }
-    old.says("event joined");
+    old.says("event interface_joined");
     old.says("drains");
     old.says("wrote ");
     young.says("event older_committed");
@@ -94,9 +94,9 @@ fn an_interface_that_goes_and_comes_back_with_another_address_is_used_again() {
     let world = world();
     let old = world.serving_in(Some(&one), "old");
     one.ip("link del eth0");
-    old.says("event left");
+    old.says("event interface_left");
     old.says("event no_interface");
-    old.says("event joined");
+    old.says("event interface_joined");
     let there = other.pid();
     one.ip(&format!(
         "link add eth0 type veth peer name eth0 netns {there}"
@@ -105,7 +105,7 @@ fn an_interface_that_goes_and_comes_back_with_another_address_is_used_again() {
         namespace.ip(&format!("addr add {address} dev eth0"));
         namespace.ip("link set eth0 up");
     }
-    old.says("event joined");
+    old.says("event interface_joined");
     let _young = world.serving_in(Some(&other), "young");
     old.says("drains");
 }
@@ -136,7 +136,7 @@ fn ipv6_alone_is_enough_for_version_3() {
     // Legacy peers cannot be reached without IPv4, and that is said.
     world.set("ACTOR_LEGACY", "obey");
     let mut old = world.start_in(Some(&one), "old");
-    let joined = old.says("event joined");
+    let joined = old.says("event interface_joined");
     assert!(
         joined.contains("legacy peers cannot be reached"),
         "{joined}"
@@ -167,7 +167,7 @@ fn in_host_mode_only_the_named_interface_is_used() {
     host.ip("link add supervisor0 type bridge");
     host.ip("addr add 10.114.104.1/25 dev supervisor0");
     host.ip("link set supervisor0 up");
-    let joined = old.says("event joined");
+    let joined = old.says("event interface_joined");
     assert!(joined.contains("supervisor0"), "{joined}");
     world.set("HANDOVER_NETWORK_MODE", "host");
     let young = world.serving_in(Some(&host), "young");

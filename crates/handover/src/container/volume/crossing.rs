@@ -301,10 +301,12 @@ fn read_ask(stream: &UnixStream) -> Result<Ask, String> {
     }
 }
 
-/// Asks everybody in the directory for listeners; those of the first one that gives any. Blocks.
+/// Asks everybody else in the directory for listeners; those of the first one that gives any.
+/// Blocks.
 pub(in crate::container) fn ask(
     directory: PathBuf,
     service: &str,
+    own: PeerId,
 ) -> Result<Vec<Crossed>, CrossingError> {
     let failed = |source| CrossingError::Directory {
         path: directory.clone(),
@@ -312,7 +314,9 @@ pub(in crate::container) fn ask(
     };
     let place = Place::open(directory.clone()).map_err(failed)?;
     let mut result = Err(CrossingError::Nobody);
-    for name in place.named(LISTENERS).map_err(failed)? {
+    let own = format!("{own}{LISTENERS}");
+    let names = place.named(LISTENERS).map_err(failed)?;
+    for name in names.into_iter().filter(|name| *name != own) {
         match ask_one(&place, &name, service) {
             Ok(listeners) => return Ok(listeners),
             Err(TakeoverError::Connect(ConnectError::Nobody { .. })) => place.remove(&name),

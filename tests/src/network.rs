@@ -8,6 +8,7 @@
 //! | [`Relay`] | containers between which datagrams are lost, doubled, late and out of order |
 //! | [`Container`] | a file system, process tree and kernel identity on one of these networks |
 //! | [`Entrypoint`] | the program running in one, and what it says |
+//! | [`Teller`] | the status of an instance, told with our library |
 //! | [`Wire`] | whoever else is on the network: listens, forges, floods |
 //!
 //! Nothing has a name in the file system and nothing touches the network of the host: a
@@ -23,6 +24,7 @@ mod entrypoint;
 mod lan;
 mod namespace;
 mod relay;
+mod teller;
 mod theirs;
 pub mod wire;
 
@@ -32,6 +34,7 @@ pub use entrypoint::Entrypoint;
 pub use lan::{Device, Lan};
 pub use namespace::Namespace;
 pub use relay::{Fate, Relay};
+pub use teller::Teller;
 pub use theirs::Theirs;
 pub use wire::{GROUP, PEER, STATUS, VERSION_3, Wire, legacy};
 

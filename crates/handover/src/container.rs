@@ -65,6 +65,9 @@
 //! unless [`Legacy::Obey`] is asked for. Nothing confirms that a legacy successor is alive: the file
 //! is written once the drain is over.
 //!
+//! # Load balancers
+//! [`Status`] tells them whether this instance is up, [`StatusListener`] hears it; see [`status`].
+//!
 //! # Limits
 //! - A time namespace with another boot time than its neighbours' (rare in containers) needs a
 //!   volume.

@@ -3,9 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use crate::patience::until;
@@ -62,6 +66,23 @@ impl Namespace {
         command.arg(program);
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Does this in it, on a thread of its own; threads that this starts are in it too.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let path = self.path();
+        thread::scope(|scope| {
+            let entered = scope.spawn(move || {
+                let namespace = fs::File::open(path).expect("it is there");
+                let network = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), network).expect("root may");
+                work()
+            });
+            entered.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 
     /// Gives `ip` these commands, one a line.

@@ -5,8 +5,10 @@
 
 mod command;
 mod doctor;
+mod haproxy;
 mod status;
 mod theirs;
+mod watch;
 
 /// The fixture server of this build.
 pub(crate) const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture");

@@ -55,6 +55,7 @@ pub(crate) fn json_line(unix_ms: u64, change: &Change) -> String {
         Cause::Forgotten => "forgotten",
     };
     json!({
+        "event": "status",
         "unix_ms": unix_ms,
         "service": change.service,
         "change": cause,

@@ -13,6 +13,7 @@ not heard for 35 s is SILENT. Status messages are not authenticated: whoever can
 decides. Name the services that matter with --service.
 
 JSON, one object a line for each change:
+  event      status
   unix_ms    when it was learnt
   service    the service
   change     up, down, silent, moved (other addresses), forgotten

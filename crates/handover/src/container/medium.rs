@@ -115,18 +115,17 @@ impl Media {
             }
         };
         let links = self.network.choose(&all);
-        let mut changes = Vec::new();
-        for (post, is_first) in [(&mut self.peers, true), (&mut self.legacy, false)] {
-            let Some(post) = post else { continue };
-            let told_before = !is_first && !changes.is_empty();
-            let more = post.refresh(&links);
-            // Both are joined and left together; once is enough to be told.
-            if !told_before {
-                changes.extend(more);
+        let mut joined = false;
+        for post in [&mut self.peers, &mut self.legacy].into_iter().flatten() {
+            for change in post.refresh(&links) {
+                joined |= matches!(change, Change::Joined(_));
+                let way = way_of(change);
+                // Both use the same interfaces; once is enough to be told.
+                if !told.contains(&way) {
+                    told.push(way);
+                }
             }
         }
-        let joined = changes.iter().any(|one| matches!(one, Change::Joined(_)));
-        told.extend(changes.into_iter().map(way_of));
         let any = |post: &Option<Post>| post.as_ref().is_some_and(Post::is_reachable);
         let alone = !any(&self.peers) && !any(&self.legacy);
         if alone && !self.alone {

@@ -87,3 +87,6 @@ pub struct Link {
     /// What is spoken on it.
     pub protocol: Protocol,
 }
+
+#[cfg(test)]
+mod tests;

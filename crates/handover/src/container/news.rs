@@ -199,3 +199,6 @@ impl fmt::Display for Way {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

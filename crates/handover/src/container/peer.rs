@@ -266,7 +266,8 @@ impl Peer {
         }
     }
 
-    /// What happens from now on.
+    /// What happens from now on. Asked for before the instance listens, the first one says how the
+    /// others are reached.
     #[must_use]
     pub fn events(&self) -> Events {
         Events {

@@ -24,6 +24,9 @@ use crate::runtime;
 /// End of the name of a socket for datagrams.
 const DATAGRAMS: &str = ".sock";
 
+/// End of the name of a socket that gives listeners.
+const LISTENERS: &str = ".listeners";
+
 /// Most peers that are sent to: more than a service has instances, so that a directory full of
 /// sockets costs no more than this.
 const MOST: usize = 64;
@@ -130,8 +133,10 @@ impl Place {
 
     /// Removes what a process left that is gone: names are drawn at random, so nobody else has it.
     fn remove(&self, name: &str) {
-        if let Err(error) = fs::remove_file(self.path.join(name)) {
-            tracing::debug!(%error, name, "a stale socket stays");
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::debug!(%error, name, "a stale socket stays"),
         }
     }
 }
@@ -183,7 +188,11 @@ impl Volume {
             });
             match sent {
                 Ok(_) => {}
-                Err(Errno::CONNREFUSED) => self.place.remove(name),
+                Err(Errno::CONNREFUSED) => {
+                    self.place.remove(name);
+                    let peer = name.strip_suffix(DATAGRAMS).unwrap_or(name);
+                    self.place.remove(&format!("{peer}{LISTENERS}"));
+                }
                 Err(error) => tracing::debug!(%error, name, "a peer was not sent to"),
             }
         }

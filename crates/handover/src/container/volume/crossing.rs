@@ -22,13 +22,10 @@ use handover_sys::{peer, socket};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
-use super::Place;
+use super::{LISTENERS, Place};
 use crate::takeover::ask::adopt;
 use crate::takeover::exchange::{ANSWER_WITHIN, Exchange, connect};
 use crate::takeover::{ConnectError, TakeoverError};
-
-/// End of the name of a socket that gives listeners.
-const LISTENERS: &str = ".listeners";
 
 /// A listener that crosses from container to container, or that may.
 #[derive(Debug)]

@@ -55,10 +55,12 @@ async fn a_removed_socket_is_bound_again_and_a_dropped_one_is_gone() {
 async fn what_a_dead_process_left_is_removed_by_whoever_sends() {
     let (_directory, [one, other, third]) = three();
     let stale = other.place.path.join(format!("{}.sock", PeerId([9; 16])));
+    let listeners = stale.with_extension("listeners");
     drop(std::os::unix::net::UnixDatagram::bind(&stale).unwrap());
-    assert!(stale.exists());
+    drop(std::os::unix::net::UnixListener::bind(&listeners).unwrap());
+    assert!(stale.exists() && listeners.exists());
     one.send(b"hello").unwrap();
-    assert!(!stale.exists());
+    assert!(!stale.exists() && !listeners.exists());
     hears(&other, b"hello").await;
     hears(&third, b"hello").await;
 }

@@ -1,11 +1,12 @@
 //! Benchmarks: ratios against a floor of the same run, never absolute times.
 //!
-//! `cargo xtask bench upgrade`, `exclusive`, `takeover` and `adopt` print their tables; `-- --write` also
-//! puts them into `bench/README.md`.
+//! `cargo xtask bench upgrade`, `exclusive`, `takeover`, `adopt` and `containers` print their tables;
+//! `-- --write` also puts them into `bench/README.md`.
 #![forbid(unsafe_code)]
 
 mod adopt;
 mod client;
+mod containers;
 mod exclusive;
 mod rig;
 mod self_upgrade;
@@ -56,13 +57,14 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         [] | ["upgrade"] => upgrade::run(false).await,
         ["upgrade", "--write"] => upgrade::run(true).await,
         ["adopt", words @ ..] => adopt::run(words).await,
+        ["containers", words @ ..] => containers::run(words).await,
         ["exclusive", words @ ..] => exclusive::run(words).await,
         ["takeover", words @ ..] => takeover::run(words).await,
         ["self-upgrade", words @ ..] => self_upgrade::run(words),
         ["starts"] => upgrade::starts_only().await,
         _ => Err(format!(
             "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], \
-             takeover [--write], adopt [--write], self-upgrade [--write], starts"
+             takeover [--write], adopt [--write], containers [--write], self-upgrade [--write], starts"
         )
         .into()),
     }

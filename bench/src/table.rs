@@ -17,18 +17,34 @@ pub(crate) struct Row {
 }
 
 /// Figures of one run.
-#[derive(Default)]
-pub(crate) struct Table(Vec<Row>);
+pub(crate) struct Table {
+    rows: Vec<Row>,
+    surroundings: &'static str,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::of("loopback, load and servers on the same cores")
+    }
+}
 
 impl Table {
+    /// Figures that were measured in these surroundings.
+    pub(crate) fn of(surroundings: &'static str) -> Self {
+        Self {
+            rows: Vec::new(),
+            surroundings,
+        }
+    }
+
     pub(crate) fn push(&mut self, row: Row) {
-        self.0.push(row);
+        self.rows.push(row);
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n", machine())?;
+        writeln!(f, "{}, {}.\n", machine(), self.surroundings)?;
         writeln!(f, "| figure | measured | wanted | met | how |")?;
         writeln!(f, "|---|---|---|---|---|")?;
         for Row {
@@ -37,7 +53,7 @@ impl fmt::Display for Table {
             detail,
             wanted,
             met,
-        } in &self.0
+        } in &self.rows
         {
             let met = if *met { "yes" } else { "**no**" };
             writeln!(f, "| {figure} | {measured} | {wanted} | {met} | {detail} |")?;
@@ -63,7 +79,7 @@ fn machine() -> String {
     });
     let kernel = read("/proc/sys/kernel/osrelease");
     format!(
-        "{cores} cores ({}), {} GiB, Linux {}, loopback, load and servers on the same cores.",
+        "{cores} cores ({}), {} GiB, Linux {}",
         model.unwrap_or("unknown"),
         kib.unwrap_or(0) >> 20,
         kernel.trim().split('-').next().unwrap_or_default(),

@@ -69,12 +69,19 @@ fn main() -> ExitCode {
 
 fn bench(steps: &mut Steps, names: &[&str]) -> Result<(), Failure> {
     let arguments = ["run", "--release", "--package", "handover-bench", "--"];
-    let go = match names.first() {
-        Some(&"takeover") => Some(peers::zero(steps)?),
+    let peer = match names.first() {
+        Some(&"takeover") => Some((peers::ZERO_VARIABLE, peers::zero(steps)?)),
+        Some(&"containers") => {
+            steps.cargo("command", |cargo| {
+                cargo.args(["build", "--release", "--package", "handover-cli"])
+            })?;
+            let package = peers::handover_lib(steps)?;
+            Some((peers::HANDOVER_LIB_VARIABLE, package))
+        }
         _ => None,
     };
     steps.cargo("bench", |cargo| {
-        cargo.envs(go.map(|path| (peers::ZERO_VARIABLE, path)));
+        cargo.envs(peer);
         cargo.args(arguments).args(names)
     })
 }

@@ -9,6 +9,8 @@ use crate::steps::{Failure, Steps, capture, command, line, root, strict, target}
 const PACKAGES: &str = "tests/peers/debian.txt";
 /// Names the Go peer to whoever runs it.
 pub(crate) const ZERO_VARIABLE: &str = "HANDOVER_TEST_ZERO";
+/// Names the folder of the npm package to whoever runs it.
+pub(crate) const HANDOVER_LIB_VARIABLE: &str = "HANDOVER_TEST_HANDOVER_LIB";
 const ZERO: &str = "tests/peers/zero/main.go";
 const HANDOVER_LIB: &str = "tests/peers/handover-lib";
 const REQUIREMENTS: &str = "tests/peers/requirements.txt";
@@ -77,7 +79,7 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
         Err(failure) => steps.note(&format!("tests with Go will be skipped: {failure}")),
     }
     match handover_lib(steps) {
-        Ok(path) => peers.found.push(("HANDOVER_TEST_HANDOVER_LIB", path)),
+        Ok(path) => peers.found.push((HANDOVER_LIB_VARIABLE, path)),
         Err(failure) if strict() => return Err(failure),
         Err(failure) => steps.note(&format!(
             "tests with handover-lib will be skipped: {failure}"
@@ -253,7 +255,7 @@ fn gunicorn(steps: &mut Steps) -> Result<PathBuf, Failure> {
 
 /// The npm package and what it needs, as its lock file pins them by hash: the folder that
 /// `NODE_PATH` is to name. Fetched again whenever the lock file changes, and only then.
-fn handover_lib(steps: &mut Steps) -> Result<PathBuf, Failure> {
+pub(crate) fn handover_lib(steps: &mut Steps) -> Result<PathBuf, Failure> {
     let folder = target().join("peers/handover-lib");
     let modules = folder.join("node_modules");
     let stamp = folder.join("installed-package-lock.json");

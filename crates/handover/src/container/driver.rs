@@ -74,6 +74,7 @@ impl Driver {
             numbering: self.numbering,
             legacy_ms,
             drawing: None,
+            unplaced: false,
             shelf: self.shelf,
             counter: self.counter,
             steps,
@@ -107,6 +108,8 @@ struct Running {
     legacy_ms: i64,
     /// The number of an instance that takes back.
     drawing: Option<JoinHandle<Result<Place, RegisterError>>>,
+    /// It was told that there is no number.
+    unplaced: bool,
     shelf: Shelf,
     counter: Option<Counter>,
     steps: Steps,
@@ -217,6 +220,7 @@ impl Running {
         self.drawing = None;
         match place {
             Ok(place) => {
+                self.unplaced = false;
                 if let Some(reason) = place.broken {
                     self.tell(Way::RegisterAnew { reason });
                 }
@@ -228,7 +232,9 @@ impl Running {
             }
             Err(error) => {
                 // Without a place it would not be the youngest; it serves, and tries again.
-                self.failed(Medium::Volume, error.to_string());
+                if !std::mem::replace(&mut self.unplaced, true) {
+                    self.failed(Medium::Volume, error.to_string());
+                }
                 self.draw(DRAW_AGAIN);
             }
         }

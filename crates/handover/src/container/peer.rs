@@ -124,10 +124,12 @@ impl Peer {
     /// an event says so. To be able to take back, call
     /// [`listen_and_resume`](Self::listen_and_resume) instead.
     ///
-    /// Returns when the sockets are open. With a volume this blocks for a lock and for the disk.
+    /// Returns when the sockets are open; with a volume it waits for a lock and for the disk. Not
+    /// cancel-safe: one that is cancelled leaves nothing open, and cannot be called again.
     ///
     /// # Errors
-    /// [`PeerError::Listening`], [`PeerError::Begin`]; nothing is left open.
+    /// [`PeerError::Listening`], [`PeerError::Begin`]; after the latter nothing is left open, and it
+    /// may be called again.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O and time.
@@ -141,10 +143,8 @@ impl Peer {
             let drain = drain.take()?;
             Some(Box::pin(drain()))
         });
-        self.begin(Callbacks {
-            drain,
-            resume: None,
-        })
+        let resume = None;
+        self.begin(Callbacks { drain, resume }).await
     }
 
     /// Like [`listen`](Self::listen), for a program that can serve again after it was drained:
@@ -176,13 +176,25 @@ impl Peer {
                 Box::pin(async move { resumed.await.map_err(|error| error.to_string()) })
             })),
         })
+        .await
     }
 
-    fn begin(&self, callbacks: Callbacks) -> Result<(), PeerError> {
-        let mut begin = lock(&self.begin);
-        let builder = begin.clone().ok_or(PeerError::Listening)?;
-        let conduct = builder.can_resume(callbacks.resume.is_some()).conduct()?;
-        *begin = None;
+    async fn begin(&self, callbacks: Callbacks) -> Result<(), PeerError> {
+        let builder = lock(&self.begin).take().ok_or(PeerError::Listening)?;
+        let begun = builder.clone().can_resume(callbacks.resume.is_some());
+        // The register's lock and the disk are waited for.
+        let conduct = match tokio::task::spawn_blocking(|| begun.conduct()).await {
+            Ok(Ok(conduct)) => conduct,
+            Ok(Err(error)) => {
+                *lock(&self.begin) = Some(builder);
+                return Err(error.into());
+            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it this future.
+                Err(_) => std::future::pending().await,
+            },
+        };
         let teller = conduct.teller().clone();
         let standing = conduct.watch();
         let (news, end) = (self.news.clone(), self.end.clone());

@@ -13,6 +13,10 @@ use crate::container::{Link, Protocol};
 
 /// How long the own copy may take, which the kernel delivers before the send returns.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long an address may be new: one second, and as much at random (RFC 4862, 5.4.2).
+const NEW: Duration = Duration::from_secs(3);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Ports that are tried until a free one is found.
 const PORTS: u32 = 8;
 
@@ -26,8 +30,23 @@ pub(super) fn comes_back(link: &Link, group: Ipv4Addr) -> io::Result<bool> {
     let token = random().to_be_bytes();
     let (receiver, group) = receiver(address)?;
     receiver.join(link.index)?;
-    Sender::open(group, link.index)?.send(&token)?;
+    send(&Sender::open(group, link.index)?, &token)?;
     hears(&receiver, &token, link.index)
+}
+
+/// An address of IPv6 that is new cannot be used until the kernel has asked whether it is anybody's.
+fn send(sender: &Sender, token: &[u8]) -> io::Result<()> {
+    let until = Instant::now() + NEW;
+    loop {
+        match sender.send(token) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrNotAvailable && Instant::now() < until =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn receiver(address: IpAddr) -> io::Result<(Receiver, Group)> {

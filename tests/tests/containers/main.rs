@@ -6,6 +6,8 @@
 mod command;
 mod doctor;
 mod haproxy;
+mod migration;
+mod scratch;
 mod status;
 mod theirs;
 mod watch;

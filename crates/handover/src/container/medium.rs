@@ -131,6 +131,7 @@ impl Media {
         if alone && !self.alone {
             told.push(Way::NoInterface {
                 expected: self.network.expected(),
+                only_legacy: self.peers.is_none(),
             });
         }
         self.alone = alone;

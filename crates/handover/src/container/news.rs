@@ -71,6 +71,8 @@ pub enum Way {
     NoInterface {
         /// Which would be.
         expected: String,
+        /// Only peers of handover-lib are concerned; the others are reached through a volume.
+        only_legacy: bool,
     },
     /// An interface or a socket cannot be used.
     #[serde(rename = "way_failed")]
@@ -178,7 +180,18 @@ impl fmt::Display for Way {
                  reached over it"
             ),
             Self::Left { interface } => write!(f, "interface {interface} is gone"),
-            Self::NoInterface { expected } => write!(
+            Self::NoInterface {
+                expected,
+                only_legacy: true,
+            } => write!(
+                f,
+                "there is no network interface to use ({expected}): peers of handover-lib are not \
+                 reached until one appears; the others are, through the volume"
+            ),
+            Self::NoInterface {
+                expected,
+                only_legacy: false,
+            } => write!(
                 f,
                 "there is no network interface to use ({expected}): nobody is reached or heard \
                  until one appears, and this instance goes on meanwhile"

@@ -14,7 +14,10 @@ fn ways() -> Vec<Way> {
             ipv6_only: true,
         },
         Way::Left { interface: text() },
-        Way::NoInterface { expected: text() },
+        Way::NoInterface {
+            expected: text(),
+            only_legacy: false,
+        },
         Way::Failed {
             medium,
             reason: text(),

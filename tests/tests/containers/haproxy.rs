@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 use handover_proto::identity::{Generation, InstanceId};
 use handover_proto::outcome::Outcome;
-use handover_tests::network::{Bridge, Entrypoint, Namespace, Teller, possible};
+use handover_tests::network::{Bridge, Container, Entrypoint, Namespace, Teller, possible};
 use handover_tests::patience::until;
 use handover_tests::service::command_path;
 use handover_tests::{http, load, peer};
@@ -155,6 +157,40 @@ fn upgrade(haproxy: &Path, watched: bool) -> Report {
     report
 }
 
+/// How long an old container accepts after it said DOWN: what haproxy may need on a machine that has
+/// much else to do. All of it passes.
+const ANNOUNCE: &str = "30s";
+
+/// `handover peer` as a container's entrypoint, with time for haproxy to look away from the old one.
+fn entrypoint(container: &Container, version: u64) -> Command {
+    let mut command = container.command(command_path());
+    command.args(["peer", "--name", "api", "--format", "json"]);
+    command.args(["--listen", &format!("http=0.0.0.0:{PORT}")]);
+    command.args([
+        "--drain-announce",
+        ANNOUNCE,
+        "--probation",
+        "1s",
+        "--",
+        FIXTURE,
+    ]);
+    command.args(["--version", &version.to_string()]);
+    command
+}
+
+/// Starts a container when it is told to, on a thread that outlives the load: a container ends with
+/// the thread that started it.
+fn later(container: Container, command: Command) -> (Sender<()>, Receiver<Entrypoint>) {
+    let (go, told) = channel();
+    let (started, young) = channel();
+    thread::spawn(move || {
+        if told.recv().is_ok() && started.send(container.start(command)).is_ok() {
+            let _ = told.recv();
+        }
+    });
+    (go, young)
+}
+
 /// haproxy and what `follow.sh` needs; `None`, with the reason printed, where it is missing.
 fn haproxy() -> Option<PathBuf> {
     peer::installed("socat")?;
@@ -166,6 +202,49 @@ fn nothing_is_lost_when_haproxy_follows_the_status() {
     let Some(haproxy) = haproxy() else { return };
     let report = upgrade(&haproxy, true);
     load::require_lossless(&report);
+}
+
+#[test]
+fn nothing_is_lost_when_a_container_of_handover_peer_replaces_another() {
+    let Some(haproxy) = haproxy() else { return };
+    let bridge = Bridge::new();
+    let front = bridge.join();
+    let [old, young] = [bridge.container(), bridge.container()];
+    let mut first = old.start(entrypoint(&old, 1));
+    let front = Front::start(&haproxy, front);
+    let watch = front.watch();
+    front.until_version("1");
+    watch.until("status");
+    let command = entrypoint(&young, 2);
+    let (go, second) = later(young, command);
+    let mut plan = load::plan(FRONT.parse().expect("an address"), 1);
+    // It goes on for long.
+    (plan.new_rate, plan.keep_alive_rate) = (40.0, 40.0);
+    let namespace = Arc::clone(&front.namespace);
+    let (report, second) = namespace.enter(|| {
+        let (kept, second_kept) = channel();
+        let trigger = move |_| {
+            go.send(()).expect("it waits");
+            let second = second.recv().expect("it starts");
+            old.until_complete();
+            // What the platform does once the file is there.
+            first.signal(Signal::TERM);
+            assert_eq!(first.ended(), 0);
+            front.until_version("2");
+            // It serves until the load is over.
+            kept.send((second, go.clone())).expect("somebody waits");
+            Outcome::Committed {
+                generation: Generation(2),
+                instance: InstanceId(2),
+            }
+        };
+        (
+            load::run(&plan, trigger, load::committed),
+            second_kept.recv(),
+        )
+    });
+    load::require_lossless(&report);
+    drop(second);
 }
 
 #[test]

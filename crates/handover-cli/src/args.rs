@@ -85,6 +85,7 @@ pub(crate) enum Command {
     /// Look for what stands in the way of handovers here, and say what to do about it
     Doctor(DoctorArgs),
     /// In a container: run a server, and hand over to the container of the next version
+    #[command(after_help = peer::HELP)]
     Peer(Box<PeerArgs>),
     /// Print the completion script of a shell
     Completions {

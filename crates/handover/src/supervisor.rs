@@ -80,7 +80,7 @@ mod zero;
 
 pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
-pub use error::{StartError, SuperviseError};
+pub use error::{ListenError, StartError, SuperviseError};
 pub use log::LogPolicy;
 pub use preflight::{CheckReport, Finding};
 pub use requests::Requests;

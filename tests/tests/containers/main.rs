@@ -5,6 +5,7 @@
 
 mod command;
 mod doctor;
+mod entrypoint;
 mod haproxy;
 mod migration;
 mod scratch;

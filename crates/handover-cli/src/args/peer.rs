@@ -9,6 +9,14 @@ pub(crate) use watch::WatchArgs;
 use super::RunArgs;
 use clap::{Args, Subcommand};
 
+/// What the flags of `run` mean here.
+pub(super) const HELP: &str = "\
+Here --probation is 10s unless given: for so long the older container, drained, stays able to take
+back. --drain-announce keeps the program accepting for as long as load balancers need to hear DOWN.
+
+Exit codes: 0 handed over, or stopped; 2 usage; 10 the program failed, an older container serves;
+11 not begun, whoever served before serves on; 13 the program failed and nobody is known to serve.";
+
 /// Arguments of `peer`: without a subcommand those of `run`, and what containers need to find each
 /// other.
 #[derive(Args, Debug)]

@@ -56,11 +56,12 @@ impl Lines {
 }
 
 impl Printing {
-    pub(super) fn start(format: Format) -> Self {
+    /// With `shown` in place of what an event's line says.
+    pub(super) fn start(format: Format, shown: fn(&str) -> String) -> Self {
         let (to, lines) = sync_channel(WAITING);
         let (end, written) = sync_channel(1);
         std::thread::spawn(move || {
-            write(&lines, format);
+            write(&lines, format, shown);
             // Nobody waits any more: then nobody has to be told.
             let _ = end.send(());
         });
@@ -96,13 +97,13 @@ impl Printing {
     }
 }
 
-fn write(lines: &Receiver<Line>, format: Format) {
+fn write(lines: &Receiver<Line>, format: Format, shown: fn(&str) -> String) {
     let mut output = Output::stdout();
     let ink = Ink::stderr();
     for line in lines {
         match (line, format) {
             // Its last words stand just above, where it wrote them.
-            (Line::Event(event), Format::Text) => say(&view::event::headline(&event, ink)),
+            (Line::Event(event), Format::Text) => say(&shown(&view::event::headline(&event, ink))),
             (Line::Event(event), Format::Json) => {
                 let json = serde_json::to_string(&*event).unwrap_or_default();
                 let _ = output.line(&json);

@@ -62,7 +62,7 @@ pub(super) async fn supervise(
     print: Option<Format>,
 ) -> Result<ExitCode, CliError> {
     let printing = print.map(|format| {
-        let printing = Printing::start(format);
+        let printing = Printing::start(format, str::to_owned);
         let following = printing.follow(supervisor.events());
         (printing, following)
     });

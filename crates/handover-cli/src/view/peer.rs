@@ -27,7 +27,7 @@ pub(crate) enum Note {
     /// that, serves.
     StaysRetired {
         /// Who serves.
-        peer: PeerId,
+        serves: Serves,
         /// Whether the container ends at once.
         exits: bool,
     },
@@ -72,9 +72,9 @@ impl fmt::Display for Note {
             Self::ListenersBound { reason } => {
                 write!(f, "listeners are bound anew: {reason}")
             }
-            Self::StaysRetired { peer, exits } => write!(
+            Self::StaysRetired { serves, exits } => write!(
                 f,
-                "this container has handed over before, and {peer:#} serves: {}",
+                "this container has handed over before, and {serves:#} serves: {}",
                 then(exits)
             ),
             Self::ServesAgain { waited } => write!(
@@ -138,8 +138,10 @@ impl fmt::Display for Serves {
         match self {
             Self::Unknown => f.write_str("unknown"),
             Self::This => f.write_str("this instance"),
+            // The alternative is what fits into a line.
+            Self::Peer(peer) if f.alternate() => write!(f, "{peer:#}"),
             Self::Peer(peer) => write!(f, "{peer}"),
-            Self::Legacy => f.write_str("legacy instance"),
+            Self::Legacy => f.write_str("a legacy instance"),
             Self::Nobody => f.write_str("nobody"),
         }
     }
@@ -196,6 +198,11 @@ impl Serves {
             other => other,
         }
     }
+}
+
+/// What the supervisor says, who knows of its own container only.
+pub(crate) fn here(text: &str) -> String {
+    text.replace("nobody serves", "nobody in this container serves")
 }
 
 /// `07:51:19.024  3f2a91c0 serves; this instance drains`.
@@ -290,6 +297,14 @@ mod tests {
     }
 
     #[test]
+    fn a_supervisor_speaks_for_its_container_only() {
+        let said = "giving up after 5 crashes; nobody serves: it exited with code 1";
+        let here = here(said);
+        assert!(here.contains("nobody in this container serves"), "{here}");
+        assert_eq!(super::here("stopped"), "stopped");
+    }
+
+    #[test]
     fn notes() {
         let notes = [
             Note::ListenersShared {
@@ -299,7 +314,7 @@ mod tests {
                 reason: "nobody serves who could give its listeners".into(),
             },
             Note::StaysRetired {
-                peer: OTHER,
+                serves: Serves::Peer(OTHER),
                 exits: false,
             },
             Note::ServesAgain {

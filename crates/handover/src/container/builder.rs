@@ -203,6 +203,25 @@ impl Builder {
         lookout::ask(self.setup()?, within).await
     }
 
+    /// The start time of a peer of handover-lib that began at `since_ms` or later, milliseconds since
+    /// the Unix epoch, if one announces itself `within` this time; theirs do so every 10 s. `None`
+    /// at once with [`Legacy::Off`].
+    ///
+    /// For a container that let go for such a peer, as [`who_serves`](Self::who_serves).
+    ///
+    /// # Errors
+    /// See [`BeginError`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time.
+    pub async fn legacy_serves(
+        self,
+        since_ms: i64,
+        within: Duration,
+    ) -> Result<Option<i64>, BeginError> {
+        lookout::listen(self.setup()?, since_ms, within).await
+    }
+
     /// The service, and the environment.
     fn named(&self) -> Result<(String, Environment), BeginError> {
         let environment = match &self.environment {

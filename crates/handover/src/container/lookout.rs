@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use handover_proto::container::PeerId;
 use handover_proto::container::envelope::{self, Envelope};
+use handover_proto::container::legacy;
 use handover_proto::container::message::Message;
 use handover_proto::container::order::Order;
 use tokio::time::{Instant, interval, sleep_until};
@@ -68,6 +69,40 @@ pub(super) async fn ask(setup: Setup, within: Duration) -> Result<Vec<Serving>, 
         (number, one.order.started_ns, one.peer)
     });
     Ok(found)
+}
+
+/// Listens for a legacy peer that is not older than `since_ms`.
+pub(super) async fn listen(
+    setup: Setup,
+    since_ms: i64,
+    within: Duration,
+) -> Result<Option<i64>, BeginError> {
+    if setup.wanted.legacy.is_none() {
+        return Ok(None);
+    }
+    let until = Instant::now() + within;
+    let peer = PeerId(random::bytes().map_err(RegisterError::Random)?);
+    let (mut media, _) = setup.ways(peer)?;
+    let _ = media.look();
+    loop {
+        tokio::select! {
+            () = sleep_until(until) => return Ok(None),
+            came = media.next() => match came {
+                Came::Look => drop(media.look()),
+                Came::Legacy(bytes) => {
+                    let found = legacy::decode(&bytes).ok();
+                    if let Some(time_ms) = found.filter(|time_ms| *time_ms >= since_ms) {
+                        return Ok(Some(time_ms));
+                    }
+                }
+                Came::Peer(_) => {}
+                Came::Broken(medium, error) => {
+                    tracing::warn!(%medium, %error, "announcements cannot be heard");
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+            },
+        }
+    }
 }
 
 fn send(setup: &Setup, media: &Media, question: &Envelope) {

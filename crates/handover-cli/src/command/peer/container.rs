@@ -14,7 +14,7 @@ use super::voice::Voice;
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use handover::container::{Builder, Conduct, PeerId, Step};
-use handover::supervisor::{Config, Unit};
+use handover::supervisor::{Config, ListenError, StartError, Unit};
 use handover_proto::settings::Stop;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,6 +35,18 @@ enum Task {
     Resume,
     /// It stops, because the container ends.
     End,
+}
+
+/// What to do where old and new cannot bind one address each.
+const IN_USE: &str = "if the container that serves has the address, because both are in the \
+                      device's network: with --volume DIR, shared by both, this one uses its \
+                      listeners";
+
+fn is_in_use(error: &CliError) -> bool {
+    matches!(
+        error,
+        CliError::Start(StartError::Listener(ListenError::InUse { .. }))
+    )
 }
 
 /// A container that takes part.
@@ -82,7 +94,12 @@ impl Container {
             false => Vec::new(),
         };
         let mut program = Program::new(config, unit, shared);
-        program.start(voice.printing()).await?;
+        if let Err(error) = program.start(voice.printing()).await {
+            if !options.volume && is_in_use(&error) {
+                voice.doubt(IN_USE);
+            }
+            return Err(error);
+        }
         Ok(Self {
             program,
             task: Task::Start,

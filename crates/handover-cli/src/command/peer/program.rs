@@ -123,6 +123,8 @@ impl Program {
         let news = running.news().await;
         if matches!(news, News::Ended(_)) {
             self.running = None;
+            // Of whoever ended just before, nobody is told any more.
+            self.bury_orphans();
         }
         news
     }

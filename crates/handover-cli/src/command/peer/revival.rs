@@ -6,11 +6,15 @@ use super::signals::{Signalled, Signals};
 use super::voice::Voice;
 use crate::error::CliError;
 use crate::view::peer::{Note, Serves};
-use handover::container::PeerId;
+use handover::container::Successor;
 use std::time::Duration;
 
 /// How long whoever serves may take to answer: the question is repeated meanwhile.
 const ASK_FOR: Duration = Duration::from_secs(3);
+
+/// How long a peer of handover-lib is listened for, which cannot be asked: it announces itself every
+/// ten seconds.
+const LISTEN_FOR: Duration = Duration::from_secs(12);
 
 /// What a container is to do that is started.
 pub(super) enum Revival {
@@ -38,18 +42,22 @@ pub(super) async fn revive(
             return Ok(Revival::Serves);
         }
     };
-    let serves = tokio::select! {
-        serves = successor(options, &marker) => serves?,
+    let waits = match marker.by {
+        Successor::Legacy { .. } => LISTEN_FOR,
+        Successor::Peer { .. } | Successor::Nobody => ASK_FOR,
+    };
+    let found = tokio::select! {
+        found = successor(options, &marker) => found?,
         () = stopped(signals) => return Ok(Revival::Quiet),
     };
-    let Some(peer) = serves else {
-        voice.note(&Note::ServesAgain { waited: ASK_FOR });
+    let Some(serves) = found else {
+        voice.note(&Note::ServesAgain { waited: waits });
         place.remove();
         return Ok(Revival::Serves);
     };
     let exits = options.exit_when_done;
-    voice.serves(Serves::Peer(peer));
-    voice.note(&Note::StaysRetired { peer, exits });
+    voice.serves(serves);
+    voice.note(&Note::StaysRetired { serves, exits });
     // The platform may have missed it, or have removed it.
     if let Err(error) = options.complete.write() {
         voice.doubt(error);
@@ -60,12 +68,17 @@ pub(super) async fn revive(
     Ok(Revival::Quiet)
 }
 
-/// The youngest that serves, if it came after this container let go.
-async fn successor(options: &Options, marker: &Marker) -> Result<Option<PeerId>, CliError> {
-    let found = options.builder.clone().who_serves(ASK_FOR).await?;
+/// Who serves, if they came after this container let go.
+async fn successor(options: &Options, marker: &Marker) -> Result<Option<Serves>, CliError> {
+    let ask = || options.builder.clone();
+    if let Successor::Legacy { time_ms } = marker.by {
+        let heard = ask().legacy_serves(time_ms, LISTEN_FOR).await?;
+        return Ok(heard.map(|_| Serves::Legacy));
+    }
+    let found = ask().who_serves(ASK_FOR).await?;
     let mut later = found.iter().rev();
     let later = later.find(|one| one.order.came_after(&marker.order));
-    Ok(later.map(|one| one.peer))
+    Ok(later.map(|one| Serves::Peer(one.peer)))
 }
 
 async fn stopped(signals: &mut Signals) {

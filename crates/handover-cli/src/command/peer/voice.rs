@@ -3,7 +3,7 @@
 use crate::args::Format;
 use crate::command::printing::Printing;
 use crate::output::Ink;
-use crate::view::peer::{Note, Serves, json, line};
+use crate::view::peer::{Note, Serves, here, json, line};
 use handover::container::News;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ pub(super) struct Voice {
 impl Voice {
     pub(super) fn new(print: Option<Format>) -> Self {
         Self {
-            printing: print.map(Printing::start),
+            printing: print.map(|format| Printing::start(format, here)),
             ink: Ink::stderr(),
             serves: Serves::default(),
         }

@@ -12,8 +12,9 @@ use handover::container::{Event, News, Step, Successor};
 use handover_proto::settings::Stop;
 use std::time::Duration;
 
-/// How long the last words of an instance may take.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long an instance that is to exit goes on speaking: what it says last, that its successor is
+/// alone now or that an older one must take back, is said three times in well under a second.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Container {
     /// Carries out a step.
@@ -94,8 +95,9 @@ impl Container {
             }),
             Err(error) => voice.doubt(error),
         }
-        if exits {
-            self.end(ExitCode::Done, Duration::ZERO).await;
+        // One that leaves is told so next.
+        if self.exit_when_done && !leaves {
+            self.end(ExitCode::Done, LAST_WORDS).await;
         }
     }
 

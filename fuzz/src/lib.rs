@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod beyond;
+pub mod container;
 pub mod disk;
 pub mod frames;
 pub mod launch;
@@ -39,6 +40,7 @@ macro_rules! targets {
 targets! {
     beyond::beyond_frames,
     beyond::beyond_machines,
+    container::container_datagrams,
     frames::frames_from,
     frames::frames_to,
     disk::journal,

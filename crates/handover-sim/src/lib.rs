@@ -4,11 +4,12 @@
 //! lease, time. [`actions`] says what can happen next in it, [`step`] lets it happen,
 //! [`invariants`] judges each state, [`explorer`] visits all of them breadth first. [`arms`] takes
 //! the machines' transitions away one at a time and asks whether anybody notices; [`tables`]
-//! prints them.
+//! prints them. [`container`] is a world of its own, for the machines that share no coordinator.
 #![forbid(unsafe_code)]
 
 pub mod actions;
 pub mod arms;
+pub mod container;
 pub mod explorer;
 mod fingerprint;
 pub mod invariants;

@@ -308,6 +308,9 @@ impl Machine for Peer {
     type Effect = Effect;
 
     fn handle(&mut self, now: Moment, input: Input) {
+        if self.state == State::Left {
+            return;
+        }
         let turn = self.turn(now, input);
         self.state = self.take(now, turn);
         let core = &mut self.core;
@@ -321,6 +324,9 @@ impl Machine for Peer {
             State::Leaving { going, served } => State::Leaving { going, served },
             State::Left => State::Left,
         };
+        if self.state == State::Left {
+            return;
+        }
         let serving = self.serving();
         self.elders.tick(&mut self.core, now, serving);
         self.core.tick(now);

@@ -1,9 +1,11 @@
 //! Two and three instances hand over.
 
+use handover_proto::container::envelope::EnvelopeError;
 use handover_proto::container::event::{Cause, Event, Successor};
 use handover_proto::container::message::Message;
-use handover_proto::container::peer::{Input, Phase};
+use handover_proto::container::peer::{Input, Phase, Refusal};
 use handover_proto::container::settings::{Legacy, Settings};
+use handover_proto::moment::Machine;
 
 use crate::desk::{Desk, millis, name, seconds};
 
@@ -350,4 +352,20 @@ fn whoever_asks_who_serves_is_told_and_a_flood_is_not() {
     let answers = sent(&desk) - before;
     assert!((1..=2).contains(&answers), "{answers}");
     assert_eq!(desk.phase(asker), Phase::Warming);
+}
+
+#[test]
+fn whoever_has_left_says_nothing_more() {
+    let mut desk = pair(Settings::default());
+    desk.run(seconds(1));
+    desk.input(0, Input::Stop);
+    assert!(desk.seats[0].left);
+    let mut elsewhere = desk.seats[1].sent[0].1.clone();
+    elsewhere.sequence = 1_000;
+    elsewhere.order.boot.0[0] = 1;
+    // The desk allows no effect after the last.
+    desk.say(&elsewhere);
+    desk.input(0, Input::Refused(Refusal::Envelope(EnvelopeError::Forged)));
+    desk.run(seconds(100));
+    assert_eq!(desk.seats[0].peer.next_deadline(), None);
 }

@@ -24,7 +24,7 @@ impl Examination {
             .output()
             .expect("it runs");
         let text = String::from_utf8(output.stdout).expect("text");
-        let findings = text.lines().map(|line| serde_json::from_str(line));
+        let findings = text.lines().map(serde_json::from_str);
         Self {
             findings: findings.collect::<Result<_, _>>().expect("JSON"),
             code: output.status.code(),

@@ -233,11 +233,8 @@ fn network(service: &Composed) -> Finding {
     const VARIABLE: &str = "HANDOVER_NETWORK_MODE";
     let mode = service.network_mode.as_deref();
     let told = service.told().value("--network-mode");
-    let undecided = [mode, told].into_iter().flatten();
-    if let Some(finding) = undecided
-        .filter_map(|value| undecided_network(value))
-        .next()
-    {
+    let mut given = [mode, told].into_iter().flatten();
+    if let Some(finding) = given.find_map(|value| undecided(CHECK, value)) {
         return finding;
     }
     let is_host = mode == Some("host");
@@ -264,10 +261,6 @@ fn network(service: &Composed) -> Finding {
         ),
         (false, _) => Finding::ok(CHECK, mode.unwrap_or("bridge")),
     }
-}
-
-fn undecided_network(value: &str) -> Option<Finding> {
-    undecided("network_mode", value)
 }
 
 fn volume(service: &Composed) -> Finding {

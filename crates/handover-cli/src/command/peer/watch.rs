@@ -57,8 +57,8 @@ struct Watch {
     reaction: Option<Reaction>,
     queue: Queue<State>,
     telling: Option<Telling>,
-    /// Whether it was said that there is no room.
-    full: bool,
+    /// Whether it was said that a message was left out.
+    left_out: bool,
 }
 
 /// A state that is being told.
@@ -91,7 +91,7 @@ impl Watch {
             }),
             queue: Queue::new(now + args.settle),
             telling: None,
-            full: false,
+            left_out: false,
         })
     }
 
@@ -139,21 +139,30 @@ impl Watch {
         if !self.only.is_empty() && !self.only.contains(&datagram.service) {
             return Ok(());
         }
+        if !route::is_plain(&datagram.service) {
+            self.leave_out(heard, "its name has control characters");
+            return Ok(());
+        }
         let now = self.now();
         match self.roster.hear(now, heard.from, datagram) {
             Ok(Some(change)) => self.changed(&change),
             Ok(None) => Ok(()),
             Err(error) => {
-                if !std::mem::replace(&mut self.full, true) {
-                    let service = datagram.service.escape_debug();
-                    self.screen.note(&format!(
-                        "{error}: {service} from {} is left out; name those that matter with \
-                         --service",
-                        heard.from
-                    ));
-                }
+                self.leave_out(heard, &error.to_string());
                 Ok(())
             }
+        }
+    }
+
+    /// Said once: who floods us is not to flood the screen.
+    fn leave_out(&mut self, heard: &StatusHeard, why: &str) {
+        if !std::mem::replace(&mut self.left_out, true) {
+            let service = heard.datagram.service.escape_debug();
+            self.screen.note(&format!(
+                "{service} from {} is left out, as others may be from now on: {why}; name those \
+                 that matter with --service",
+                heard.from
+            ));
         }
     }
 

@@ -75,3 +75,22 @@ fn spaced(addresses: &[Ipv4Addr]) -> String {
     let texts: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
     texts.join(" ")
 }
+
+/// Whether a name from the network can be put into files and variables: a line end in it could add
+/// a line to a configuration.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn a_name_stays_on_its_line() {
+        assert!(is_plain("api"));
+        assert!(is_plain("größe 2"));
+        assert!(!is_plain("api\nserver evil 10.0.0.1:80"));
+        assert!(!is_plain("\u{1b}[2J"));
+    }
+}

@@ -9,6 +9,7 @@
 //! | [`Container`] | a file system, process tree and kernel identity on one of these networks |
 //! | [`Entrypoint`] | the program running in one, and what it says |
 //! | [`Teller`] | the status of an instance, told with our library |
+//! | [`Theirs`], [`Ours`] | a service on handover-lib, and one on our library |
 //! | [`Wire`] | whoever else is on the network: listens, forges, floods |
 //!
 //! Nothing has a name in the file system and nothing touches the network of the host: a
@@ -23,6 +24,7 @@ mod container;
 mod entrypoint;
 mod lan;
 mod namespace;
+pub mod ours;
 mod relay;
 mod teller;
 mod theirs;
@@ -33,6 +35,7 @@ pub use container::Container;
 pub use entrypoint::Entrypoint;
 pub use lan::{Device, Lan};
 pub use namespace::Namespace;
+pub use ours::Ours;
 pub use relay::{Fate, Relay};
 pub use teller::Teller;
 pub use theirs::Theirs;

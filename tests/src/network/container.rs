@@ -24,6 +24,7 @@ pub struct Container {
     directory: TempDir,
     boot_id: String,
     clock: Option<String>,
+    seen: Vec<PathBuf>,
 }
 
 impl Container {
@@ -43,6 +44,7 @@ impl Container {
             directory,
             boot_id: String::new(),
             clock: None,
+            seen: Vec::new(),
         }
     }
 
@@ -59,6 +61,13 @@ impl Container {
     #[must_use]
     pub fn clock(mut self, offset: &str) -> Self {
         self.clock = Some(offset.to_owned());
+        self
+    }
+
+    /// Lets it see this path of the host, as a volume is seen.
+    #[must_use]
+    pub fn sees(mut self, path: &Path) -> Self {
+        self.seen.push(path.to_path_buf());
         self
     }
 
@@ -79,7 +88,11 @@ impl Container {
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         let directory = self.directory.path();
         command.arg("sh").arg(directory.join("enter.sh"));
-        command.arg(directory).arg(&self.boot_id).args(kept());
+        command
+            .arg(directory)
+            .arg(&self.boot_id)
+            .args(kept())
+            .args(&self.seen);
         command.arg("--");
         if let Some(offset) = &self.clock {
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");

@@ -69,6 +69,14 @@ impl Wire {
         });
     }
 
+    /// Waits until so many datagrams of this port were heard.
+    ///
+    /// # Panics
+    /// When they never are.
+    pub fn until_count(&self, port: u16, count: usize) {
+        until("datagrams", || self.heard(port).len() >= count);
+    }
+
     /// Sends one datagram to a port of the group, once.
     ///
     /// # Panics
@@ -81,7 +89,7 @@ impl Wire {
         assert_eq!(sender.ended(), 0, "{hex} to port {port}");
     }
 
-    /// Sends garbage to these ports without a pause until it is dropped. What it sends depends on
+    /// Sends garbage to these ports, thousands a second, until it is dropped. What it sends depends on
     /// the seed only: noise, and the beginnings of true datagrams with something wrong.
     #[must_use]
     pub fn flooding(namespace: &Namespace, wire: &str, seed: u64, ports: &[u16]) -> Self {

@@ -1,6 +1,8 @@
 //! Garbage without end: noise, and true datagrams with something wrong.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::thread;
+use std::time::Duration;
 
 use super::chance::Chance;
 use super::program::Outcome;
@@ -9,8 +11,11 @@ use super::{GROUP, legacy};
 /// Longest datagram of noise: beyond what any of the wires allows.
 const LONGEST: u64 = 1200;
 
-/// After how many it says that it is at work.
-const BURST: u64 = 1000;
+/// How many at once.
+const BURST: u64 = 50;
+
+/// Between two bursts, so that true datagrams find room in the queues now and then.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The length and version of a status datagram of handover-lib 0.2.3.
 const STATUS: (usize, u8) = (120, 2);
@@ -24,6 +29,9 @@ pub(super) fn run(arguments: &[String]) -> Outcome<()> {
     let mut chance = Chance::new(seed.parse()?, 0);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     for count in 1_u64.. {
+        if count % BURST == 0 {
+            thread::sleep(PAUSE);
+        }
         let datagram = malformed(&mut chance);
         for port in &ports {
             // A full queue is what a flood is.

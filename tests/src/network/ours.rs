@@ -70,6 +70,11 @@ impl Ours {
         self.with("--probation", probation.as_millis())
     }
 
+    /// How long it waits for a word of its successor.
+    pub fn silence(self, silence: Duration) -> Self {
+        self.with("--silence", silence.as_millis())
+    }
+
     /// How long its drain takes.
     pub fn drain(self, drain: Duration) -> Self {
         self.with("--drain", drain.as_millis())

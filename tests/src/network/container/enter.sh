@@ -21,6 +21,8 @@ cover() {
     umount --lazy /mnt
 }
 
+# As every container has; faketime names things in it by pid, and here all are the first.
+mount -t tmpfs tmpfs /dev/shm
 cover /run "$@"
 cover /tmp "$@"
 # All "devices" of a test run on one kernel; this file is how they are told apart.

@@ -20,7 +20,7 @@ fn an_interface_that_comes_late_is_used() {
     young.until("no_interface");
     serves(&old, &first);
     bridge.plug(&unplugged);
-    young.until("joined");
+    young.until("interface_joined");
     let_go(&old, &first);
     serves(&young, &second);
 }
@@ -62,7 +62,7 @@ fn without_ipv4_version_3_hands_over_by_ipv6() {
     let bridge = Bridge::ipv6_only();
     let (first, second) = (bridge.container(), bridge.container());
     let old = ours().serving(&first);
-    assert_eq!(old.until("joined")["ipv6_only"], true);
+    assert_eq!(old.until("interface_joined")["ipv6_only"], true);
     old.until_mentions("legacy");
     let young = ours().serving(&second);
     let_go(&old, &first);

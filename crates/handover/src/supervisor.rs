@@ -22,7 +22,7 @@
 //! | `doctor` | what stands in the way on this machine |
 //! | `deadline` | waiting for a machine's |
 //! | `candidate`, `preflight` | what to run, and whether it can be |
-//! | `sockets`, `shared` | the listeners, and duplicates of them for another supervisor |
+//! | `sockets`, `duplicates` | the listeners, and duplicates of them for another supervisor |
 //! | `stderr`, `shell` | what instances and commands print |
 //! | `log` | the log file |
 //! | `record`, `adoption` | the journal on disk, and taking over from a dead supervisor |
@@ -45,6 +45,7 @@ mod control;
 mod deadline;
 pub mod doctor;
 mod driver;
+mod duplicates;
 mod effects;
 mod error;
 #[cfg(fuzzing)]
@@ -66,7 +67,6 @@ mod record;
 mod report;
 mod requests;
 pub mod runtime;
-mod shared;
 mod shell;
 mod sockets;
 mod stderr;
@@ -80,11 +80,11 @@ mod zero;
 
 pub use bus::Subscription;
 pub use config::{Config, ListenerSpec, ReadinessSpec, StderrPolicy, Wire};
+pub use duplicates::SharedListener;
 pub use error::{ListenError, StartError, SuperviseError};
 pub use log::LogPolicy;
 pub use preflight::{CheckReport, Finding};
 pub use requests::Requests;
-pub use shared::SharedListener;
 pub use unit::Unit;
 pub use zero::ZeroError;
 

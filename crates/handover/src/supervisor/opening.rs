@@ -22,13 +22,13 @@ use super::bus::Bus;
 use super::candidate::Candidate;
 use super::config::Config;
 use super::driver::Driver;
+use super::duplicates::{self, SharedListener};
 use super::error::StartError;
 use super::history::History;
 use super::keeper::{self, Keeper};
 use super::log::Logs;
 use super::record::{Envelope, Journal, RecordedListener};
 use super::runtime;
-use super::shared::{self, SharedListener};
 use super::sockets::{self, Listeners};
 use super::stranger::{Stranger, Taken};
 use super::unit::Unit;
@@ -72,7 +72,7 @@ impl Driver {
         taken.extend(approach.as_mut().and_then(|zero| zero.listener(&config)));
         // Before those of the same name and address in a journal: these are certain to be its.
         taken.splice(..0, adopting.iter().flatten().cloned());
-        let shared = shared::opened(given.shared);
+        let shared = duplicates::opened(given.shared);
         let held = [&passed[..], &taken, &shared].concat();
         let listeners = sockets::open_all(&config.listeners, &held)?;
         let bus = announced(&service, &listeners, &activation.unused);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::driver::Command;
-use super::shared::SharedListener;
+use super::duplicates::SharedListener;
 
 /// What can be asked of a [`Supervisor`](super::Supervisor) from beside it, without its control
 /// socket. Cheap to clone; outlives the supervisor, which then answers nothing.

@@ -75,6 +75,8 @@ fn command(network: &Network, place: Place, directory: &Path) -> Result<Command,
     command.args(["peer", "--name", "bench", "--complete-file"]);
     command.arg(directory.join("complete"));
     command.env("HANDOVER_RUNTIME_DIR", directory);
+    // It warns of variables that look like its own and are not.
+    command.env_remove(process::PACKAGE);
     Ok(command)
 }
 

@@ -1,9 +1,11 @@
 //! Processes of the benchmark that say in lines on standard error what they did and when.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -63,6 +65,8 @@ pub(super) struct Group {
     children: Vec<(Child, Option<ChildStdin>)>,
     sender: Sender<Said>,
     said: Receiver<Said>,
+    /// What else was said last, shown when something is missing.
+    other: Arc<Mutex<VecDeque<String>>>,
     /// For the files that tell a platform that a container may go.
     directory: tempfile::TempDir,
 }
@@ -92,6 +96,7 @@ impl Group {
             children: Vec::new(),
             sender,
             said,
+            other: Arc::default(),
             directory: tempfile::tempdir()?,
         })
     }
@@ -102,13 +107,13 @@ impl Group {
         let stdin = child.stdin.take();
         let stderr = child.stderr.take().ok_or("no standard error")?;
         self.children.push((child, stdin));
-        let sender = self.sender.clone();
+        let (sender, other) = (self.sender.clone(), Arc::clone(&self.other));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 match Said::parse(&line) {
                     Some(said) if sender.send(said).is_err() => return,
                     Some(_) => {}
-                    None => eprintln!("  {line}"),
+                    None => keep(&other, line),
                 }
             }
         });
@@ -141,7 +146,16 @@ impl Group {
         while answers.len() < count {
             let Some(said) = self.next(deadline)? else {
                 let heard = answers.len();
-                return Err(format!("{heard} of {count} answers after {patience:?}").into());
+                let other: Vec<String> = self
+                    .other
+                    .lock()
+                    .map_err(|_| "a reader failed")?
+                    .drain(..)
+                    .collect();
+                let other = other.join("\n");
+                return Err(
+                    format!("{heard} of {count} after {patience:?}; said:\n{other}").into(),
+                );
             };
             answers.extend(question(said));
         }
@@ -164,6 +178,17 @@ impl Group {
             std::thread::sleep(pause);
         }
         Ok(())
+    }
+}
+
+/// Keeps the last lines.
+fn keep(lines: &Mutex<VecDeque<String>>, line: String) {
+    const MOST: usize = 50;
+    if let Ok(mut lines) = lines.lock() {
+        if lines.len() == MOST {
+            lines.pop_front();
+        }
+        lines.push_back(line);
     }
 }
 

@@ -201,6 +201,8 @@ fn commanded(network: &Network) -> Result<Duration, Failure> {
     }
     let began = young.gather(1, PATIENCE, announced)?;
     let ended = old.gather(1, PATIENCE, entered)?;
+    // The young one last, or the old one would take back.
+    drop(old);
     match (&began[..], &ended[..]) {
         ([began], [ended]) => Ok(ended.saturating_sub(*began)),
         _ => Err("a stamp is missing".into()),

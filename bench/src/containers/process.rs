@@ -35,6 +35,10 @@ pub(super) enum Said {
 impl Said {
     /// `None` for what is not one of these, such as a warning.
     fn parse(line: &str) -> Option<Self> {
+        // A program writes to the same end as its supervisor, perhaps in the middle of a line.
+        let stamps = ["announced ", "entered "];
+        let at = stamps.iter().find_map(|word| line.find(word));
+        let line = line.get(at.unwrap_or_default()..).unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
         let nanos = |word: &str| word.parse().ok().map(Duration::from_nanos);
         Some(match words[..] {

@@ -77,3 +77,31 @@ fn in_the_wrong_mode_theirs_retires_ours_on_another_device() {
     let_go(&old, &containers[0]);
     serves(&other, &containers[1]);
 }
+
+/// In host mode theirs sends over the default route's interface, to the LAN: ours hears it on its own
+/// device, and on no other.
+#[test]
+fn in_host_mode_theirs_replaces_ours_on_its_own_device_only() {
+    let Some(theirs) = Theirs::installed().filter(|_| possible()) else {
+        return;
+    };
+    let lan = Lan::of(3);
+    let [here, there, elsewhere] = lan.devices() else {
+        panic!("three devices");
+    };
+    let witness = Wire::listening(elsewhere.network(), WIRE, &[PEER]);
+    let containers = [here.container(), there.container(), here.container()];
+    let old = ours().mode("host").serving(&containers[0]);
+    let other = ours().mode("host").serving(&containers[1]);
+    let young = theirs.peer_by_clock(&containers[2], "host");
+    let_go(&old, &containers[0]);
+    serves(&young, &containers[2]);
+    // It was on the LAN, where the other one could have heard it.
+    witness.until(PEER, |datagram| datagram[0] == 1);
+    let next = there.container();
+    let next = theirs.peer_by_clock(&next, "host");
+    let_go(&other, &containers[1]);
+    // For the first it heard, which is the one of its own device.
+    let by = &other.said("draining")[0];
+    assert_eq!(by["time_ms"], next.until("started")["started_ms"], "{by}");
+}

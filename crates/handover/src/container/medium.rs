@@ -126,6 +126,10 @@ impl Media {
                 }
             }
         }
+        if let Some(legacy) = &mut self.legacy {
+            let own = all.iter().flat_map(|one| one.ipv4.iter().copied());
+            legacy.overhear(&self.network.strays(&all), own.collect());
+        }
         let any = |post: &Option<Post>| post.as_ref().is_some_and(Post::is_reachable);
         let alone = !any(&self.peers) && !any(&self.legacy);
         if alone && !self.alone {

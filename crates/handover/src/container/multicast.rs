@@ -1,5 +1,7 @@
 //! Datagrams to a group over the interfaces that are chosen now.
 
+mod strays;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +11,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::network::{Link, Protocol};
 use crate::readable::readable;
+use strays::Strays;
 
 /// A socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,7 @@ pub(super) struct Post {
     v4: Side,
     v6: Option<Side>,
     links: BTreeMap<u32, Link>,
+    strays: Strays,
     /// Interfaces whose failure was told.
     failed: BTreeMap<u32, io::ErrorKind>,
 }
@@ -127,6 +131,7 @@ impl Post {
             v4: side(v4.into())?,
             v6: v6.map(|v6| side(v6.into())).transpose()?,
             links: BTreeMap::new(),
+            strays: Strays::default(),
             failed: BTreeMap::new(),
         };
         post.v4.receiver()?;
@@ -182,6 +187,15 @@ impl Post {
         changes
     }
 
+    /// Hears what this host itself sends over these interfaces too, and nothing else on them.
+    pub(super) fn overhear(&mut self, interfaces: &[u32], own: Vec<Ipv4Addr>) {
+        if let Some(receiver) = &self.v4.receiver {
+            let used = |index: &u32| self.links.contains_key(index);
+            self.strays
+                .refresh(receiver.get_ref(), interfaces, used, own);
+        }
+    }
+
     /// Whether any interface is used.
     pub(super) fn is_reachable(&self) -> bool {
         !self.links.is_empty()
@@ -209,6 +223,10 @@ impl Post {
         result
     }
 
+    fn is_meant(&self, arrival: &Arrival) -> bool {
+        self.links.contains_key(&arrival.interface) || self.strays.include(arrival)
+    }
+
     /// The next datagram, cut after `room` bytes. Cancel-safe: none is lost.
     ///
     /// # Errors
@@ -225,7 +243,7 @@ impl Post {
             let mut bytes = vec![0; room];
             match guard.try_io(|receiver| receiver.get_ref().receive(&mut bytes)) {
                 // Kernels before 4.20 deliver what another socket of this host joined for.
-                Ok(Ok(Some(arrival))) if self.links.contains_key(&arrival.interface) => {
+                Ok(Ok(Some(arrival))) if self.is_meant(&arrival) => {
                     bytes.truncate(arrival.bytes);
                     return Ok((bytes, arrival));
                 }

@@ -47,6 +47,19 @@ impl Network {
             .collect()
     }
 
+    /// In host mode: the other interfaces, over which handover-lib 0.0.10 sends nevertheless. It
+    /// names the interface on its receiving socket only, so its datagrams take the default route.
+    pub(super) fn strays(&self, all: &[Interface]) -> Vec<u32> {
+        let Self::Host { interface } = self else {
+            return Vec::new();
+        };
+        all.iter()
+            .filter(|one| one.up && one.multicast && !one.loopback && !one.ipv4.is_empty())
+            .filter(|one| one.name != *interface)
+            .map(|one| one.index)
+            .collect()
+    }
+
     /// What would be used if it were there, for people.
     pub(super) fn expected(&self) -> String {
         match self {

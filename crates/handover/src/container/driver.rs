@@ -24,6 +24,10 @@ use super::volume::{Counter, Shelf};
 /// once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A deadline that is missed by more than this was missed because the process, or the machine, was
+/// suspended; or it is so busy that it makes no difference.
+const SUSPENDED: Duration = Duration::from_millis(100);
+
 /// Pause before a number is asked for again, when the disk was full or the lock was held.
 const DRAW_AGAIN: Duration = Duration::from_secs(1);
 
@@ -100,6 +104,8 @@ struct Failing {
 
 struct Running {
     machine: Peer,
+    /// When the machine's time began; later by as long as this process was suspended. Nothing can be
+    /// heard in that time, so it must not count as silence of the others.
     origin: Instant,
     key: Option<Key>,
     media: Media,
@@ -145,7 +151,7 @@ impl Running {
     async fn next(&mut self, said: &mut mpsc::UnboundedReceiver<Said>) -> Happened {
         let deadline = self.machine.next_deadline();
         let deadline = deadline.map(|at| self.origin + Duration::from_nanos(at.as_nanos()));
-        tokio::select! {
+        let happened = tokio::select! {
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 Happened::Deadline
             }
@@ -153,7 +159,12 @@ impl Running {
             place = drawn(&mut self.drawing) => Happened::Drawn(place),
             () = self.steps.closed() => Happened::Abandoned,
             came = self.media.next() => Happened::Came(came),
+        };
+        let missed = deadline.map_or(Duration::ZERO, |at| at.elapsed());
+        if missed > SUSPENDED {
+            self.origin += missed;
         }
+        happened
     }
 
     fn handle(&mut self, input: Input) {

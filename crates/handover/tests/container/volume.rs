@@ -170,6 +170,23 @@ fn one_that_was_only_stopped_for_a_while_goes_when_it_wakes() {
     assert!(!world.is_complete("old"));
 }
 
+/// What came meanwhile is heard before the time that passed counts as silence.
+#[test]
+fn an_old_one_that_was_suspended_does_not_take_that_for_silence() {
+    let mut world = World::with_volume();
+    world.set("ACTOR_RESUMES", "yes");
+    world.set("ACTOR_SILENCE_MS", 3000);
+    world.set("ACTOR_PROBATION_MS", 3000);
+    let old = world.serving("old");
+    let young = world.serving("young");
+    old.says("event probation");
+    old.signal(Signal::STOP);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    old.signal(Signal::CONT);
+    old.says("wrote ");
+    assert!(!old.has_said("taking_back") && !young.has_said("drains"));
+}
+
 #[test]
 fn told_to_finish_it_drains_and_writes_the_file_without_a_successor() {
     let world = World::with_volume();

@@ -5,6 +5,8 @@ mod library;
 mod rotation;
 mod trouble;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::FIXTURE;
 
-/// As many as the issue asks for.
+/// Enough for every moment of one to be hit by a line.
 const UPGRADES: u32 = 20;
 
 /// Four writers, two on standard output and two on standard error.
@@ -206,12 +208,36 @@ fn i7_killed_at_any_moment_of_an_upgrade_no_line_is_lost() {
     }
 }
 
+/// A request whose body is sent in two parts.
+struct Upload(TcpStream);
+
+impl Upload {
+    /// Returns when the server waits for the body, so that it has the request for certain.
+    fn begin(address: SocketAddr) -> Self {
+        let mut stream = http::connect(address).expect("somebody listens");
+        let head = "POST /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+                    Content-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut asked = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut asked).expect("it asks for the body");
+        Self(stream)
+    }
+
+    fn end(&mut self) {
+        self.0.write_all(b"late").expect("sent");
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).expect("answered");
+        let (status, body) = http::split(&answer).expect("an answer");
+        assert_eq!((status, body.as_str()), (200, "late"));
+    }
+}
+
 #[test]
 fn late_lines_of_the_old_instance_follow_its_file() {
     let talking = Talking::start(&[]);
     let (old, address) = (talking.service.incumbent(), talking.service.address());
-    // Keeps the old instance for a while.
-    let slow = std::thread::spawn(move || http::get(address, "/slow"));
+    // Keeps the old instance for as long as is needed.
+    let mut under_way = Upload::begin(address);
     talking.goes_on();
     talking.upgrade(1);
     let (path, to) = talking.service.event("the rename", |event| match event {
@@ -226,7 +252,7 @@ fn late_lines_of_the_old_instance_follow_its_file() {
     assert!(process::is_alive(old));
     grows(&to);
     talking.goes_on();
-    slow.join().expect("no panic").expect("answered");
+    under_way.end();
     let last = talking.service.incumbent();
     let (dir, lines) = talking.stopped();
     lines.require_all_once(2);

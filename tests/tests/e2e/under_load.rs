@@ -9,7 +9,7 @@ use handover_verify::{Load, Report};
 
 use crate::FIXTURE;
 
-/// As many as the issue asks for at the least.
+/// Few enough to wait for, and enough for a loss of one in a few thousand to show.
 const UPGRADES: u32 = 10;
 
 /// Replaces the program and upgrades, under load, again and again.

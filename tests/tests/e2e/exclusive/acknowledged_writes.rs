@@ -11,7 +11,7 @@ use handover_tests::{Builder, load, locks};
 
 use super::directory;
 
-/// As many as the issue asks for.
+/// Enough for a write to fall into each moment of one.
 const UPGRADES: usize = 100;
 
 /// Looks at the kernel's table of locks while the test runs (I1).

@@ -141,7 +141,8 @@ fn connections_are_listed_while_a_process_holds_them() {
     let found = accepted().expect("it was accepted");
     assert_eq!((found.inode, found.peer), (inode(&server), peer));
     drop(server);
-    assert_eq!(accepted(), None);
+    // A process that another test starts at this moment has a copy until it executes its program.
+    eventually("nobody holds it", || accepted().is_none());
     drop(client);
 }
 

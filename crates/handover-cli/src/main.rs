@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod clock;
 mod command;
 mod compose;
 mod configuration;

@@ -73,12 +73,14 @@ pub(crate) fn receive(
     Ok(message)
 }
 
-/// Takes ownership of everything in the control buffer.
+/// Shows each control message: level, type, payload, and the payload's length in bytes.
 ///
 /// # Safety
-/// `header` must come from a successful `recvmsg` whose buffers are still alive, and must not have
-/// been collected before: each descriptor number in it becomes an `OwnedFd`.
-unsafe fn collect(header: &libc::msghdr, message: &mut Message) {
+/// `header` must come from a successful `recvmsg` whose buffers are still alive.
+pub(crate) unsafe fn each(
+    header: &libc::msghdr,
+    mut show: impl FnMut(i32, i32, *const libc::c_uchar, usize),
+) {
     // SAFETY: the header is valid by the contract of this function.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !next.is_null() {
@@ -89,26 +91,37 @@ unsafe fn collect(header: &libc::msghdr, message: &mut Message) {
         let (payload, overhead) = unsafe { (libc::CMSG_DATA(next), libc::CMSG_LEN(0) as usize) };
         #[allow(clippy::unnecessary_cast)] // `cmsg_len` is u32 with musl
         let length = (entry.cmsg_len as usize).saturating_sub(overhead);
-        match (entry.cmsg_level, entry.cmsg_type) {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
-                for index in 0..length / size_of::<RawFd>() {
-                    // SAFETY: `index` is inside the payload; the kernel has installed each number
-                    // as a new descriptor of this process, which nobody else knows.
-                    let fd = unsafe {
-                        let number = payload.cast::<RawFd>().add(index).read_unaligned();
-                        OwnedFd::from_raw_fd(number)
-                    };
-                    message.descriptors.push(fd);
-                }
-            }
-            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
-                // SAFETY: the payload holds at least one `ucred`, which is plain data.
-                let raw = unsafe { payload.cast::<libc::ucred>().read_unaligned() };
-                message.credentials = Some(raw.into());
-            }
-            _ => {}
-        }
+        show(entry.cmsg_level, entry.cmsg_type, payload, length);
         // SAFETY: `next` is an entry of this header.
         next = unsafe { libc::CMSG_NXTHDR(header, next) };
     }
+}
+
+/// Takes ownership of everything in the control buffer.
+///
+/// # Safety
+/// `header` must come from a successful `recvmsg` whose buffers are still alive, and must not have
+/// been collected before: each descriptor number in it becomes an `OwnedFd`.
+unsafe fn collect(header: &libc::msghdr, message: &mut Message) {
+    let take = |level, kind, payload: *const libc::c_uchar, length| match (level, kind) {
+        (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+            for index in 0..length / size_of::<RawFd>() {
+                // SAFETY: `index` is inside the payload; the kernel has installed each number
+                // as a new descriptor of this process, which nobody else knows.
+                let fd = unsafe {
+                    let number = payload.cast::<RawFd>().add(index).read_unaligned();
+                    OwnedFd::from_raw_fd(number)
+                };
+                message.descriptors.push(fd);
+            }
+        }
+        (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+            // SAFETY: the payload holds at least one `ucred`, which is plain data.
+            let raw = unsafe { payload.cast::<libc::ucred>().read_unaligned() };
+            message.credentials = Some(raw.into());
+        }
+        _ => {}
+    };
+    // SAFETY: the header is valid by the contract of this function.
+    unsafe { each(header, take) };
 }

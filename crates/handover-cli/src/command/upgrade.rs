@@ -4,6 +4,7 @@ use super::show::{json_line, request};
 use super::{connect, incumbent, interruptible};
 use crate::args::{Format, RollbackArgs, UndoArgs, UpgradeArgs};
 use crate::client::{Client, ClientError, EventLine, EventStream};
+use crate::clock::unix_ms;
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::output::{Ink, Output, say, stderr_is_terminal};
@@ -18,7 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How long after a failure the last words of the new version are waited for: they come by another
 /// connection than the outcome, and a version that is slow to die speaks late.
@@ -116,12 +117,6 @@ async fn next(events: &mut Option<EventStream>) -> Option<EventLine> {
             None
         }
     }
-}
-
-/// Wall clock: supervisor and client share the machine's.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// What is gathered from the events of the attempt.

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::ancillary;
+
 /// What one datagram brought besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -73,38 +75,28 @@ pub(super) fn receive(
 /// # Safety
 /// `header` must come from a successful `recvmsg` whose buffers are still alive.
 unsafe fn destination(header: &libc::msghdr) -> Option<(IpAddr, u32)> {
-    // SAFETY: the header is valid by the contract of this function.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !next.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give either null or a whole, aligned header
-        // inside the control buffer.
-        let entry = unsafe { &*next };
-        // SAFETY: CMSG_LEN only computes, CMSG_DATA stays inside the entry.
-        let (payload, overhead) = unsafe { (libc::CMSG_DATA(next), libc::CMSG_LEN(0) as usize) };
-        #[allow(clippy::unnecessary_cast)] // `cmsg_len` is u32 with musl
-        let length = (entry.cmsg_len as usize).saturating_sub(overhead);
-        match (entry.cmsg_level, entry.cmsg_type) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) if length >= size_of::<libc::in_pktinfo>() => {
-                // SAFETY: the payload holds a whole `in_pktinfo`, which is plain data.
-                let info = unsafe { payload.cast::<libc::in_pktinfo>().read_unaligned() };
-                let to = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
-                return Some((to.into(), info.ipi_ifindex.try_into().unwrap_or(0)));
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)
-                if length >= size_of::<libc::in6_pktinfo>() =>
-            {
-                // SAFETY: the payload holds a whole `in6_pktinfo`, which is plain data.
-                let info = unsafe { payload.cast::<libc::in6_pktinfo>().read_unaligned() };
-                let to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                #[allow(clippy::unnecessary_cast)] // `ipi6_ifindex` is signed with some libraries
-                return Some((to.into(), info.ipi6_ifindex as u32));
-            }
-            _ => {}
+    let mut found = None;
+    let look = |level, kind, payload: *const libc::c_uchar, length| match (level, kind) {
+        _ if found.is_some() => {}
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) if length >= size_of::<libc::in_pktinfo>() => {
+            // SAFETY: the payload holds a whole `in_pktinfo`, which is plain data.
+            let info = unsafe { payload.cast::<libc::in_pktinfo>().read_unaligned() };
+            let to = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
+            found = Some((to.into(), info.ipi_ifindex.try_into().unwrap_or(0)));
         }
-        // SAFETY: `next` is an entry of this header.
-        next = unsafe { libc::CMSG_NXTHDR(header, next) };
-    }
-    None
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if length >= size_of::<libc::in6_pktinfo>() => {
+            // SAFETY: the payload holds a whole `in6_pktinfo`, which is plain data.
+            let info = unsafe { payload.cast::<libc::in6_pktinfo>().read_unaligned() };
+            let to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            #[allow(clippy::unnecessary_cast)] // `ipi6_ifindex` is signed with some libraries
+            let index = info.ipi6_ifindex as u32;
+            found = Some((to.into(), index));
+        }
+        _ => {}
+    };
+    // SAFETY: the header is valid by the contract of this function.
+    unsafe { ancillary::each(header, look) };
+    found
 }
 
 fn source(from: &libc::sockaddr_storage) -> SocketAddr {

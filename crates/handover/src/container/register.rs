@@ -284,7 +284,7 @@ fn since_boot() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// Milliseconds since the Unix epoch.
+/// Milliseconds since the Unix epoch; negative before it.
 pub(super) fn wall_ms(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),

@@ -15,6 +15,7 @@ pub use listener::{News, StatusHeard, StatusListener};
 use super::Environment;
 use super::multicast::Change;
 use super::network::{Link, Network};
+use super::register::wall_ms;
 use handover_proto::container::status::{MAX_NAME, MOST_ADDRESSES};
 use handover_sys::interface::{Interface, interfaces};
 use sender::{Order, Sender};
@@ -82,7 +83,7 @@ impl Status {
         if service.len() > MAX_NAME || service.contains('\0') {
             return Err(StatusError::Name { name: service });
         }
-        let sender = Sender::open(environment, service, unix_ms(started_at))?;
+        let sender = Sender::open(environment, service, wall_ms(started_at))?;
         let (orders, ordered) = mpsc::channel(ORDERS);
         let task = runtime.spawn(sender.run(ordered)).abort_handle();
         Ok(Self { orders, task })
@@ -149,15 +150,6 @@ fn report(changes: Vec<Change>) {
     }
 }
 
-/// Milliseconds since the Unix epoch; negative before it.
-fn unix_ms(time: SystemTime) -> i64 {
-    let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => millis(since),
-        Err(before) => -millis(before.duration()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +190,7 @@ mod tests {
     #[test]
     fn times_before_the_epoch_are_negative() {
         let second = Duration::from_secs(1);
-        assert_eq!(unix_ms(SystemTime::UNIX_EPOCH + second), 1_000);
-        assert_eq!(unix_ms(SystemTime::UNIX_EPOCH - second), -1_000);
+        assert_eq!(wall_ms(SystemTime::UNIX_EPOCH + second), 1_000);
+        assert_eq!(wall_ms(SystemTime::UNIX_EPOCH - second), -1_000);
     }
 }

@@ -1,12 +1,12 @@
 //! One line for each step, and who serves after it.
 
 use crate::args::Format;
+use crate::clock::unix_ms;
 use crate::command::printing::Printing;
 use crate::output::Ink;
 use crate::view::peer::{Note, Serves, here, json, line};
 use handover::container::News;
 use serde::Serialize;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tells everybody what happens.
 pub(super) struct Voice {
@@ -71,10 +71,4 @@ impl Voice {
             printing.finish(None).await;
         }
     }
-}
-
-/// Wall clock, for people.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

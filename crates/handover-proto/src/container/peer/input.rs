@@ -33,8 +33,8 @@ pub enum Refusal {
     Envelope(#[from] EnvelopeError),
 }
 
-/// What can happen to an instance. A driver hands over what it has received before it says that
-/// time has passed: an instance that slept must not take a full socket for silence.
+/// What can happen to an instance. A driver's time stands still while its process is suspended: an
+/// instance that slept must not take a full socket for silence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// Its program is ready and serves.

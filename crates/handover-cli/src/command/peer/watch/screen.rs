@@ -1,5 +1,6 @@
 //! Where changes are shown: JSON lines, lines, or a table that is drawn again.
 
+use crate::clock::unix_ms;
 use crate::output::{Ink, Output, say};
 use crate::view::peers;
 use crossterm::cursor::MoveUp;
@@ -8,7 +9,7 @@ use handover_proto::container::roster::{Change, Roster};
 use handover_proto::moment::Moment;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often the table is drawn again: it shows how long ago each was heard.
@@ -123,11 +124,4 @@ fn erase(lines: u16) -> String {
         let _ = write!(text, "\r{up}{clear}");
     }
     text
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

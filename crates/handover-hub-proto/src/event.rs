@@ -1,0 +1,108 @@
+//! What hooks, screens, logs and metrics are told. One type for all of them.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId, Term};
+use crate::view::Departure;
+
+/// What happened on a node, or that it learnt of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A member joined.
+    Joined {
+        /// Which.
+        node: NodeId,
+    },
+    /// A member is gone.
+    Gone {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        cause: Departure,
+    },
+    /// A shard has a new home.
+    Owned {
+        /// Which.
+        shard: ShardId,
+        /// Its home.
+        node: NodeId,
+        /// Its term.
+        term: Term,
+    },
+    /// A row was added or a host of it changed.
+    Registered {
+        /// Which child.
+        process: ProcessId,
+        /// On which node.
+        node: NodeId,
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// A row was removed.
+    Unregistered {
+        /// Which child.
+        process: ProcessId,
+    },
+    /// A process begins to move.
+    Moving {
+        /// Which move.
+        attempt: MoveId,
+        /// Which child.
+        process: ProcessId,
+        /// From where.
+        from: NodeId,
+        /// To where.
+        to: NodeId,
+    },
+    /// A process moved.
+    Moved {
+        /// Which move.
+        attempt: MoveId,
+        /// Which child.
+        process: ProcessId,
+        /// Where it runs now.
+        to: NodeId,
+        /// How long it answered nothing, in nanoseconds, as its new host measured.
+        pause_ns: u64,
+    },
+    /// A move did not happen; the process serves where it was.
+    MoveFailed {
+        /// Which move.
+        attempt: MoveId,
+        /// Which child.
+        process: ProcessId,
+        /// Where it serves.
+        serves: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// A process asked to move later.
+    Deferred {
+        /// Which child.
+        process: ProcessId,
+    },
+    /// A process crashed on its host.
+    Crashed {
+        /// Which child.
+        process: ProcessId,
+        /// What it said.
+        reason: String,
+        /// Whether it is started again.
+        restarted: bool,
+    },
+    /// The node stands still: its lease is in doubt, or its partition rule says so.
+    Suspended {
+        /// Why.
+        reason: String,
+    },
+    /// The node goes on.
+    Continued,
+    /// A redistribution of shards begins.
+    Redistributing,
+    /// No move is left to do.
+    Settled,
+}

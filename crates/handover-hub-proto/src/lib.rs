@@ -1,0 +1,26 @@
+//! What a hub decides, as values: inputs in, effects out, time passed in.
+//!
+//! A hub keeps named processes on the nodes of a cluster. Every process belongs to a **shard**, a
+//! fixed part of all possible ids; every shard has one **home**, the node that says who runs its
+//! processes; a process runs on its **host**. Ownership of shards comes from an engine (gossip or
+//! etcd) with a **term** that grows with each change; a process runs under an **epoch**, the term of
+//! its shard and a count of grants within it.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`identity`] | names and numbers of nodes, processes, shards, epochs, calls |
+//! | [`view`] | who is a member, who owns which shard; what the engine is asked and says |
+//! | [`spec`], [`row`] | what a child is, and its line in the registry |
+//! | [`node`] | the machine of one node: inputs, effects, commands and their answers |
+//! | [`event`] | what hooks, screens and logs are told |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod event;
+pub mod identity;
+pub mod node;
+pub mod row;
+pub mod spec;
+pub mod view;

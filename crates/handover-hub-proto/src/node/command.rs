@@ -1,0 +1,247 @@
+//! What a node is asked by those on it, and what it answers.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Epoch, NodeId, NodeName, ProcessId};
+use crate::spec::{ChildSpec, Placing};
+
+/// What happens to those that started when one of the same request does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// They stay.
+    #[default]
+    Continue,
+    /// They are stopped again.
+    Rollback,
+}
+
+/// How children are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartOptions {
+    /// A child that already runs is an error of that child. Off: it counts as started.
+    pub check_existing: bool,
+    /// What a failure does to the others.
+    pub on_failure: OnFailure,
+    /// After this time what has not answered has failed.
+    pub timeout: Duration,
+}
+
+impl Default for StartOptions {
+    fn default() -> Self {
+        Self {
+            check_existing: true,
+            on_failure: OnFailure::Continue,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a node is emptied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evacuation {
+    /// Which node.
+    pub node: NodeName,
+    /// Where its processes go; to all others if empty.
+    pub to: Vec<NodeName>,
+    /// Moves a second at most; absent: as the hub's settings say.
+    pub rate: Option<u32>,
+}
+
+/// What a node can be asked. Any node takes any command and passes it on to whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Start children.
+    Start {
+        /// Which.
+        children: Vec<Arc<ChildSpec>>,
+        /// How.
+        options: StartOptions,
+    },
+    /// Stop children wherever they run.
+    Stop {
+        /// Which.
+        processes: Vec<ProcessId>,
+        /// After this time what has not answered has failed.
+        timeout: Duration,
+    },
+    /// Move one child.
+    Move {
+        /// Which.
+        process: ProcessId,
+        /// To where. It stays there until the members change, unless it is pinned.
+        to: NodeName,
+    },
+    /// Pin a child to nodes, or leave it to the strategy again.
+    Pin {
+        /// Which.
+        process: ProcessId,
+        /// Where.
+        placing: Placing,
+    },
+    /// Move everything away from a node, which stays a member and takes nothing new.
+    Evacuate(Evacuation),
+    /// Let an evacuated node take processes again; moves that have begun end.
+    AbortEvacuation {
+        /// Which node.
+        node: NodeName,
+    },
+    /// Move everything away from this node, then leave the cluster.
+    Leave {
+        /// After this time what is still here is left behind.
+        timeout: Duration,
+    },
+    /// Replace the list of declared children: orphans start, undeclared ones stop.
+    Declare {
+        /// The whole list.
+        children: Vec<Arc<ChildSpec>>,
+    },
+    /// Forget the largest size the cluster ever had, for the majority rule.
+    ResetClusterSize {
+        /// The new size.
+        size: u32,
+    },
+    /// A process that deferred its move is ready to go.
+    ReadyToMove {
+        /// Which.
+        process: ProcessId,
+    },
+}
+
+/// Why something was not done to one child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It already runs.
+    #[error("{0} already runs")]
+    AlreadyStarted(ProcessId),
+    /// Nobody runs it.
+    #[error("no process is called {0}")]
+    Unknown(ProcessId),
+    /// Its host cannot run its kind.
+    #[error(
+        "node {node} has no kind {kind}: register it there, or pin the child to nodes that have it"
+    )]
+    UnknownKind {
+        /// The host.
+        node: NodeId,
+        /// The kind.
+        kind: String,
+    },
+    /// Its start failed by its own word.
+    #[error("it did not start on node {node}: {reason}")]
+    Refused {
+        /// The host.
+        node: NodeId,
+        /// What it said.
+        reason: String,
+    },
+    /// No such node is a member.
+    #[error("no member is called {0}")]
+    UnknownNode(NodeName),
+    /// The nodes it is pinned to do not fit the replicas wanted.
+    #[error("pinned to {found} nodes, but each child has {expected} replicas")]
+    Replicas {
+        /// Replicas of a child.
+        expected: u32,
+        /// Nodes named.
+        found: u32,
+    },
+    /// No node may take it.
+    #[error("no node takes processes now")]
+    Nowhere,
+    /// It was not answered in time. It may have happened.
+    #[error("no answer in time; what it did is not known: look it up before trying again")]
+    TimedOut,
+    /// Its home or host went away before it answered. It may have happened.
+    #[error(
+        "the node that was asked is gone; what it did is not known: look it up before trying again"
+    )]
+    Gone,
+    /// It stays where it was.
+    #[error("it did not move and serves on node {serves}: {reason}")]
+    NotMoved {
+        /// Who serves.
+        serves: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Another move of it goes on.
+    #[error("it is being moved already; wait for that, then ask again")]
+    Moving,
+    /// This node stands still.
+    #[error("this node stands still: {reason}")]
+    Suspended {
+        /// Why.
+        reason: String,
+    },
+    /// It started, and was stopped again since another one did not.
+    #[error("stopped again, since another child of the request did not start")]
+    RolledBack,
+}
+
+/// A child that started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Which.
+    pub process: ProcessId,
+    /// On which node, one line for each replica.
+    pub node: NodeId,
+    /// Under which epoch.
+    pub epoch: Epoch,
+}
+
+/// A child that stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Which.
+    pub process: ProcessId,
+    /// Where it ran.
+    pub nodes: Vec<NodeId>,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Of a start.
+    Started {
+        /// Those that run.
+        started: Vec<Started>,
+        /// Those that do not.
+        failed: Vec<(ProcessId, Failure)>,
+        /// Whether those that had started were stopped again.
+        rolled_back: bool,
+    },
+    /// Of a stop.
+    Stopped {
+        /// Those that ran.
+        stopped: Vec<Stopped>,
+        /// Those that did not, or did not answer.
+        failed: Vec<(ProcessId, Failure)>,
+    },
+    /// Of a move.
+    Moved {
+        /// Which.
+        process: ProcessId,
+        /// Where it runs now.
+        node: NodeId,
+        /// How long it answered nothing, in nanoseconds.
+        pause_ns: u64,
+    },
+    /// Of an evacuation or of leaving.
+    Evacuated {
+        /// Processes that moved.
+        moved: u64,
+        /// Processes left behind, with the reason.
+        left: Vec<(ProcessId, Failure)>,
+    },
+    /// It was done, and there is nothing to say.
+    Done,
+    /// It was not done.
+    Failed(Failure),
+}

@@ -12,6 +12,7 @@
 //! | [`view`] | who is a member, who owns which shard; what the engine is asked and says |
 //! | [`spec`], [`row`] | what a child is, and its line in the registry |
 //! | [`node`] | the machine of one node: inputs, effects, commands and their answers |
+//! | [`placement`] | who should own which shard |
 //! | [`event`] | what hooks, screens and logs are told |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ extern crate alloc;
 pub mod event;
 pub mod identity;
 pub mod node;
+pub mod placement;
 pub mod row;
 pub mod spec;
 pub mod view;

@@ -1,2 +1,4 @@
 //! Stateful processes that live on many nodes and move with their state.
 #![forbid(unsafe_code)]
+
+pub mod engine;

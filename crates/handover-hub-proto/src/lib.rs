@@ -12,6 +12,7 @@
 //! | [`view`] | who is a member, who owns which shard; what the engine is asked and says |
 //! | [`spec`], [`row`] | what a child is, and its line in the registry |
 //! | [`node`] | the machine of one node: inputs, effects, commands and their answers |
+//! | [`claim`] | the gossip engine's rule of ownership |
 //! | [`placement`] | who should own which shard |
 //! | [`event`] | what hooks, screens and logs are told |
 #![no_std]
@@ -19,6 +20,7 @@
 
 extern crate alloc;
 
+pub mod claim;
 pub mod event;
 pub mod identity;
 pub mod node;

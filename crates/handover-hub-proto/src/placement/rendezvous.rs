@@ -5,6 +5,24 @@
 //! shards it had. The cheapest pairs are joined first; a member that has reached its bound takes no
 //! more. That is the one stable matching of shards and members, so the result depends on nothing
 //! but the set of members: not on their order, not on history.
+//!
+//! The bound is a member's expected share, and three quarters of the standard deviation that hashing
+//! alone would give it (the square root of the share) or five percent, whichever is more. A tighter
+//! one moves more when the members change, since whoever is pushed out moves too; a looser one is
+//! less even. Its fraction is rounded by the member's name, so that with a changed number of members
+//! the bounds of a few change and not those of all at once.
+//!
+//! Mean of twelve joins (six with 1,000 members): the fullest member's shards ÷ the mean, then shards
+//! moved ÷ the fewest that could be.
+//!
+//! | shards | members | hashing alone | this bound | five percent |
+//! |---|---|---|---|---|
+//! | 1,024 | 3 | 1.12, 1.01 | 1.07, 1.05 | 1.06, 1.07 |
+//! | 1,024 | 10 | 1.21, 1.02 | 1.10, 1.10 | 1.07, 1.18 |
+//! | 1,024 | 100 | 1.84, 0.89 | 1.34, 1.32 | 1.16, 1.95 |
+//! | 16,384 | 10 | 1.05, 1.01 | 1.05, 1.01 | 1.05, 1.01 |
+//! | 16,384 | 100 | 1.21, 1.01 | 1.07, 1.19 | 1.06, 1.24 |
+//! | 16,384 | 1,000 | 1.91, 0.88 | 1.22, 1.48 | 1.10, 1.91 |
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -13,8 +31,8 @@ use core::cmp::Reverse;
 use crate::identity::{NodeId, ShardId};
 use crate::view::{Member, Standing};
 
-/// How far a member's share may exceed what its weight entitles it to, in thousandths.
-const SLACK: u64 = 50;
+/// How far a member's share may exceed what its weight entitles it to, at least, in hundredths.
+const SLACK: u128 = 5;
 
 /// What it costs to place a shard on a member. Lower is better; the rank breaks ties.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +59,8 @@ struct Candidate {
 /// that are evacuated are, and then those that leave: a shard has a home as long as anybody lives.
 /// Of several members with one name the one that joined last counts, the others are its past.
 ///
-/// No member has more than its share by weight and five percent, rounded up to a whole shard.
+/// No member has more than its share by weight and its square root or five percent of it, rounded
+/// up to a whole shard.
 #[must_use]
 pub fn homes(members: &[Member], shards: u16) -> Vec<NodeId> {
     let candidates = candidates(members, shards);
@@ -116,23 +135,31 @@ fn candidates(members: &[Member], shards: u16) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = chosen
         .iter()
         .zip(0..)
-        .map(|(member, rank)| Candidate {
-            id: member.id,
-            hash: xxhash_rust::xxh3::xxh3_64(member.name.as_str().as_bytes()),
-            weight: weight(member),
-            rank,
-            bound: bound(shards, weight(member), total),
+        .map(|(member, rank)| {
+            let hash = xxhash_rust::xxh3::xxh3_64(member.name.as_str().as_bytes());
+            let weight = weight(member);
+            Candidate {
+                id: member.id,
+                hash,
+                weight,
+                rank,
+                bound: bound(shards, weight, total, hash),
+            }
         })
         .collect();
     candidates.sort_by_key(|candidate| (candidate.weight, candidate.rank));
     candidates
 }
 
-/// How many shards a member takes at most.
-fn bound(shards: u16, weight: u32, total: u64) -> usize {
-    let share = u128::from(shards) * u128::from(weight) * u128::from(1000 + SLACK);
-    let bound = share.div_ceil(u128::from(total.max(1)) * 1000);
-    usize::try_from(bound).unwrap_or(usize::MAX)
+/// How many shards a member takes at most: never less than its share, so that all find a place.
+fn bound(shards: u16, weight: u32, total: u64, name: u64) -> usize {
+    // In units of 2⁻¹⁰ shards.
+    let share = (u128::from(shards) * u128::from(weight) << 10) / u128::from(total.max(1));
+    let deviation = (share << 10).isqrt() * 3 / 4;
+    let slack = deviation.max(share * SLACK / 100);
+    let rounding = u128::from(mix(!name) % 1024) + 512;
+    let bound = (share + slack + rounding) >> 10;
+    usize::try_from(bound.max(1)).unwrap_or(usize::MAX)
 }
 
 /// The cheapest candidate of a shard among those that cost more than `above`.

@@ -150,11 +150,15 @@ proptest! {
             .zip(1..)
             .map(|(weight, n)| member(&format!("n{n}"), n, *weight))
             .collect();
-        let total = weights.iter().map(|w| u64::from(*w)).sum();
+        let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
         let shares = shares(&homes(&members, shards));
         for member in &members {
             let share = shares.get(&member.id).copied().unwrap_or(0);
-            prop_assert!(share <= bound(shards, member.weight, total));
+            let hash = xxhash_rust::xxh3::xxh3_64(member.name.as_str().as_bytes());
+            let bound = bound(shards, member.weight, total, hash);
+            prop_assert!(share <= bound, "{share} over {bound}");
+            let fair = f64::from(shards) * f64::from(member.weight) / total as f64;
+            prop_assert!(bound as f64 >= fair - 0.01, "{bound} below {fair}");
         }
     }
 }

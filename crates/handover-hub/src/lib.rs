@@ -21,3 +21,4 @@ pub use self::hub::{
     Builder, Evacuated, Hub, Moved, PATIENCE, Scope, StartResult, Status, StopResult,
 };
 pub use self::registry::Registry;
+pub mod transport;

@@ -8,6 +8,8 @@ mod desk;
 mod introduction;
 #[path = "coordinator/recovery.rs"]
 mod recovery;
+#[path = "coordinator/stopping.rs"]
+mod stopping;
 #[path = "coordinator/undo.rs"]
 mod undo;
 #[path = "coordinator/window.rs"]

@@ -206,8 +206,13 @@ impl Handing {
             }
             Input::Cancel => self.abort(core, now, Cause::Cancelled),
             Input::Stop { how } => {
-                let members = self.incumbent.into_iter().chain([self.successor]);
-                stopping::interrupt(core, now, how, &self.attempt, members)
+                let Self {
+                    attempt,
+                    incumbent,
+                    successor,
+                    ..
+                } = self;
+                stopping::interrupt(core, now, how, &attempt, incumbent, [successor])
             }
             Input::Undo { request } => {
                 core.refuse(request, self.refusal());

@@ -144,8 +144,15 @@ impl Aborting {
                 State::Aborting(self)
             }
             Input::Stop { how } => {
-                let members = self.incumbent.into_iter().chain([self.successor]);
-                stopping::interrupt(core, now, how.max(Stop::Fast), &self.attempt, members)
+                let how = how.max(Stop::Fast);
+                stopping::interrupt(
+                    core,
+                    now,
+                    how,
+                    &self.attempt,
+                    self.incumbent,
+                    [self.successor],
+                )
             }
             Input::Undo { request } => {
                 core.refuse(request, Refusal::NothingToUndo);
@@ -259,10 +266,10 @@ impl Resuming {
 
     fn stop(self, core: &mut Core, now: Moment, how: Stop) -> State {
         let parked = self.parked.map(|parked| parked.member);
-        let members = parked.into_iter().chain([self.incumbent]);
+        let serving = Some(self.incumbent);
         match self.attempt {
-            Some(attempt) => stopping::interrupt(core, now, how, &attempt, members),
-            None => stopping::begin(core, now, how, members),
+            Some(attempt) => stopping::interrupt(core, now, how, &attempt, serving, parked),
+            None => stopping::begin(core, now, how, parked.into_iter().chain(serving)),
         }
     }
 

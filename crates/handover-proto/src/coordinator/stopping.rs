@@ -45,22 +45,22 @@ pub(super) fn begin(
     settled(core, STOPPED)
 }
 
-/// The same, while an attempt runs.
+/// The same, while an attempt runs; with no `incumbent` it was the first start.
 pub(super) fn interrupt(
     core: &mut Core,
     now: Moment,
     how: Stop,
     attempt: &Attempt,
-    members: impl IntoIterator<Item = Member>,
+    incumbent: Option<Member>,
+    others: impl IntoIterator<Item = Member>,
 ) -> State {
-    core.finish(
-        now,
-        attempt,
-        Outcome::RolledBack {
-            cause: Cause::Stopping,
-        },
-    );
-    begin(core, now, how, members)
+    let cause = Cause::Stopping;
+    let outcome = match incumbent {
+        Some(_) => Outcome::RolledBack { cause },
+        None => Outcome::NobodyServes { cause },
+    };
+    core.finish(now, attempt, outcome);
+    begin(core, now, how, incumbent.into_iter().chain(others))
 }
 
 pub(super) fn stopping(core: &mut Core, now: Moment, code: u8, input: Input) -> State {

@@ -283,7 +283,7 @@ impl Warming {
     fn stop(self, core: &mut Core, now: Moment, how: Stop) -> State {
         // It never served, so there is nothing to drain.
         core.leaving.dismiss(self.successor, how.max(Stop::Fast));
-        stopping::interrupt(core, now, how, &self.attempt, self.incumbent)
+        stopping::interrupt(core, now, how, &self.attempt, self.incumbent, [])
     }
 
     /// The successor runs and must go; it holds nothing.

@@ -12,6 +12,7 @@
 //! | [`view`] | who is a member, who owns which shard; what the engine is asked and says |
 //! | [`spec`], [`row`] | what a child is, and its line in the registry |
 //! | [`node`] | the machine of one node: inputs, effects, commands and their answers |
+//! | [`message`] | what nodes tell each other |
 //! | [`claim`] | the gossip engine's rule of ownership |
 //! | [`placement`] | who should own which shard |
 //! | [`event`] | what hooks, screens and logs are told |
@@ -22,9 +23,14 @@ extern crate alloc;
 
 pub mod claim;
 pub mod event;
+mod home;
 pub mod identity;
+mod members;
+pub mod message;
 pub mod node;
 pub mod placement;
+mod registry;
+mod requests;
 pub mod row;
 pub mod spec;
 pub mod view;

@@ -4,13 +4,26 @@
 //! pace they move, what happens when a member is gone. What it does not see: messages to processes
 //! and their states, which go from host to host.
 
+mod cluster;
 mod command;
+mod declared;
+mod emptying;
 mod host;
+mod hosting;
+mod machine;
+mod outbox;
+mod settings;
+mod stillness;
+mod timers;
 
 pub use self::command::{
     Answer, Command, Evacuation, Failure, OnFailure, StartOptions, Started, Stopped,
 };
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};
+pub use self::machine::Node;
+pub use self::settings::{Moves, Settings};
+
+pub(crate) use self::timers::Timer;
 
 use crate::event::Event;
 use crate::identity::{NodeId, RequestId};

@@ -1,0 +1,196 @@
+//! What the home of a shard does: it takes a census, keeps the rows, grants epochs, and decides who
+//! runs what.
+
+mod asked;
+mod census;
+mod grant;
+mod moves;
+mod review;
+mod work;
+
+pub(crate) use self::census::Census;
+pub(crate) use self::work::{Asker, Pending, Work};
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_set::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
+use crate::message::{Change, Item, Position, Told};
+use crate::node::Node;
+use crate::row::Rows;
+
+/// An answer that waits until enough others hold the rows it speaks of.
+pub(crate) struct Waiter {
+    pub(crate) asker: Asker,
+    pub(crate) process: ProcessId,
+    pub(crate) told: Told,
+}
+
+/// How far a home is.
+pub(crate) enum Stage {
+    /// It asks who runs what, and grants nothing.
+    Census(Census),
+    /// It decides.
+    Live,
+}
+
+/// A shard that this node is the home of.
+pub(crate) struct Home {
+    pub(crate) term: Term,
+    pub(crate) stage: Stage,
+    /// Changes of rows under this term.
+    sequence: u64,
+    /// Epochs granted under this term.
+    grants: u64,
+    /// How far the copies of others are, under this term.
+    held: BTreeMap<NodeId, u64>,
+    waiting: BTreeMap<u64, Vec<Waiter>>,
+    /// What is being done to a process; one thing at a time.
+    pub(crate) work: BTreeMap<ProcessId, Work>,
+    /// Where processes were moved by hand; until the members change.
+    pub(crate) placed: BTreeMap<ProcessId, NodeId>,
+    /// Nodes whose processes are counted again, since their connection broke or they joined.
+    pub(crate) recount: BTreeSet<NodeId>,
+}
+
+impl Home {
+    pub(crate) fn new(term: Term, census: Census) -> Self {
+        Self {
+            term,
+            stage: Stage::Census(census),
+            sequence: 0,
+            grants: 0,
+            held: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            work: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            recount: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live)
+    }
+
+    /// The next epoch. No two grants of one home are alike (H1).
+    pub(crate) fn epoch(&mut self) -> Epoch {
+        self.grants += 1;
+        Epoch {
+            term: self.term,
+            grant: self.grants,
+        }
+    }
+
+    /// Whose rows a census found ahead of this node's.
+    pub(crate) fn source(&self) -> Option<NodeId> {
+        match &self.stage {
+            Stage::Census(census) => census.source(),
+            Stage::Live => None,
+        }
+    }
+
+    /// The highest change that `enough` others hold.
+    fn safe(&self, others: &[NodeId], enough: usize) -> u64 {
+        if enough == 0 {
+            return self.sequence;
+        }
+        let mut held: Vec<u64> = others
+            .iter()
+            .filter_map(|node| self.held.get(node).copied())
+            .collect();
+        held.sort_unstable_by(|a, b| b.cmp(a));
+        held.get(enough - 1).copied().unwrap_or(0)
+    }
+}
+
+impl<R: Rows> Node<R> {
+    /// Changes a row as its home: here, and at all others.
+    pub(crate) fn publish(&mut self, shard: ShardId, change: Change) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        home.sequence += 1;
+        let position = Position {
+            term: home.term,
+            home: self.me.id,
+            sequence: home.sequence,
+        };
+        self.copies.set(shard, position);
+        for node in self.members.others(self.me.id) {
+            let item = Item::Changed {
+                shard,
+                position,
+                change: change.clone(),
+            };
+            self.outbox.say(node, item);
+        }
+        self.apply(change);
+    }
+
+    /// Answers once enough others hold the rows as they are now (H9).
+    pub(crate) fn tell_when_held(
+        &mut self,
+        shard: ShardId,
+        asker: Asker,
+        process: ProcessId,
+        told: Told,
+    ) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let waiter = Waiter {
+            asker,
+            process,
+            told,
+        };
+        home.waiting.entry(home.sequence).or_default().push(waiter);
+        self.release(shard);
+    }
+
+    /// Sends the answers whose rows enough others hold.
+    pub(crate) fn release(&mut self, shard: ShardId) {
+        let others = self.members.others(self.me.id);
+        let enough = self.settings.copies.min(others.len());
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        if home.waiting.is_empty() || !home.is_live() {
+            return;
+        }
+        // What nobody changed under this term is held by whoever says it holds the beginning.
+        let holders = others.iter().filter(|node| home.held.contains_key(node));
+        if holders.count() < enough {
+            return;
+        }
+        let safe = home.safe(&others, enough);
+        let later = home.waiting.split_off(&(safe + 1));
+        let ready = core::mem::replace(&mut home.waiting, later);
+        for waiter in ready.into_values().flatten() {
+            self.tell(waiter.asker, waiter.process, waiter.told);
+        }
+    }
+
+    /// Another node holds the rows up to a change.
+    pub(crate) fn heard_held(&mut self, from: NodeId, shard: ShardId, position: Position) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        if (position.term, position.home) != (home.term, self.me.id) {
+            return;
+        }
+        let held = home.held.entry(from).or_default();
+        *held = (*held).max(position.sequence);
+        self.release(shard);
+    }
+
+    /// Answers whoever asked.
+    pub(crate) fn tell(&mut self, asker: Asker, process: ProcessId, told: Told) {
+        let item = Item::Told {
+            request: asker.request,
+            process,
+            told,
+        };
+        self.outbox.say(asker.node, item);
+    }
+}

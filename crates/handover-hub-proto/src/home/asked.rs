@@ -1,0 +1,142 @@
+//! What a home is asked to do with a process.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::work::Doing;
+use super::{Asker, Stage};
+use crate::identity::{NodeId, ProcessId, ShardId};
+use crate::message::{Ask, Change, Told};
+use crate::node::{Failure, Node};
+use crate::row::{Role, Row, Rows};
+use crate::spec::{ChildSpec, Placing};
+
+/// Most things that wait for the work on one process to end.
+const THEN_MAX: usize = 64;
+
+impl<R: Rows> Node<R> {
+    /// Somebody wants something of a process in one of this node's shards.
+    pub(crate) fn asked(&mut self, asker: Asker, process: ProcessId, ask: Ask, again: bool) {
+        let shard = self.shard_of(&process);
+        let Some(home) = self.homes.get_mut(&shard) else {
+            self.tell(asker, process, Told::NotHome);
+            return;
+        };
+        if let Stage::Census(census) = &mut home.stage {
+            if !census.keep(asker, process.clone(), ask, again) {
+                self.tell(asker, process, Told::NotHome);
+            }
+            return;
+        }
+        if let Some(work) = home.work.get_mut(&process) {
+            let same = work.askers.contains(&asker) || work.then.iter().any(|(a, ..)| *a == asker);
+            if same {
+                return;
+            }
+            if let (Doing::Starting(starting), Ask::Start { check_existing, .. }) =
+                (&work.doing, &ask)
+                && starting.fresh
+                && (again || !check_existing)
+            {
+                work.askers.push(asker);
+            } else if work.then.len() < THEN_MAX {
+                work.then.push((asker, ask, again));
+            } else {
+                self.tell(asker, process, Told::NotHome);
+            }
+            return;
+        }
+        match ask {
+            Ask::Start {
+                spec,
+                check_existing,
+            } => self.asked_to_start(shard, asker, spec, check_existing && !again),
+            Ask::Stop => self.asked_to_stop(shard, asker, process, again),
+            Ask::Move { to } => self.asked_to_move(shard, asker, process, to),
+            Ask::Pin(placing) => self.asked_to_pin(shard, asker, process, placing),
+            Ask::ReadyToMove => {
+                self.ready_to_move(shard, &process);
+                self.tell(asker, process, Told::Done);
+            }
+        }
+    }
+
+    fn asked_to_start(
+        &mut self,
+        shard: ShardId,
+        asker: Asker,
+        spec: Arc<ChildSpec>,
+        check_existing: bool,
+    ) {
+        let process = spec.id.clone();
+        if let Some(row) = self.rows.get(&process) {
+            if check_existing {
+                let failure = Failure::AlreadyStarted(process.clone());
+                self.tell(asker, process, Told::Failed(failure));
+            } else {
+                let told = Told::Started(row.hosts().to_vec());
+                self.tell_when_held(shard, asker, process, told);
+            }
+            return;
+        }
+        if let Some(failure) = self.unfit(&spec.placing) {
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        }
+        let on = self.wanted(shard, &spec, &[]);
+        if on.is_empty() {
+            self.tell(asker, process, Told::Failed(Failure::Nowhere));
+            return;
+        }
+        let on: Vec<(NodeId, Role, bool)> = on
+            .into_iter()
+            .map(|(node, role)| (node, role, false))
+            .collect();
+        self.start(shard, spec, Vec::new(), &on, Some(asker));
+    }
+
+    /// Why a child cannot be placed so.
+    fn unfit(&self, placing: &Placing) -> Option<Failure> {
+        let Placing::Pinned(names) = placing else {
+            return None;
+        };
+        let expected = u32::try_from(self.replicas()).unwrap_or(u32::MAX);
+        let found = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        if expected != found {
+            return Some(Failure::Replicas { expected, found });
+        }
+        let unknown = names.iter().find(|name| self.members.named(name).is_none());
+        unknown.map(|name| Failure::UnknownNode(name.clone()))
+    }
+
+    fn asked_to_stop(&mut self, shard: ShardId, asker: Asker, process: ProcessId, again: bool) {
+        match self.rows.get(&process) {
+            Some(row) => self.stop(shard, &row, Some(asker)),
+            None if again => {
+                self.tell_when_held(shard, asker, process, Told::Stopped(Vec::new()));
+            }
+            None => {
+                let failure = Failure::Unknown(process.clone());
+                self.tell(asker, process, Told::Failed(failure));
+            }
+        }
+    }
+
+    fn asked_to_pin(&mut self, shard: ShardId, asker: Asker, process: ProcessId, placing: Placing) {
+        let Some(row) = self.rows.get(&process) else {
+            let failure = Failure::Unknown(process.clone());
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        };
+        if let Some(failure) = self.unfit(&placing) {
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        }
+        let mut spec = ChildSpec::clone(row.spec());
+        spec.placing = placing;
+        let row = Row::new(Arc::new(spec), row.hosts());
+        self.publish(shard, Change::Put(row));
+        self.sweep.insert(shard);
+        self.tell_when_held(shard, asker, process, Told::Done);
+    }
+}

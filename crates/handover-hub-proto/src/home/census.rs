@@ -1,0 +1,390 @@
+//! A new home asks everybody what they run in its shard, before it grants anything.
+//!
+//! Whoever does not answer is asked again until the engine says that it is gone; then it has
+//! nothing. From its answer on a node takes no grant of an earlier home (H7), so what the answers
+//! say together is all that runs (H2). Then the home takes the rows from whoever is furthest, since
+//! an acknowledged start is in the copy of at least one that is left (H9), and begins.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_set::BTreeSet;
+use alloc::vec::Vec;
+
+use super::{Asker, Home, Stage};
+use crate::identity::{NodeId, ProcessId, ShardId, Term};
+use crate::message::{Ask, Change, Departed, Hosted, Item, Position, Report, Told};
+use crate::node::Node;
+use crate::row::{Host, Role, Row, Rows};
+
+/// Most things asked of a shard whose home is not ready that are kept; what is beyond is asked
+/// again by whoever asked.
+const ASKED_MAX: usize = 16 * 1024;
+
+/// What is known so far.
+pub(crate) struct Census {
+    waiting: BTreeSet<NodeId>,
+    reports: BTreeMap<NodeId, Report>,
+    /// Whose rows are ahead of this node's, the furthest last.
+    ahead: Vec<(Position, NodeId)>,
+    pub(crate) asked: Vec<(Asker, ProcessId, Ask, bool)>,
+}
+
+impl Census {
+    pub(crate) fn new(waiting: BTreeSet<NodeId>) -> Self {
+        Self {
+            waiting,
+            reports: BTreeMap::new(),
+            ahead: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Whom the rows are fetched from.
+    pub(crate) fn source(&self) -> Option<NodeId> {
+        self.ahead.last().map(|(_, node)| *node)
+    }
+
+    /// Keeps what was asked until the home is ready; not if that is too much.
+    pub(crate) fn keep(&mut self, asker: Asker, process: ProcessId, ask: Ask, again: bool) -> bool {
+        let room = self.asked.len() < ASKED_MAX;
+        if room {
+            self.asked.push((asker, process, ask, again));
+        }
+        room
+    }
+}
+
+impl<R: Rows> Node<R> {
+    /// This node is the home of a shard from now on.
+    pub(crate) fn begin_census(&mut self, shard: ShardId, term: Term) {
+        let mut waiting: BTreeSet<NodeId> = self.members.ids().collect();
+        waiting.insert(self.me.id);
+        let mut asked = Vec::new();
+        if let Some(before) = self.homes.remove(&shard)
+            && let Stage::Census(census) = before.stage
+        {
+            asked = census.asked;
+        }
+        for &node in &waiting {
+            self.outbox.say(node, Item::Census { shard, term });
+        }
+        let mut census = Census::new(waiting);
+        census.asked = asked;
+        self.homes.insert(shard, Home::new(term, census));
+        self.retry_later();
+    }
+
+    /// A member joined: it is asked as well, it may have been here before.
+    pub(crate) fn census_of_newcomer(&mut self, node: NodeId) {
+        for (&shard, home) in &mut self.homes {
+            let term = home.term;
+            match &mut home.stage {
+                Stage::Census(census) => {
+                    census.waiting.insert(node);
+                }
+                Stage::Live => {
+                    home.recount.insert(node);
+                }
+            }
+            self.outbox.say(node, Item::Census { shard, term });
+        }
+        self.retry_later();
+    }
+
+    /// A member is gone, so is all it ran (the engine vouches for it).
+    pub(crate) fn census_without(&mut self, node: NodeId) {
+        let mut complete = Vec::new();
+        for (&shard, home) in &mut self.homes {
+            home.recount.remove(&node);
+            home.placed.retain(|_, to| *to != node);
+            if let Stage::Census(census) = &mut home.stage {
+                census.waiting.remove(&node);
+                census.reports.remove(&node);
+                census.ahead.retain(|(_, holder)| *holder != node);
+                complete.push(shard);
+            }
+        }
+        for shard in complete {
+            self.conclude_census(shard);
+        }
+    }
+
+    /// Asks those again who have not answered.
+    pub(crate) fn census_again(&mut self) -> bool {
+        let mut open = false;
+        for (&shard, home) in &self.homes {
+            let term = home.term;
+            let silent = match &home.stage {
+                Stage::Census(census) => &census.waiting,
+                Stage::Live => &home.recount,
+            };
+            for &node in silent {
+                self.outbox.say(node, Item::Census { shard, term });
+            }
+            open |= !home.is_live() || !silent.is_empty();
+        }
+        open
+    }
+
+    /// An answer.
+    pub(crate) fn heard_report(
+        &mut self,
+        from: NodeId,
+        shard: ShardId,
+        term: Term,
+        report: Report,
+    ) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        if home.term != term {
+            return;
+        }
+        match &mut home.stage {
+            Stage::Census(census) => {
+                if census.waiting.remove(&from) {
+                    census.reports.insert(from, report);
+                    self.conclude_census(shard);
+                }
+            }
+            Stage::Live => {
+                if home.recount.remove(&from) {
+                    self.recounted(shard, from, report);
+                }
+            }
+        }
+    }
+
+    /// Rows that were fetched for a census are here.
+    pub(crate) fn rows_arrived(&mut self, shard: ShardId) {
+        self.conclude_census(shard);
+    }
+
+    fn conclude_census(&mut self, shard: ShardId) {
+        let mine = self.copies.position(shard);
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let Stage::Census(census) = &mut home.stage else {
+            return;
+        };
+        if !census.waiting.is_empty() {
+            return;
+        }
+        census.ahead = census
+            .reports
+            .iter()
+            .map(|(node, report)| (report.position, *node))
+            .filter(|(position, _)| *position > mine)
+            .collect();
+        census.ahead.sort_unstable();
+        if census.ahead.is_empty() {
+            self.go_live(shard, mine);
+        } else if !self.copies.is_missing(shard) {
+            self.copies.miss(shard);
+            self.fetch_missing();
+        }
+    }
+
+    /// Everybody has answered and the rows are here: this home decides from now on.
+    fn go_live(&mut self, shard: ShardId, base: Position) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let Stage::Census(census) = core::mem::replace(&mut home.stage, Stage::Live) else {
+            return;
+        };
+        let position = Position {
+            term: home.term,
+            home: self.me.id,
+            sequence: 0,
+        };
+        self.copies.set(shard, position);
+        for node in self.members.others(self.me.id) {
+            let item = Item::Began {
+                shard,
+                position,
+                base,
+            };
+            self.outbox.say(node, item);
+        }
+        self.take_in(shard, census.reports);
+        self.sweep.insert(shard);
+        for (asker, process, ask, again) in census.asked {
+            self.asked(asker, process, ask, again);
+        }
+    }
+
+    /// Brings the rows in line with what the hosts said.
+    fn take_in(&mut self, shard: ShardId, reports: BTreeMap<NodeId, Report>) {
+        let mut running: BTreeMap<ProcessId, Vec<(NodeId, Hosted)>> = BTreeMap::new();
+        let mut departed: BTreeSet<(ProcessId, NodeId)> = BTreeSet::new();
+        for (node, report) in reports {
+            for gone in report.departed {
+                departed.insert((gone.process.clone(), node));
+                self.outbox.say(node, Item::Noted(gone));
+            }
+            for hosted in report.hosted {
+                let id = hosted.spec.id.clone();
+                running.entry(id).or_default().push((node, hosted));
+            }
+        }
+        for row in self.rows.shard(shard) {
+            let here = running.remove(row.id()).unwrap_or_default();
+            let ended = |host: &Host| departed.contains(&(row.id().clone(), host.node));
+            if here.is_empty() && row.hosts().iter().any(ended) {
+                self.publish(shard, Change::Remove(row.id().clone()));
+                continue;
+            }
+            self.found(shard, Some(&row), here);
+        }
+        for (_, here) in running {
+            self.found(shard, None, here);
+        }
+    }
+
+    /// What runs of one process, by the word of all hosts.
+    fn found(&mut self, shard: ShardId, row: Option<&Row>, mut here: Vec<(NodeId, Hosted)>) {
+        here.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
+        let spec = match (row, here.first()) {
+            (Some(row), _) => row.spec().clone(),
+            (None, Some((_, hosted))) => hosted.spec.clone(),
+            (None, None) => return,
+        };
+        let wanted = self.replicas();
+        let surplus = here.split_off(here.len().min(wanted));
+        for (node, hosted) in surplus {
+            self.end_copy(shard, node, &hosted);
+        }
+        let unready = here.iter().any(|(_, hosted)| !hosted.ready);
+        let hosts: Vec<Host> = here
+            .iter()
+            .filter(|(_, hosted)| hosted.ready)
+            .map(|(node, hosted)| Host {
+                node: *node,
+                epoch: hosted.epoch,
+                role: hosted.role,
+            })
+            .collect();
+        if unready {
+            self.adopt_starts(shard, spec, hosts, &here);
+            return;
+        }
+        if row.is_none_or(|row| row.hosts() != hosts) {
+            self.publish(shard, Change::Put(Row::new(spec, &hosts)));
+        }
+    }
+
+    /// Counts again what one node runs: its connection had broken, or it joined.
+    fn recounted(&mut self, shard: ShardId, node: NodeId, report: Report) {
+        for gone in report.departed {
+            self.departed(node, gone);
+        }
+        let mut hosted: BTreeMap<ProcessId, Hosted> = BTreeMap::new();
+        for one in report.hosted {
+            hosted.insert(one.spec.id.clone(), one);
+        }
+        for row in self.rows.shard(shard) {
+            let listed = row.hosts().iter().find(|host| host.node == node).copied();
+            let found = hosted.remove(row.id());
+            if self.is_busy(shard, row.id()) {
+                continue;
+            }
+            match (listed, found) {
+                (Some(_), None) => {
+                    let rest: Vec<Host> = row.hosts().to_vec();
+                    let rest: Vec<Host> = rest.into_iter().filter(|h| h.node != node).collect();
+                    let row = Row::new(row.spec().clone(), &rest);
+                    self.publish(shard, Change::Put(row));
+                    self.sweep.insert(shard);
+                }
+                (None, Some(found)) => self.unlisted(shard, node, &found),
+                (Some(host), Some(found)) if found.epoch > host.epoch => {
+                    self.unlisted(shard, node, &found);
+                }
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+        for (process, found) in hosted {
+            if !self.is_busy(shard, &process) {
+                self.unlisted(shard, node, &found);
+            }
+        }
+    }
+
+    /// A node runs what the rows do not say. Where two homes can have been, the network was
+    /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced.
+    fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
+        if !self.settings.guarantees.exclusive {
+            self.reclaim(shard);
+            return;
+        }
+        self.end_copy(shard, node, found);
+    }
+
+    fn end_copy(&mut self, shard: ShardId, node: NodeId, hosted: &Hosted) {
+        let Some(home) = self.homes.get(&shard) else {
+            return;
+        };
+        let item = Item::End {
+            process: hosted.spec.id.clone(),
+            epoch: hosted.epoch,
+            term: home.term,
+        };
+        self.outbox.say(node, item);
+    }
+
+    /// How many run one process.
+    pub(crate) fn replicas(&self) -> usize {
+        1
+    }
+
+    /// This node is no longer the home of a shard. Who asked it asks the next one.
+    pub(crate) fn end_home(&mut self, shard: ShardId) {
+        let Some(home) = self.homes.remove(&shard) else {
+            return;
+        };
+        if let Stage::Census(census) = home.stage {
+            for (asker, process, _, _) in census.asked {
+                self.tell(asker, process, Told::NotHome);
+            }
+        }
+        for (process, work) in home.work {
+            for asker in work.askers {
+                self.tell(asker, process.clone(), Told::NotHome);
+            }
+            for (asker, _, _) in work.then {
+                self.tell(asker, process.clone(), Told::NotHome);
+            }
+        }
+    }
+
+    /// The answer of a host that ended a process by itself.
+    pub(crate) fn departed(&mut self, node: NodeId, gone: Departed) {
+        let shard = self.shard_of(&gone.process);
+        if !self.homes.get(&shard).is_some_and(Home::is_live) {
+            return;
+        }
+        self.outbox.say(node, Item::Noted(gone.clone()));
+        let Some(row) = self.rows.get(&gone.process) else {
+            return;
+        };
+        let is_it = |host: &Host| host.node == node && host.epoch == gone.epoch;
+        if !row.hosts().iter().any(is_it) {
+            return;
+        }
+        let rest: Vec<Host> = row.hosts().iter().copied().filter(|h| !is_it(h)).collect();
+        let change = if rest.is_empty() {
+            Change::Remove(gone.process)
+        } else {
+            Change::Put(Row::new(row.spec().clone(), &rest))
+        };
+        self.publish(shard, change);
+        self.sweep.insert(shard);
+    }
+
+    /// The roles of hosts in a census.
+    pub(crate) fn role_of(&self, row: &Row, node: NodeId) -> Role {
+        let host = row.hosts().iter().find(|host| host.node == node);
+        host.map_or(Role::Active, |host| host.role)
+    }
+}

@@ -1,0 +1,342 @@
+//! What nodes tell each other.
+//!
+//! A [`Message`] is a batch of items in the order in which they were said. Nodes of different
+//! versions form one cluster while it is upgraded: items are only ever added at the end, and a node
+//! that cannot read a message drops it; whatever it missed is repaired by digests and asked again.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
+use crate::node::{Failure, HostFailure};
+use crate::row::{Host, Role, Row};
+use crate::spec::{ChildSpec, Placing};
+
+/// Most items in one message: a receiver takes it in within a millisecond or two.
+pub const ITEMS_AT_ONCE: usize = 512;
+
+/// A message is closed when its items are about this large, in bytes.
+pub const BYTES_AT_ONCE: usize = 256 * 1024;
+
+/// What one node tells another at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub(crate) items: Vec<Item>,
+}
+
+impl Message {
+    /// How many things are said.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// About how many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.items.iter().map(Item::size).sum()
+    }
+}
+
+/// How far a copy of a shard's rows has come: whose it is, under which term, and how many changes
+/// that home has made. In a divided network two homes can have one term; the higher id wins, as it
+/// does among their claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) term: Term,
+    pub(crate) home: NodeId,
+    pub(crate) sequence: u64,
+}
+
+impl Default for Position {
+    /// Before the first home.
+    fn default() -> Self {
+        Self {
+            term: Term(0),
+            home: NodeId(0),
+            sequence: 0,
+        }
+    }
+}
+
+/// A change of one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    Put(Row),
+    Remove(ProcessId),
+}
+
+/// What a host says of one of its processes when a home takes a census.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hosted {
+    pub(crate) spec: Arc<ChildSpec>,
+    pub(crate) epoch: Epoch,
+    pub(crate) role: Role,
+    /// It has been activated.
+    pub(crate) ready: bool,
+}
+
+/// A process that ended by itself, which its home has not noted yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Departed {
+    pub(crate) process: ProcessId,
+    pub(crate) epoch: Epoch,
+}
+
+/// The answer to a census of one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// How far the reporter's copy of the rows has come.
+    pub(crate) position: Position,
+    pub(crate) hosted: Vec<Hosted>,
+    pub(crate) departed: Vec<Departed>,
+}
+
+/// Why a host did not do what it was granted; [`HostFailure`] for other nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    UnknownKind,
+    Said(String),
+    /// It knows a home of a higher term.
+    Stale,
+}
+
+impl From<HostFailure> for Refusal {
+    fn from(failure: HostFailure) -> Self {
+        match failure {
+            HostFailure::UnknownKind => Self::UnknownKind,
+            HostFailure::Refused(reason) | HostFailure::Transfer(reason) => Self::Said(reason),
+            HostFailure::TooLarge { limit, found } => Self::Said(alloc::format!(
+                "its state may have {limit} bytes and has {found}"
+            )),
+            HostFailure::Deferred => Self::Said("it deferred".into()),
+            HostFailure::Busy => Self::Said("it is busy".into()),
+            HostFailure::NotHere => Self::Said("it is not there".into()),
+        }
+    }
+}
+
+/// What the home of a process is asked to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    Start {
+        spec: Arc<ChildSpec>,
+        check_existing: bool,
+    },
+    Stop,
+    Move {
+        to: NodeId,
+    },
+    Pin(Placing),
+    ReadyToMove,
+}
+
+/// What a home answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Told {
+    Started(Vec<Host>),
+    Stopped(Vec<NodeId>),
+    Moved {
+        node: NodeId,
+        pause_ns: u64,
+    },
+    Done,
+    Failed(Failure),
+    /// It is not the home, or not yet: look again.
+    NotHome,
+}
+
+/// How a node is emptied, as all homes are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Emptying {
+    /// Where its processes go; wherever placement says if empty.
+    pub(crate) to: Vec<NodeName>,
+    pub(crate) rate: Option<u32>,
+}
+
+/// One thing said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Item {
+    // Rows, from their home to all others.
+    Changed {
+        shard: ShardId,
+        position: Position,
+        change: Change,
+    },
+    Held {
+        shard: ShardId,
+        position: Position,
+    },
+    Digest {
+        shard: ShardId,
+        position: Position,
+    },
+    /// A new home begins at `position`; whose copy is at `base` has the same rows.
+    Began {
+        shard: ShardId,
+        position: Position,
+        base: Position,
+    },
+    Fetch {
+        shard: ShardId,
+    },
+    Whole {
+        shard: ShardId,
+        position: Position,
+        rows: Vec<Row>,
+        last: bool,
+    },
+
+    // Who runs what, between a home and all others.
+    Census {
+        shard: ShardId,
+        term: Term,
+    },
+    Report {
+        shard: ShardId,
+        term: Term,
+        report: Report,
+    },
+    Grant {
+        spec: Arc<ChildSpec>,
+        epoch: Epoch,
+        role: Role,
+        replica: bool,
+        /// The home's.
+        term: Term,
+    },
+    Granted {
+        process: ProcessId,
+        epoch: Epoch,
+        result: Result<(), Refusal>,
+    },
+    End {
+        process: ProcessId,
+        epoch: Epoch,
+        /// The home's.
+        term: Term,
+    },
+    Ended {
+        process: ProcessId,
+        epoch: Epoch,
+    },
+    Departed(Departed),
+    Noted(Departed),
+    Confirm {
+        process: ProcessId,
+        epoch: Epoch,
+    },
+    Confirmed {
+        process: ProcessId,
+        epoch: Epoch,
+        /// The home's.
+        term: Term,
+    },
+
+    // What somebody wants of a process, to its home and back.
+    Ask {
+        request: u64,
+        process: ProcessId,
+        ask: Ask,
+        /// It was asked before, of this home or another one.
+        again: bool,
+    },
+    Told {
+        request: u64,
+        process: ProcessId,
+        told: Told,
+    },
+    /// To all: how this node is emptied, or that it is no longer.
+    Emptying(Option<Emptying>),
+    /// To the node that is to be emptied.
+    Evacuate {
+        request: u64,
+        emptying: Option<Emptying>,
+    },
+    /// Its answer.
+    Evacuated {
+        request: u64,
+        moved: u64,
+        left: Vec<(ProcessId, Failure)>,
+    },
+    /// To the leader.
+    Declare {
+        request: u64,
+        timeout: Duration,
+        children: Vec<Arc<ChildSpec>>,
+    },
+    /// From the leader: the list of declared children.
+    Declared {
+        version: u64,
+        children: BTreeMap<ProcessId, Arc<ChildSpec>>,
+    },
+}
+
+/// Bytes of an item apart from its texts, roughly.
+const ITEM: usize = 40;
+
+impl Item {
+    /// About how many bytes it has; it closes batches, nothing more.
+    pub(crate) fn size(&self) -> usize {
+        ITEM + match self {
+            Self::Changed {
+                change: Change::Put(row),
+                ..
+            } => row_size(row),
+            Self::Whole { rows, .. } => rows.iter().map(row_size).sum(),
+            Self::Report { report, .. } => report
+                .hosted
+                .iter()
+                .map(|hosted| spec_size(&hosted.spec) + ITEM)
+                .sum(),
+            Self::Grant { spec, .. }
+            | Self::Ask {
+                ask: Ask::Start { spec, .. },
+                ..
+            } => spec_size(spec),
+            Self::Declare { children, .. } => children.iter().map(|spec| spec_size(spec)).sum(),
+            Self::Declared { children, .. } => children.values().map(|spec| spec_size(spec)).sum(),
+            Self::Changed { .. }
+            | Self::Held { .. }
+            | Self::Digest { .. }
+            | Self::Began { .. }
+            | Self::Fetch { .. }
+            | Self::Census { .. }
+            | Self::Granted { .. }
+            | Self::End { .. }
+            | Self::Ended { .. }
+            | Self::Departed(_)
+            | Self::Noted(_)
+            | Self::Confirm { .. }
+            | Self::Confirmed { .. }
+            | Self::Ask { .. }
+            | Self::Told { .. }
+            | Self::Emptying(_)
+            | Self::Evacuate { .. }
+            | Self::Evacuated { .. } => 0,
+        }
+    }
+}
+
+fn row_size(row: &Row) -> usize {
+    spec_size(row.spec()) + row.hosts().len() * 24
+}
+
+fn spec_size(spec: &ChildSpec) -> usize {
+    let fields = &spec.metadata.fields;
+    spec.id.as_str().len()
+        + spec.kind.as_str().len()
+        + spec.argument.len()
+        + fields.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
+}

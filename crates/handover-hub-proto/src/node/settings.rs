@@ -1,0 +1,77 @@
+//! How a node decides; the same on all nodes of a hub but where it says otherwise.
+
+use core::time::Duration;
+
+use crate::view::Guarantees;
+
+/// How moves are paced and how long they may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moves {
+    /// Moves in flight at once from one node to another.
+    pub at_once: u32,
+    /// Moves that one home begins each second, if limited.
+    pub rate: Option<u32>,
+    /// A move that has not been committed after this time is given up; the process serves where it
+    /// was.
+    pub deadline: Duration,
+    /// A process that deferred its move, or whose move failed, is asked again after this time.
+    pub ask_again: Duration,
+    /// A process that still defers after this time is moved without being asked.
+    pub force_after: Duration,
+}
+
+impl Default for Moves {
+    fn default() -> Self {
+        Self {
+            at_once: 1_000,
+            rate: None,
+            deadline: Duration::from_secs(10),
+            ask_again: Duration::from_secs(10),
+            force_after: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How a node decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Parts into which all ids are divided. Must be the same on all nodes.
+    pub shards: u16,
+    /// What the engine promises.
+    pub guarantees: Guarantees,
+    /// How moves go.
+    pub moves: Moves,
+    /// Members that come or go within this time cause one redistribution.
+    pub debounce: Duration,
+    /// How often each home tells the others how far its rows are.
+    pub digest: Duration,
+    /// How long things to say are collected for one message.
+    pub batch: Duration,
+    /// How many other nodes must hold the row of a child before its start is answered, if there are
+    /// as many.
+    pub copies: usize,
+    /// What was asked of another node and not answered is asked again after this time.
+    pub retry: Duration,
+    /// After a fence nobody's shards are claimed for this time: others were fenced as well, and
+    /// come back.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: crate::placement::SHARDS,
+            guarantees: Guarantees {
+                exclusive: false,
+                lease: None,
+            },
+            moves: Moves::default(),
+            debounce: Duration::from_millis(100),
+            digest: Duration::from_secs(15),
+            batch: Duration::from_millis(2),
+            copies: 2,
+            retry: Duration::from_millis(500),
+            grace: Duration::from_secs(5),
+        }
+    }
+}

@@ -15,6 +15,9 @@
 //! | [`message`] | what nodes tell each other |
 //! | [`claim`] | the gossip engine's rule of ownership |
 //! | [`placement`] | who should own which shard |
+//! | [`redundancy`] | how many nodes run a child, and as what |
+//! | [`intensity`] | whether a process that ended is started again |
+//! | [`hook`] | where code of the user is called |
 //! | [`event`] | what hooks, screens and logs are told |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,11 +27,14 @@ extern crate alloc;
 pub mod claim;
 pub mod event;
 mod home;
+pub mod hook;
 pub mod identity;
+pub mod intensity;
 mod members;
 pub mod message;
 pub mod node;
 pub mod placement;
+pub mod redundancy;
 mod registry;
 mod requests;
 pub mod row;

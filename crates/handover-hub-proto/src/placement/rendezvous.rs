@@ -154,7 +154,7 @@ fn candidates(members: &[Member], shards: u16) -> Vec<Candidate> {
 /// How many shards a member takes at most: never less than its share, so that all find a place.
 fn bound(shards: u16, weight: u32, total: u64, name: u64) -> usize {
     // In units of 2⁻¹⁰ shards.
-    let share = (u128::from(shards) * u128::from(weight) << 10) / u128::from(total.max(1));
+    let share = ((u128::from(shards) * u128::from(weight)) << 10) / u128::from(total.max(1));
     let deviation = (share << 10).isqrt() * 3 / 4;
     let slack = deviation.max(share * SLACK / 100);
     let rounding = u128::from(mix(!name) % 1024) + 512;

@@ -8,6 +8,8 @@
 //!
 //! A hub asks an engine for nothing beyond [`Guarantees`], [`EngineOrder`]s and [`EngineEvent`]s.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod memory;
 mod post;
 mod validity;

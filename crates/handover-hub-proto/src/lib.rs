@@ -18,24 +18,30 @@
 //! | [`redundancy`] | how many nodes run a child, and as what |
 //! | [`intensity`] | whether a process that ended is started again |
 //! | [`hook`] | where code of the user is called |
+//! | [`migration`] | the machines of one move: home, source, target |
+//! | [`mailbox`], [`reply`], [`call`] | messages of a process, its replies, its callers |
 //! | [`event`] | what hooks, screens and logs are told |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod call;
 pub mod claim;
 pub mod event;
 mod home;
 pub mod hook;
 pub mod identity;
 pub mod intensity;
+pub mod mailbox;
 mod members;
 pub mod message;
+pub mod migration;
 pub mod node;
 pub mod placement;
 pub mod redundancy;
 mod registry;
+pub mod reply;
 mod requests;
 pub mod row;
 pub mod spec;

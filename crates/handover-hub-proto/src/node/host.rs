@@ -5,12 +5,14 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId};
 use crate::row::Role;
 use crate::spec::ChildSpec;
 
 /// What a process starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Its argument, or a checkpoint if its kind keeps any.
     Fresh,
@@ -20,8 +22,8 @@ pub enum Origin {
     Replica,
 }
 
-/// What is to be done to a process on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is to be done to a process on this node. What was done already is reported as done again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostOrder {
     /// Construct it, without letting it answer anything.
     Warm {
@@ -42,6 +44,10 @@ pub enum HostOrder {
         origin: Origin,
         /// As what.
         role: Role,
+        /// Who sends what arrived there during its move after it: what arrives here directly is
+        /// held until that is said to be all, or that node is gone, or
+        /// [a short time](crate::mailbox::OPENING_MAX) is over. Nobody for a start.
+        latecomers: Option<NodeId>,
     },
     /// Ask for its consent, finish the message it is at, take no other, and snapshot.
     Freeze {
@@ -65,7 +71,8 @@ pub enum HostOrder {
         /// The epoch it will have there.
         epoch: Epoch,
     },
-    /// Let a frozen process go on.
+    /// Let a frozen process go on, or one that is still freezing or was not yet asked to: it has
+    /// another epoch from now on. Cannot fail.
     Resume {
         /// Which.
         process: ProcessId,
@@ -86,7 +93,7 @@ pub enum HostOrder {
         /// Under which epoch.
         epoch: Epoch,
     },
-    /// Drop what was warmed or received for a move that failed.
+    /// Drop what was warmed or received for a move that failed, and what arrives for it later.
     Discard {
         /// Which.
         process: ProcessId,
@@ -140,13 +147,16 @@ pub enum HostOrder {
 }
 
 /// Why a process did not do what it was ordered to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum HostFailure {
     /// This node has no such kind.
+    #[error("it has no such kind")]
     UnknownKind,
     /// It said so, or panicked.
+    #[error("the process refused: {0}")]
     Refused(String),
     /// Its state is larger than the hub's limit.
+    #[error("its state has {found} bytes, at most {limit} may move: raise the limit of its hub")]
     TooLarge {
         /// The limit, in bytes.
         limit: u64,
@@ -154,17 +164,21 @@ pub enum HostFailure {
         found: u64,
     },
     /// It asks to be moved later.
+    #[error("it asks to be moved later")]
     Deferred,
-    /// It did not finish the message it was at in time.
+    /// It did not finish the message it was at in time, or takes part in another move.
+    #[error("it is busy")]
     Busy,
     /// The connection broke, or the digest was wrong.
+    #[error("its state did not arrive: {0}")]
     Transfer(String),
     /// No such process is here under that epoch.
+    #[error("it is not there")]
     NotHere,
 }
 
 /// What the processes of this node report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostReport {
     /// Of [`HostOrder::Warm`].
     Warmed {
@@ -193,7 +207,7 @@ pub enum HostReport {
         /// How it went.
         result: Result<(), HostFailure>,
     },
-    /// Of [`HostOrder::SendState`]. On failure it is still frozen.
+    /// Of [`HostOrder::SendState`]. On failure it is still frozen, and the state may have arrived.
     StateSent {
         /// Which.
         process: ProcessId,
@@ -202,14 +216,15 @@ pub enum HostReport {
         /// How it went.
         result: Result<(), HostFailure>,
     },
-    /// A state for a move arrived whole, its digest is right.
+    /// A state for a move arrived whole, its digest is right, and what was warmed took it (of a
+    /// merge: it is kept beside). On failure nothing of it is kept.
     StateArrived {
         /// Which.
         process: ProcessId,
         /// Which move.
         attempt: MoveId,
-        /// The epoch its sender was told it will have.
-        epoch: Epoch,
+        /// How it went.
+        result: Result<(), HostFailure>,
     },
     /// Of [`HostOrder::Stop`]; also when it ends by itself and is not started again.
     Ended {

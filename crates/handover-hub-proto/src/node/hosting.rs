@@ -239,6 +239,7 @@ impl<R: Rows> Node<R> {
             epoch,
             origin,
             role,
+            latecomers: None,
         }));
     }
 

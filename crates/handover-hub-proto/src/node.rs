@@ -80,3 +80,6 @@ pub enum Effect<M> {
     /// Tell hooks, screens, logs and metrics.
     Report(Event),
 }
+
+#[cfg(test)]
+mod tests;

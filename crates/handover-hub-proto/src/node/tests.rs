@@ -1,0 +1,6 @@
+//! Scenarios of a few nodes in a world with a virtual clock.
+
+mod ends;
+mod host;
+mod starts;
+mod world;

@@ -1,0 +1,226 @@
+//! Hosts that do at once what they are told, and keep a number for every process.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::identity::{Epoch, MoveId, NodeId, ProcessId};
+use crate::node::{HostFailure, HostOrder, HostReport, Origin};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    Warm,
+    Answers,
+    Frozen(MoveId),
+}
+
+struct Running {
+    epoch: Epoch,
+    now: Now,
+    value: u64,
+}
+
+/// A state on its way.
+pub(crate) struct Moved {
+    process: ProcessId,
+    attempt: MoveId,
+    epoch: Epoch,
+    value: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Hosts {
+    all: BTreeMap<ProcessId, Running>,
+    arrived: BTreeMap<(ProcessId, MoveId), u64>,
+    still: bool,
+    unconfirmed: Vec<ProcessId>,
+    reports: VecDeque<HostReport>,
+    sends: VecDeque<(NodeId, Moved)>,
+    /// Those that refuse to start.
+    pub(crate) broken: Vec<ProcessId>,
+    /// Those that defer.
+    pub(crate) busy: Vec<ProcessId>,
+    /// Nothing is reported while set.
+    pub(crate) silent: bool,
+}
+
+impl Hosts {
+    pub(crate) fn report(&mut self) -> Option<HostReport> {
+        if self.silent {
+            return None;
+        }
+        self.reports.pop_front()
+    }
+
+    pub(crate) fn sent(&mut self) -> Option<(NodeId, Moved)> {
+        self.sends.pop_front()
+    }
+
+    pub(crate) fn answers(&self, process: &ProcessId) -> bool {
+        let running = self.all.get(process);
+        let still = self.still || self.unconfirmed.contains(process);
+        !still && running.is_some_and(|running| running.now == Now::Answers)
+    }
+
+    pub(crate) fn value(&mut self, process: &ProcessId) -> Option<&mut u64> {
+        Some(&mut self.all.get_mut(process)?.value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// It ends by itself.
+    pub(crate) fn end(&mut self, process: &ProcessId) {
+        let running = self.all.remove(process).expect("it runs here");
+        self.reports.push_back(HostReport::Ended {
+            process: process.clone(),
+            epoch: running.epoch,
+            crash: None,
+        });
+    }
+
+    pub(crate) fn arrive(&mut self, moved: Moved) {
+        let key = (moved.process.clone(), moved.attempt);
+        self.arrived.insert(key, moved.value);
+        self.reports.push_back(HostReport::StateArrived {
+            process: moved.process,
+            attempt: moved.attempt,
+            epoch: moved.epoch,
+        });
+    }
+
+    pub(crate) fn order(&mut self, order: HostOrder) {
+        match order {
+            HostOrder::Warm { spec, epoch, .. } => {
+                self.run(spec.id.clone(), epoch, Now::Warm, 0);
+                self.reports.push_back(HostReport::Warmed {
+                    process: spec.id.clone(),
+                    epoch,
+                    result: Ok(()),
+                });
+            }
+            HostOrder::Activate {
+                spec,
+                epoch,
+                origin,
+                ..
+            } => self.activate(spec.id.clone(), epoch, origin),
+            HostOrder::Stop { process, .. } => {
+                if let Some(running) = self.all.remove(&process) {
+                    self.reports.push_back(HostReport::Ended {
+                        process,
+                        epoch: running.epoch,
+                        crash: None,
+                    });
+                }
+            }
+            HostOrder::Role { process, epoch, .. } => self.renew(&process, epoch),
+            HostOrder::Suspend => {
+                self.still = true;
+                self.unconfirmed = self.all.keys().cloned().collect();
+            }
+            HostOrder::Continue { process, epoch } => {
+                self.still = false;
+                self.unconfirmed.retain(|id| *id != process);
+                self.renew(&process, epoch);
+            }
+            HostOrder::Replicate { .. } => {}
+            other => self.migrate(other),
+        }
+    }
+
+    fn migrate(&mut self, order: HostOrder) {
+        match order {
+            HostOrder::Freeze {
+                process,
+                attempt,
+                forced,
+                ..
+            } => {
+                let deferred = self.busy.contains(&process) && !forced;
+                let running = self.all.get_mut(&process);
+                let result = match running {
+                    None => Err(HostFailure::NotHere),
+                    Some(_) if deferred => Err(HostFailure::Deferred),
+                    Some(running) => {
+                        running.now = Now::Frozen(attempt);
+                        Ok(())
+                    }
+                };
+                self.reports.push_back(HostReport::Frozen {
+                    process,
+                    attempt,
+                    result,
+                });
+            }
+            HostOrder::SendState {
+                process,
+                attempt,
+                to,
+                epoch,
+            } => {
+                let value = self.all.get(&process).map_or(0, |running| running.value);
+                let moved = Moved {
+                    process: process.clone(),
+                    attempt,
+                    epoch,
+                    value,
+                };
+                self.sends.push_back((to, moved));
+                self.reports.push_back(HostReport::StateSent {
+                    process,
+                    attempt,
+                    result: Ok(()),
+                });
+            }
+            HostOrder::Resume { process, epoch, .. } => {
+                if let Some(running) = self.all.get_mut(&process) {
+                    running.now = Now::Answers;
+                    running.epoch = epoch;
+                }
+            }
+            HostOrder::Retire { process, .. } => {
+                self.all.remove(&process);
+            }
+            HostOrder::Discard { process, attempt } => {
+                self.arrived.remove(&(process.clone(), attempt));
+                if self.all.get(&process).is_some_and(|r| r.now == Now::Warm) {
+                    self.all.remove(&process);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn renew(&mut self, process: &ProcessId, epoch: Epoch) {
+        if let Some(running) = self.all.get_mut(process) {
+            running.epoch = epoch;
+        }
+    }
+
+    fn run(&mut self, process: ProcessId, epoch: Epoch, now: Now, value: u64) {
+        self.all.insert(process, Running { epoch, now, value });
+    }
+
+    fn activate(&mut self, process: ProcessId, epoch: Epoch, origin: Origin) {
+        if self.broken.contains(&process) {
+            self.reports.push_back(HostReport::Activated {
+                process,
+                epoch,
+                result: Err(HostFailure::Refused(String::from("it is broken"))),
+            });
+            return;
+        }
+        let value = match origin {
+            Origin::Handed(attempt) => self.arrived.remove(&(process.clone(), attempt)),
+            Origin::Fresh | Origin::Replica => Some(0),
+        };
+        self.run(process.clone(), epoch, Now::Answers, value.unwrap_or(0));
+        self.reports.push_back(HostReport::Activated {
+            process,
+            epoch,
+            result: Ok(()),
+        });
+    }
+}

@@ -16,6 +16,7 @@
 //! | [`claim`] | the gossip engine's rule of ownership |
 //! | [`placement`] | who should own which shard |
 //! | [`redundancy`] | how many nodes run a child, and as what |
+//! | [`partition`] | whether a part of a divided network goes on |
 //! | [`intensity`] | whether a process that ended is started again |
 //! | [`hook`] | where code of the user is called |
 //! | [`migration`] | the machines of one move: home, source, target |
@@ -38,6 +39,7 @@ mod members;
 pub mod message;
 pub mod migration;
 pub mod node;
+pub mod partition;
 pub mod placement;
 pub mod redundancy;
 mod registry;

@@ -6,6 +6,7 @@
 //! | [`homes`] | the home that every shard should have |
 //! | [`ranked`] | the members in the order in which a shard prefers them |
 
+pub mod guided;
 mod rendezvous;
 
 use crate::identity::{ProcessId, ShardId};

@@ -9,6 +9,7 @@
 
 pub mod actions;
 pub mod arms;
+pub mod cluster;
 pub mod container;
 pub mod explorer;
 mod fingerprint;

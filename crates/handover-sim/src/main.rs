@@ -1,9 +1,10 @@
-//! `handover-sim explore`, `arms`, `tables`: see the library.
+//! `handover-sim explore`, `arms`, `tables`, `cluster`: see the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use handover_sim::cluster::Campaign;
 use handover_sim::scenario::{self, Depth};
 use handover_sim::seen::Seen;
 use handover_sim::{arms, explorer, tables, trace};
@@ -16,8 +17,11 @@ fn main() -> ExitCode {
         Some("once") => explore(Depth::One, &filter),
         Some("arms") => deprive(),
         Some("tables") => print_tables(),
+        Some("cluster") => clusters(&filter),
         _ => {
-            eprintln!("usage: handover-sim explore|once [PART OF A NAME] | arms | tables");
+            eprintln!(
+                "usage: handover-sim explore|once [PART OF A NAME] | arms | tables | cluster [SEEDS]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -56,6 +60,30 @@ fn explore(depth: Depth, filter: &str) -> bool {
     let took = begun.elapsed();
     println!("{states:>9} states {steps:>9} steps, {arms} arms, {took:.1?}");
     good
+}
+
+/// As many seeds, and from which on: `1000` or `5000+1000`.
+fn clusters(seeds: &str) -> bool {
+    let (first, count) = seeds.split_once('+').unwrap_or(("0", seeds));
+    let number = |text: &str| text.parse::<u64>().ok();
+    let (Some(first), Some(count)) = (number(first), number(count)) else {
+        eprintln!("how many seeds? 1000, or 5000+1000 for those from 5000 on");
+        return false;
+    };
+    let begun = Instant::now();
+    let seeds: Vec<u64> = (first..first + count).collect();
+    let found = Campaign::of(&seeds);
+    for (plan, failure) in &found.failures {
+        let violation = &failure.violation;
+        println!(
+            "seed {} {} {:?}: {}: {}",
+            plan.seed, plan.exclusive, plan.profile, violation.rule, violation.words
+        );
+    }
+    let failed = found.failures.len();
+    println!("{:?}", found.counts);
+    println!("{count} seeds, {failed} failed, {:.1?}", begun.elapsed());
+    failed == 0
 }
 
 fn deprive() -> bool {

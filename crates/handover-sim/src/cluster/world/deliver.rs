@@ -1,0 +1,160 @@
+//! Frames between hosts.
+
+use handover_hub_proto::identity::{MoveId, ProcessId};
+use handover_hub_proto::node::{HostFailure, HostReport, Input};
+
+use super::{Event, Message, World};
+use crate::cluster::agenda::MILLISECOND;
+use crate::cluster::host::Frame;
+use crate::cluster::network::{Class, Fate, Network, RunIndex};
+
+impl World {
+    pub(super) fn send(
+        &mut self,
+        from: RunIndex,
+        to: RunIndex,
+        class: Class,
+        size: u64,
+        frame: Frame<Message>,
+    ) {
+        let now = self.now();
+        let fate = self
+            .network
+            .send((from, to), class, size, now, &mut self.random);
+        match fate {
+            Fate::Arrives { at, connection } => self.agenda.at(
+                at,
+                Event::Frame {
+                    from,
+                    to,
+                    connection,
+                    frame,
+                },
+            ),
+            Fate::Lost { notice: true } => {
+                let pause = Network::reset(&mut self.random) + 20 * MILLISECOND;
+                self.agenda.after(pause, Event::Notice(from, to));
+            }
+            Fate::Lost { notice: false } => {}
+        }
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: RunIndex,
+        to: RunIndex,
+        connection: u64,
+        frame: Frame<Message>,
+    ) {
+        if !self.network.holds(from, to, connection) {
+            return;
+        }
+        if !self.network.greet(from, to) {
+            self.disconnected(to, from);
+        }
+        match frame {
+            Frame::Control(message) => {
+                let from = self.runs[from].id;
+                self.note(|| format!("run {to} <- {from} {message:?}"));
+                self.input(to, Input::Heard { from, message });
+            }
+            Frame::Call { process, call } => self.called(to, from, &process, call),
+            Frame::Reply {
+                process,
+                call,
+                incarnation,
+            } => self.replied(to, &process, call, incarnation),
+            Frame::NotHere { call, to: other } => self.not_here(to, call, other),
+            Frame::Forward { process, calls } => {
+                self.note(|| format!("run {to} gets {} latecomers of {process}", calls.len()));
+                for call in calls {
+                    self.queue(to, from, &process, call);
+                }
+            }
+            Frame::State {
+                process,
+                attempt,
+                epoch,
+                state,
+                queue,
+            } => {
+                let taken = self.land(to, &process, attempt, (state, queue));
+                self.note(|| format!("run {to} gets state of {process} {attempt:?}: {taken}"));
+                if taken {
+                    let report = HostReport::StateArrived {
+                        process: process.clone(),
+                        attempt,
+                        epoch,
+                    };
+                    self.agenda.after(0, Event::Report(to, report));
+                }
+                let answer = Frame::StateTaken {
+                    process,
+                    attempt,
+                    taken,
+                };
+                self.send(to, from, Class::States, 0, answer);
+            }
+            Frame::StateTaken {
+                process,
+                attempt,
+                taken,
+            } => {
+                let result = taken.then_some(()).ok_or_else(|| {
+                    HostFailure::Transfer("nobody waits for this state there".into())
+                });
+                self.state_sent(to, &process, attempt, result);
+            }
+            Frame::Replica {
+                process,
+                state,
+                answer,
+            } => {
+                self.runs[to].host.replicas.insert(process.clone(), state);
+                let kept = Frame::ReplicaKept { process, answer };
+                self.send(to, from, Class::Calls, 0, kept);
+            }
+            Frame::ReplicaKept { process, answer } => self.replicated(to, &process, answer),
+        }
+    }
+
+    fn state_sent(
+        &mut self,
+        run: RunIndex,
+        process: &ProcessId,
+        attempt: MoveId,
+        result: Result<(), HostFailure>,
+    ) {
+        let sending = &mut self.runs[run].host.sending;
+        let at = sending
+            .iter()
+            .position(|(sent, by, _)| sent == process && *by == attempt);
+        let Some(at) = at else {
+            return;
+        };
+        sending.remove(at);
+        let report = HostReport::StateSent {
+            process: process.clone(),
+            attempt,
+            result,
+        };
+        self.agenda.after(0, Event::Report(run, report));
+    }
+
+    /// A connection broke: whatever was under way in it may be lost.
+    pub(super) fn disconnected(&mut self, run: RunIndex, peer: RunIndex) {
+        let id = self.runs[peer].id;
+        self.note(|| format!("run {run} lost its connection to {id}"));
+        let sending = self.runs[run].host.sending.iter();
+        let cut = sending.filter(|(_, _, to)| *to == peer);
+        let cut: Vec<_> = cut
+            .map(|(process, attempt, _)| (process.clone(), *attempt))
+            .collect();
+        for (process, attempt) in cut {
+            let failed = HostFailure::Transfer("the connection broke".into());
+            self.state_sent(run, &process, attempt, Err(failed));
+        }
+        self.input(run, Input::Disconnected(id));
+        self.resend(run, peer);
+    }
+}

@@ -74,7 +74,7 @@ impl World {
             Frame::State {
                 process,
                 attempt,
-                epoch,
+                epoch: _,
                 state,
                 queue,
             } => {
@@ -84,7 +84,7 @@ impl World {
                     let report = HostReport::StateArrived {
                         process: process.clone(),
                         attempt,
-                        epoch,
+                        result: Ok(()),
                     };
                     self.agenda.after(0, Event::Report(to, report));
                 }

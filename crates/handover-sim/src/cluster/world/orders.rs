@@ -42,6 +42,7 @@ impl World {
                 epoch,
                 origin,
                 role,
+                latecomers: _,
             } => self.activate(run, spec, epoch, origin, role),
             HostOrder::Freeze {
                 process,

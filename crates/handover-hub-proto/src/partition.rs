@@ -76,7 +76,8 @@ pub struct Memory {
     pub version: u64,
     /// The nodes a majority is the majority of.
     pub names: BTreeSet<NodeName>,
-    /// Nodes that were lost, and how long ago.
+    /// Nodes that were lost, and how long ago they may be taken to be: a divided part has forgotten
+    /// none.
     pub lost: BTreeMap<NodeName, Duration>,
 }
 
@@ -170,13 +171,15 @@ impl Judge {
     /// What this node has to tell.
     #[must_use]
     pub fn memory(&self, now: Moment) -> Memory {
+        let age = |at: Moment| match self.verdict {
+            Verdict::Whole => now.since(at),
+            Verdict::Divided { .. } => Duration::ZERO,
+        };
         let lost = self.lost.iter();
         Memory {
             version: self.version,
             names: self.names.clone(),
-            lost: lost
-                .map(|(name, at)| (name.clone(), now.since(*at)))
-                .collect(),
+            lost: lost.map(|(name, at)| (name.clone(), age(*at))).collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod development;
+mod hub;
 mod incumbent;
 mod peer;
 mod service;
@@ -10,6 +11,10 @@ mod testing;
 
 pub(crate) use adopt::AdoptArgs;
 pub(crate) use development::DevArgs;
+pub(crate) use hub::{
+    DemoNodeArgs, EvacuateArgs, HubArgs, HubCommand, HubDemoArgs, HubEventsArgs, MoveArgs, PinArgs,
+    PsArgs, WhereisArgs,
+};
 pub(crate) use incumbent::IncumbentArgs;
 pub(crate) use peer::{ContainerArgs, PeerArgs, PeerCommand, WatchArgs};
 pub(crate) use service::{LogFormat, RunArgs, ServiceArgs};
@@ -87,6 +92,9 @@ pub(crate) enum Command {
     /// In a container: run a server, and hand over to the container of the next version
     #[command(after_help = peer::HELP)]
     Peer(Box<PeerArgs>),
+    /// Stateful processes on many nodes: list, find, move, evacuate, watch
+    #[command(after_help = hub::HELP)]
+    Hub(Box<HubArgs>),
     /// Print the completion script of a shell
     Completions {
         /// The shell.

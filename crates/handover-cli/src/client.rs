@@ -2,7 +2,7 @@
 
 mod stream;
 
-pub(crate) use stream::{EventLine, EventStream};
+pub(crate) use stream::{EventLine, EventStream, Lines, RawStream};
 
 use crate::exit::ExitCode;
 use handover::supervisor::CheckReport;
@@ -144,6 +144,29 @@ impl Client {
         }
         let (status, body) = read(&asked, response).await?;
         Err(refusal(asked, status, &body))
+    }
+
+    /// Status and body of any answer.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let asked = asked(&method, path);
+        let response = self.send(method, path, body).await?;
+        read(&asked, response).await
+    }
+
+    /// An answer as it comes, or the body of a refusal.
+    pub(crate) async fn open(&self, path: &str) -> Result<Result<RawStream, Bytes>, ClientError> {
+        let asked = asked(&Method::GET, path);
+        let response = self.send(Method::GET, path, None).await?;
+        if response.status().is_success() {
+            return Ok(Ok(RawStream::new(asked, response.into_body())));
+        }
+        let (_, body) = read(&asked, response).await?;
+        Ok(Err(body))
     }
 
     /// An outcome is an answer whatever its HTTP status: 409 says rolled back, 503 nobody serves.

@@ -6,8 +6,10 @@ mod demo;
 mod dev;
 mod doctor;
 mod events;
+mod hub;
 mod incumbent;
 mod keeper;
+mod keyboard;
 mod manual;
 mod peer;
 mod printing;
@@ -55,6 +57,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Verify(args) => block_on(verify::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Dev(args) => dev::dispatch(cli.runtime_dir.as_deref(), args),
+        Command::Hub(args) => hub::dispatch(root, *args),
         Command::Keeper { dir } => keeper::dispatch(&dir),
         Command::DemoServer(args) => block_on(server::serve(args)),
         Command::Completions { shell } => manual::completions(shell),

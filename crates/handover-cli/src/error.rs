@@ -6,6 +6,7 @@ use crate::compose::ComposeError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
 use crate::exit::ExitCode;
+use crate::hub::HubError;
 use crate::project::ProjectError;
 use handover::container::{BeginError, EnvironmentError, KeyFileError, StatusError, VolumeError};
 use handover::supervisor::stranger::LookError;
@@ -21,6 +22,8 @@ pub(crate) enum CliError {
     Discovery(#[from] DiscoveryError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -67,6 +70,11 @@ pub(crate) enum CliError {
         "`top` draws on a terminal, and there is none; use `handover status` or `handover events`"
     )]
     NotATerminal,
+    #[error(
+        "`hub top` draws on a terminal, and there is none; use `handover hub nodes` or \
+         `handover hub events`"
+    )]
+    NoTerminalForHub,
     #[error("cannot draw on the terminal: {0}; use `handover status` or `handover events`")]
     Terminal(#[source] io::Error),
     #[error("the supervisor is gone; its server may still serve: see `handover status`")]
@@ -91,10 +99,12 @@ impl CliError {
         match self {
             Self::Discovery(error) => error.exit_code(),
             Self::Client(error) => error.exit_code(),
+            Self::Hub(error) => error.exit_code(),
             Self::Config(_)
             | Self::Compose(_)
             | Self::Project(_)
             | Self::NotATerminal
+            | Self::NoTerminalForHub
             | Self::Environment(_)
             | Self::Template(_)
             | Self::KeyFile(_)

@@ -14,6 +14,7 @@ mod discovery;
 mod duration;
 mod error;
 mod exit;
+mod hub;
 mod output;
 mod project;
 mod systemd;

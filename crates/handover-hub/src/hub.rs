@@ -12,7 +12,7 @@ pub use self::builder::Builder;
 pub use self::call::PATIENCE;
 pub use self::command::{Evacuated, Moved, StartResult, StopResult};
 pub use self::query::{Scope, Status};
-pub(crate) use self::shared::{Order, Shared};
+pub(crate) use self::shared::{Order, Shared, View};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 

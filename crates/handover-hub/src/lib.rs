@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)]
 
+pub mod admin;
 mod cell;
 mod cells;
 pub mod child;
+pub mod dashboard;
 pub mod engine;
 pub mod error;
 mod events;

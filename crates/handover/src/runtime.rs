@@ -31,7 +31,11 @@ pub fn service_dir(service: &str) -> PathBuf {
 
 /// Creates a private directory, or checks that the one that is there is ours and private: whoever
 /// can write to it could answer in our place.
-pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// Why it cannot be made, or is not ours: a symbolic link, another user's.
+pub fn create_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -3,7 +3,7 @@
 use super::ClientError;
 use handover_proto::event::Event;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 
 /// The longest line: an event with the last words of an instance. A longer one is dropped, and the
 /// stream goes on after it.
@@ -21,16 +21,14 @@ pub(crate) struct EventLine {
 /// Cancel safe: a line that is not returned is kept.
 #[derive(Debug)]
 pub(crate) struct EventStream {
-    asked: String,
-    body: Incoming,
+    raw: RawStream,
     lines: Lines,
 }
 
 impl EventStream {
     pub(super) fn new(asked: String, body: Incoming) -> Self {
         Self {
-            asked,
-            body,
+            raw: RawStream::new(asked, body),
             lines: Lines::default(),
         }
     }
@@ -45,11 +43,37 @@ impl EventStream {
                 let event = serde_json::from_str(&json).ok();
                 return Ok(Some(EventLine { json, event }));
             }
+            match self.raw.next().await? {
+                None => return Ok(None),
+                Some(data) => self.lines.push(&data),
+            }
+        }
+    }
+}
+
+/// The bytes of an answer as they come. Cancel safe.
+#[derive(Debug)]
+pub(crate) struct RawStream {
+    asked: String,
+    body: Incoming,
+}
+
+impl RawStream {
+    pub(super) fn new(asked: String, body: Incoming) -> Self {
+        Self { asked, body }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ClientError::HungUp`] when the stream broke in the middle.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.lines.push(data);
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
                     }
                 }
                 Some(Err(error)) => {
@@ -65,18 +89,18 @@ impl EventStream {
 
 /// Bytes in, lines out.
 #[derive(Debug, Default)]
-struct Lines {
+pub(crate) struct Lines {
     bytes: Vec<u8>,
     /// The rest of a line too long to keep is being dropped.
     dropping: bool,
 }
 
 impl Lines {
-    fn push(&mut self, data: &[u8]) {
+    pub(crate) fn push(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
     }
 
-    fn pop(&mut self) -> Option<String> {
+    pub(crate) fn pop(&mut self) -> Option<String> {
         loop {
             let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') else {
                 if self.bytes.len() > MAX_LINE {

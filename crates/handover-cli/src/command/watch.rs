@@ -1,17 +1,15 @@
 //! `handover top`: feeds the live view from the supervisor and the keyboard, and draws it.
 
 use super::connect;
+use super::keyboard::{Key, Keyboard};
 use crate::args::TopArgs;
 use crate::client::{Client, ClientError};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::top::{Input, State, draw};
-use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -29,7 +27,10 @@ pub(super) async fn top(root: PathBuf, args: TopArgs) -> Result<ExitCode, CliErr
     let (inputs, drawn) = channel(WAITING);
     tokio::spawn(ask(client.clone(), inputs.clone()));
     tokio::spawn(listen(client, inputs.clone()));
-    let keyboard = Keyboard::start(inputs);
+    let keyboard = Keyboard::start(inputs, |key| match key {
+        Key::Quit => Input::Quit,
+        Key::Resized => Input::Resized,
+    });
     // Also puts the terminal back if we panic.
     let mut terminal = ratatui::try_init().map_err(CliError::Terminal)?;
     let result = show(&mut terminal, State::new(service), drawn).await;
@@ -96,54 +97,5 @@ fn lost(error: &ClientError) -> Input {
     Input::Lost(match error {
         ClientError::Connect { source, .. } => source.to_string(),
         other => other.to_string(),
-    })
-}
-
-/// A thread that reads keys, because reading a terminal blocks. Ends when this is dropped.
-struct Keyboard {
-    stop: Arc<AtomicBool>,
-}
-
-impl Keyboard {
-    fn start(inputs: Sender<Input>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let input = match next_key() {
-                    Ok(Some(input)) => input,
-                    Ok(None) => continue,
-                    // The terminal is gone.
-                    Err(_) => Input::Quit,
-                };
-                let quit = matches!(input, Input::Quit);
-                if inputs.blocking_send(input).is_err() || quit {
-                    return;
-                }
-            }
-        });
-        Self { stop }
-    }
-}
-
-impl Drop for Keyboard {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-fn next_key() -> io::Result<Option<Input>> {
-    if !crossterm::event::poll(ASK)? {
-        return Ok(None);
-    }
-    Ok(match crossterm::event::read()? {
-        TerminalEvent::Resize(..) => Some(Input::Resized),
-        TerminalEvent::Key(key) if key.kind == KeyEventKind::Press => {
-            let interrupt =
-                key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-            let quit = interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
-            quit.then_some(Input::Quit)
-        }
-        _ => None,
     })
 }

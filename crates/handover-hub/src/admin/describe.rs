@@ -1,0 +1,185 @@
+//! Events and failures in words, with nodes by name.
+
+use std::time::Duration;
+
+use handover_hub_proto::event::Event;
+use handover_hub_proto::identity::NodeId;
+use handover_hub_proto::node::Failure;
+use handover_hub_proto::view::Departure;
+
+use super::view::{EventView, Weight};
+
+/// What is said of an event besides its number and its time.
+pub(super) fn event(
+    seq: u64,
+    unix_ms: u64,
+    event: &Event,
+    name: &dyn Fn(NodeId) -> String,
+) -> EventView {
+    let mut view = EventView {
+        seq,
+        unix_ms,
+        event: String::new(),
+        process: None,
+        shard: None,
+        from: None,
+        node: None,
+        pause_ns: None,
+        reason: None,
+        weight: Weight::Plain,
+        text: String::new(),
+    };
+    match event {
+        Event::Joined { .. }
+        | Event::Gone { .. }
+        | Event::Owned { .. }
+        | Event::Suspended { .. }
+        | Event::Continued
+        | Event::Redistributing
+        | Event::Settled => of_cluster(&mut view, event, name),
+        _ => of_process(&mut view, event, name),
+    }
+    view
+}
+
+fn of_cluster(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> String) {
+    let (word, text) = match event {
+        Event::Joined { node } => {
+            let node = view.node.insert(name(*node));
+            ("joined", format!("node {node} joined"))
+        }
+        Event::Gone { node, cause } => {
+            let node = view.node.insert(name(*node));
+            match cause {
+                Departure::Left => ("left", format!("node {node} left")),
+                Departure::Lost => {
+                    view.weight = Weight::Bad;
+                    let text = format!("node {node} is lost; its processes start again elsewhere");
+                    ("lost", text)
+                }
+            }
+        }
+        Event::Owned { shard, node, term } => {
+            let node = view.node.insert(name(*node));
+            view.shard = Some(shard.0);
+            let text = format!("node {node} is home of shard {}, term {}", shard.0, term.0);
+            ("owned", text)
+        }
+        Event::Suspended { reason } => {
+            view.weight = Weight::Bad;
+            view.reason = Some(reason.clone());
+            ("suspended", format!("this node stands still: {reason}"))
+        }
+        Event::Continued => {
+            view.weight = Weight::Good;
+            ("continued", "this node goes on".to_owned())
+        }
+        Event::Redistributing => (
+            "redistributing",
+            "shards are being redistributed".to_owned(),
+        ),
+        _ => {
+            view.weight = Weight::Good;
+            ("settled", "settled: no move is left to do".to_owned())
+        }
+    };
+    view.event = word.to_owned();
+    view.text = text;
+}
+
+fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> String) {
+    let (word, text) = match event {
+        Event::Registered {
+            process,
+            node,
+            epoch,
+        } => {
+            view.process = Some(process.clone());
+            let node = view.node.insert(name(*node));
+            let text = format!("{process} runs on node {node}, epoch {epoch}");
+            ("registered", text)
+        }
+        Event::Unregistered { process } => {
+            view.process = Some(process.clone());
+            ("unregistered", format!("{process} is no more"))
+        }
+        Event::Moving {
+            process, from, to, ..
+        } => {
+            view.process = Some(process.clone());
+            let from = view.from.insert(name(*from));
+            let node = view.node.insert(name(*to));
+            let text = format!("{process} moves from node {from} to node {node}");
+            ("moving", text)
+        }
+        Event::Moved {
+            process,
+            to,
+            pause_ns,
+            ..
+        } => {
+            view.process = Some(process.clone());
+            view.pause_ns = Some(*pause_ns);
+            view.weight = Weight::Good;
+            let node = view.node.insert(name(*to));
+            let pause = Duration::from_nanos(*pause_ns);
+            let text = format!("{process} moved to node {node}, pause {pause:.1?}");
+            ("moved", text)
+        }
+        Event::MoveFailed {
+            process,
+            serves,
+            reason,
+            ..
+        } => {
+            view.process = Some(process.clone());
+            view.reason = Some(reason.clone());
+            view.weight = Weight::Bad;
+            let node = view.node.insert(name(*serves));
+            let text = format!("{process} did not move and serves on node {node}: {reason}");
+            ("move_failed", text)
+        }
+        Event::Deferred { process } => {
+            view.process = Some(process.clone());
+            ("deferred", format!("{process} asked to be moved later"))
+        }
+        Event::Crashed {
+            process,
+            reason,
+            restarted,
+        } => {
+            view.process = Some(process.clone());
+            view.reason = Some(reason.clone());
+            view.weight = Weight::Bad;
+            let then = match restarted {
+                true => "it was started again",
+                false => "it is not started again",
+            };
+            ("crashed", format!("{process} crashed: {reason}; {then}"))
+        }
+        // A kind of event that this file does not know yet.
+        other => ("other", format!("{other:?}")),
+    };
+    view.event = word.to_owned();
+    view.text = text;
+}
+
+/// A failure with nodes by name.
+pub(super) fn failure(failure: &Failure, name: &dyn Fn(NodeId) -> String) -> String {
+    match failure {
+        Failure::UnknownKind { node, kind } => format!(
+            "node {} has no kind {kind}: register it there, or pin the child to nodes that have it",
+            name(*node)
+        ),
+        Failure::Refused { node, reason } => {
+            format!("it did not start on node {}: {reason}", name(*node))
+        }
+        Failure::NotMoved { serves, reason } => {
+            format!(
+                "it did not move and serves on node {}: {reason}",
+                name(*serves)
+            )
+        }
+        other => other.to_string(),
+    }
+}

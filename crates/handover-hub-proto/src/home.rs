@@ -5,26 +5,38 @@ mod asked;
 mod census;
 mod grant;
 mod moves;
+mod resolve;
 mod review;
 mod work;
 
 pub(crate) use self::census::Census;
-pub(crate) use self::work::{Asker, Pending, Work};
+pub(crate) use self::moves::host_at;
+pub(crate) use self::work::{Asker, Doing, Pending, Work};
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_set::BTreeSet;
 use alloc::vec::Vec;
 
+use handover_proto::moment::Moment;
+
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
 use crate::message::{Change, Item, Position, Told};
+use crate::migration::Deferral;
 use crate::node::Node;
-use crate::row::Rows;
+use crate::row::{Host, Rows};
 
 /// An answer that waits until enough others hold the rows it speaks of.
 pub(crate) struct Waiter {
     pub(crate) asker: Asker,
     pub(crate) process: ProcessId,
     pub(crate) told: Told,
+}
+
+/// A process that is not asked to move before a time.
+pub(crate) struct Later {
+    pub(crate) at: Moment,
+    /// By its own wish, and since when.
+    pub(crate) deferral: Option<Deferral>,
 }
 
 /// How far a home is.
@@ -50,6 +62,10 @@ pub(crate) struct Home {
     pub(crate) work: BTreeMap<ProcessId, Work>,
     /// Where processes were moved by hand; until the members change.
     pub(crate) placed: BTreeMap<ProcessId, NodeId>,
+    /// Processes that are not asked to move before a time.
+    pub(crate) later: BTreeMap<ProcessId, Later>,
+    /// Copies of a process that ran apart from the one that was kept, to be merged one by one.
+    pub(crate) apart: BTreeMap<ProcessId, Vec<Host>>,
     /// Nodes whose processes are counted again, since their connection broke or they joined.
     pub(crate) recount: BTreeSet<NodeId>,
 }
@@ -65,6 +81,8 @@ impl Home {
             waiting: BTreeMap::new(),
             work: BTreeMap::new(),
             placed: BTreeMap::new(),
+            later: BTreeMap::new(),
+            apart: BTreeMap::new(),
             recount: BTreeSet::new(),
         }
     }
@@ -80,6 +98,13 @@ impl Home {
             term: self.term,
             grant: self.grants,
         }
+    }
+
+    /// The first of so many epochs that nobody else is given.
+    pub(crate) fn epochs(&mut self, count: u64) -> Epoch {
+        let epoch = self.epoch();
+        self.grants += count - 1;
+        epoch
     }
 
     /// Whose rows a census found ahead of this node's.

@@ -39,6 +39,7 @@ mod members;
 pub mod message;
 pub mod migration;
 pub mod node;
+mod pace;
 pub mod partition;
 pub mod placement;
 pub mod redundancy;

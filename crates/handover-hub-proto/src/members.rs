@@ -7,6 +7,8 @@ use handover_proto::moment::Moment;
 
 use crate::identity::{NodeId, NodeName, ShardId};
 use crate::placement;
+use crate::redundancy::Redundancy;
+use crate::row::Role;
 use crate::view::{Claim, Member, Owner, Standing, Transfer};
 
 /// The nodes of the cluster, as the engine says.
@@ -78,11 +80,13 @@ impl Members {
 }
 
 /// One shard as this node sees it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Seat {
     owner: Option<Owner>,
     /// Whom placement names.
     wanted: Option<NodeId>,
+    /// Who runs its processes, where that is more than one node.
+    hosts: Vec<(NodeId, Role)>,
     /// When the engine was last asked about it, until it answers.
     asked: Option<Moment>,
 }
@@ -129,6 +133,12 @@ impl Table {
         self.seats.get(usize::from(shard.0))?.wanted
     }
 
+    /// Who should run its processes, where that is more than one node.
+    pub(crate) fn hosts(&self, shard: ShardId) -> &[(NodeId, Role)] {
+        let seat = self.seats.get(usize::from(shard.0));
+        seat.map_or(&[], |seat| &seat.hosts)
+    }
+
     /// Takes the engine's word. Whether it is news.
     pub(crate) fn own(&mut self, shard: ShardId, owner: Owner) -> bool {
         let Some(seat) = self.seat(shard) else {
@@ -139,11 +149,17 @@ impl Table {
     }
 
     /// Places all shards anew.
-    pub(crate) fn place(&mut self, members: &Members) {
+    pub(crate) fn place(&mut self, members: &Members, redundancy: &Redundancy) {
         let shards = u16::try_from(self.seats.len()).unwrap_or(u16::MAX);
-        let homes = placement::homes(&members.list(), shards);
-        for (at, seat) in self.seats.iter_mut().enumerate() {
-            seat.wanted = homes.get(at).copied();
+        let members = members.list();
+        let homes = placement::homes(&members, shards);
+        let many = redundancy.replicas(members.len()) > 1;
+        for (shard, seat) in (0..shards).map(ShardId).zip(&mut self.seats) {
+            seat.wanted = homes.get(usize::from(shard.0)).copied();
+            seat.hosts = match seat.wanted {
+                Some(home) if many => redundancy.hosts(shard, home, &members),
+                Some(_) | None => Vec::new(),
+            };
         }
     }
 

@@ -13,6 +13,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
+use crate::migration::{self, Holding};
 use crate::node::{Failure, HostFailure};
 use crate::row::{Host, Role, Row};
 use crate::spec::{ChildSpec, Placing};
@@ -85,6 +86,8 @@ pub(crate) struct Hosted {
     pub(crate) role: Role,
     /// It has been activated.
     pub(crate) ready: bool,
+    /// What of it is here: it runs, or is on its way.
+    pub(crate) holding: Holding,
 }
 
 /// A process that ended by itself, which its home has not noted yet.
@@ -100,6 +103,8 @@ pub(crate) struct Report {
     /// How far the reporter's copy of the rows has come.
     pub(crate) position: Position,
     pub(crate) hosted: Vec<Hosted>,
+    /// Processes on their way to the reporter.
+    pub(crate) landing: Vec<(ProcessId, Holding)>,
     pub(crate) departed: Vec<Departed>,
 }
 
@@ -244,6 +249,10 @@ pub(crate) enum Item {
         term: Term,
     },
 
+    // Moves, between a home and those who take part.
+    Order(migration::Order),
+    Reported(migration::Report),
+
     // What somebody wants of a process, to its home and back.
     Ask {
         request: u64,
@@ -320,6 +329,8 @@ impl Item {
             | Self::Noted(_)
             | Self::Confirm { .. }
             | Self::Confirmed { .. }
+            | Self::Order(_)
+            | Self::Reported(_)
             | Self::Ask { .. }
             | Self::Told { .. }
             | Self::Emptying(_)

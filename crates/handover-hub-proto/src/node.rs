@@ -11,6 +11,7 @@ mod emptying;
 mod host;
 mod hosting;
 mod machine;
+mod moving;
 mod outbox;
 mod settings;
 mod stillness;

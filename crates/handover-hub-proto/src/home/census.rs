@@ -7,17 +7,34 @@
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_set::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Asker, Home, Stage};
+use super::{Asker, Doing, Home, Stage};
 use crate::identity::{NodeId, ProcessId, ShardId, Term};
 use crate::message::{Ask, Change, Departed, Hosted, Item, Position, Report, Told};
-use crate::node::Node;
-use crate::row::{Host, Role, Row, Rows};
+use crate::migration::Holding;
+use crate::node::{Node, Timer};
+use crate::row::{Host, Row, Rows};
+use crate::spec::ChildSpec;
 
 /// Most things asked of a shard whose home is not ready that are kept; what is beyond is asked
 /// again by whoever asked.
 const ASKED_MAX: usize = 16 * 1024;
+
+/// What there is of one process, by the word of all nodes.
+#[derive(Default)]
+struct Found {
+    running: Vec<(NodeId, Hosted)>,
+    moving: Vec<(NodeId, Holding)>,
+    spec: Option<Arc<ChildSpec>>,
+}
+
+impl Found {
+    fn is_nothing(&self) -> bool {
+        self.running.is_empty() && self.moving.is_empty()
+    }
+}
 
 /// What is known so far.
 pub(crate) struct Census {
@@ -59,11 +76,12 @@ impl<R: Rows> Node<R> {
         let mut waiting: BTreeSet<NodeId> = self.members.ids().collect();
         waiting.insert(self.me.id);
         let mut asked = Vec::new();
-        if let Some(before) = self.homes.remove(&shard)
-            && let Stage::Census(census) = before.stage
+        if let Some(home) = self.homes.get_mut(&shard)
+            && let Stage::Census(census) = &mut home.stage
         {
-            asked = census.asked;
+            asked = core::mem::take(&mut census.asked);
         }
+        self.end_home(shard);
         for &node in &waiting {
             self.outbox.say(node, Item::Census { shard, term });
         }
@@ -216,7 +234,7 @@ impl<R: Rows> Node<R> {
 
     /// Brings the rows in line with what the hosts said.
     fn take_in(&mut self, shard: ShardId, reports: BTreeMap<NodeId, Report>) {
-        let mut running: BTreeMap<ProcessId, Vec<(NodeId, Hosted)>> = BTreeMap::new();
+        let mut all: BTreeMap<ProcessId, Found> = BTreeMap::new();
         let mut departed: BTreeSet<(ProcessId, NodeId)> = BTreeSet::new();
         for (node, report) in reports {
             for gone in report.departed {
@@ -224,56 +242,69 @@ impl<R: Rows> Node<R> {
                 self.outbox.say(node, Item::Noted(gone));
             }
             for hosted in report.hosted {
-                let id = hosted.spec.id.clone();
-                running.entry(id).or_default().push((node, hosted));
+                let found = all.entry(hosted.spec.id.clone()).or_default();
+                match hosted.holding {
+                    Holding::Running { .. } => found.running.push((node, hosted)),
+                    holding => {
+                        found.spec = Some(hosted.spec);
+                        found.moving.push((node, holding));
+                    }
+                }
+            }
+            for (process, holding) in report.landing {
+                all.entry(process).or_default().moving.push((node, holding));
             }
         }
         for row in self.rows.shard(shard) {
-            let here = running.remove(row.id()).unwrap_or_default();
+            let found = all.remove(row.id()).unwrap_or_default();
             let ended = |host: &Host| departed.contains(&(row.id().clone(), host.node));
-            if here.is_empty() && row.hosts().iter().any(ended) {
+            if found.is_nothing() && row.hosts().iter().any(ended) {
                 self.publish(shard, Change::Remove(row.id().clone()));
-                continue;
+            } else {
+                self.found(shard, row.id(), Some(&row), found);
             }
-            self.found(shard, Some(&row), here);
         }
-        for (_, here) in running {
-            self.found(shard, None, here);
+        for (process, found) in all {
+            self.found(shard, &process, None, found);
         }
     }
 
-    /// What runs of one process, by the word of all hosts.
-    fn found(&mut self, shard: ShardId, row: Option<&Row>, mut here: Vec<(NodeId, Hosted)>) {
-        here.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
-        let spec = match (row, here.first()) {
-            (Some(row), _) => row.spec().clone(),
-            (None, Some((_, hosted))) => hosted.spec.clone(),
-            (None, None) => return,
+    /// What there is of one process, by the word of all nodes.
+    fn found(&mut self, shard: ShardId, process: &ProcessId, row: Option<&Row>, found: Found) {
+        let Found {
+            mut running,
+            moving,
+            spec,
+        } = found;
+        running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
+        let of_host = running.first().map(|(_, hosted)| hosted.spec.clone());
+        let spec = row.map(|row| row.spec().clone()).or(of_host).or(spec);
+        let Some(spec) = spec else {
+            // Only on its way, and nobody knows it: it was never acknowledged, or stopped since.
+            for (node, holding) in &moving {
+                self.let_go(shard, process, *node, holding);
+            }
+            return;
         };
-        let wanted = self.replicas();
-        let surplus = here.split_off(here.len().min(wanted));
-        for (node, hosted) in surplus {
-            self.end_copy(shard, node, &hosted);
-        }
-        let unready = here.iter().any(|(_, hosted)| !hosted.ready);
-        let hosts: Vec<Host> = here
-            .iter()
-            .filter(|(_, hosted)| hosted.ready)
-            .map(|(node, hosted)| Host {
-                node: *node,
-                epoch: hosted.epoch,
-                role: hosted.role,
-            })
-            .collect();
-        if unready {
-            self.adopt_starts(shard, spec, hosts, &here);
+        if running.is_empty() && !moving.is_empty() {
+            self.resolve_move(shard, &Row::new(spec, row.map_or(&[], Row::hosts)), &moving);
             return;
         }
+        let apart = running.split_off(running.len().min(self.replicas()));
+        self.keep_apart(shard, process, apart);
+        if running.iter().any(|(_, hosted)| !hosted.ready) {
+            self.adopt_starts(shard, spec, ready(&running), &running);
+            return;
+        }
+        let hosts = ready(&running);
         if row.is_none_or(|row| row.hosts() != hosts) {
             self.publish(shard, Change::Put(Row::new(spec, &hosts)));
         }
+        for (node, holding) in &moving {
+            self.let_go(shard, process, *node, holding);
+        }
+        self.merge_next(shard, process);
     }
-
     /// Counts again what one node runs: its connection had broken, or it joined.
     fn recounted(&mut self, shard: ShardId, node: NodeId, report: Report) {
         for gone in report.departed {
@@ -282,6 +313,11 @@ impl<R: Rows> Node<R> {
         let mut hosted: BTreeMap<ProcessId, Hosted> = BTreeMap::new();
         for one in report.hosted {
             hosted.insert(one.spec.id.clone(), one);
+        }
+        for (process, holding) in report.landing {
+            if !self.is_busy(shard, &process) {
+                self.let_go(shard, &process, node, &holding);
+            }
         }
         for row in self.rows.shard(shard) {
             let listed = row.hosts().iter().find(|host| host.node == node).copied();
@@ -321,7 +357,7 @@ impl<R: Rows> Node<R> {
         self.end_copy(shard, node, found);
     }
 
-    fn end_copy(&mut self, shard: ShardId, node: NodeId, hosted: &Hosted) {
+    pub(crate) fn end_copy(&mut self, shard: ShardId, node: NodeId, hosted: &Hosted) {
         let Some(home) = self.homes.get(&shard) else {
             return;
         };
@@ -335,7 +371,7 @@ impl<R: Rows> Node<R> {
 
     /// How many run one process.
     pub(crate) fn replicas(&self) -> usize {
-        1
+        self.settings.redundancy.replicas(self.members.len()).max(1)
     }
 
     /// This node is no longer the home of a shard. Who asked it asks the next one.
@@ -349,6 +385,11 @@ impl<R: Rows> Node<R> {
             }
         }
         for (process, work) in home.work {
+            if let Doing::Moving(moving) = &work.doing {
+                let plan = moving.movement.plan();
+                self.pace.ended((plan.source.node, plan.target));
+                self.timers.clear(&Timer::Move(shard, process.clone()));
+            }
             for asker in work.askers {
                 self.tell(asker, process.clone(), Told::NotHome);
             }
@@ -381,10 +422,16 @@ impl<R: Rows> Node<R> {
         self.publish(shard, change);
         self.sweep.insert(shard);
     }
+}
 
-    /// The roles of hosts in a census.
-    pub(crate) fn role_of(&self, row: &Row, node: NodeId) -> Role {
-        let host = row.hosts().iter().find(|host| host.node == node);
-        host.map_or(Role::Active, |host| host.role)
-    }
+/// Those that answer.
+fn ready(running: &[(NodeId, Hosted)]) -> Vec<Host> {
+    let ready = running.iter().filter(|(_, hosted)| hosted.ready);
+    ready
+        .map(|(node, hosted)| Host {
+            node: *node,
+            epoch: hosted.epoch,
+            role: hosted.role,
+        })
+        .collect()
 }

@@ -8,6 +8,7 @@ use super::work::{Doing, Starting, Stopping};
 use super::{Asker, Home, Pending, Work};
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Hosted, Item, Refusal, Told};
+use crate::migration::MovementInput;
 use crate::node::{Failure, Node, Timer};
 use crate::row::{Host, Role, Row, Rows};
 use crate::spec::ChildSpec;
@@ -145,6 +146,8 @@ impl<R: Rows> Node<R> {
                     self.outbox.say(node, item);
                 }
             }
+            // It says again by itself what was not answered.
+            Doing::Moving(_) => {}
         }
     }
 
@@ -216,7 +219,7 @@ impl<R: Rows> Node<R> {
         let home = self.homes.get_mut(&shard)?;
         match &mut home.work.get_mut(process)?.doing {
             Doing::Starting(starting) => Some(starting),
-            Doing::Stopping(_) => None,
+            Doing::Stopping(_) | Doing::Moving(_) => None,
         }
     }
 
@@ -235,7 +238,7 @@ impl<R: Rows> Node<R> {
                     stopping.pending.remove(&from);
                 }
             }
-            Doing::Starting(_) => return,
+            Doing::Starting(_) | Doing::Moving(_) => return,
         }
         self.work_may_be_done(shard, process);
     }
@@ -251,6 +254,7 @@ impl<R: Rows> Node<R> {
                         starting.pending.remove(&node).is_some()
                     }
                     Doing::Stopping(stopping) => stopping.pending.remove(&node).is_some(),
+                    Doing::Moving(_) => false,
                 };
                 if waited {
                     touched.push((shard, process.clone()));
@@ -260,6 +264,7 @@ impl<R: Rows> Node<R> {
         for (shard, process) in touched {
             self.work_may_be_done(shard, &process);
         }
+        self.tell_movements(&MovementInput::Gone(node));
     }
 
     /// Ends what was being done to a process once nobody is waited for.
@@ -268,7 +273,7 @@ impl<R: Rows> Node<R> {
             return;
         };
         let waits = match home.work.get(process).map(|work| &work.doing) {
-            None => return,
+            None | Some(Doing::Moving(_)) => return,
             Some(Doing::Starting(starting)) => !starting.pending.is_empty(),
             Some(Doing::Stopping(stopping)) => !stopping.pending.is_empty(),
         };
@@ -284,12 +289,15 @@ impl<R: Rows> Node<R> {
                 self.publish(shard, Change::Remove(process.clone()));
                 if let Some(home) = self.homes.get_mut(&shard) {
                     home.placed.remove(process);
+                    home.later.remove(process);
                 }
                 for asker in work.askers {
                     let told = Told::Stopped(stopping.nodes.clone());
                     self.tell_when_held(shard, asker, process.clone(), told);
                 }
             }
+            // Moves end by themselves.
+            Doing::Moving(_) => {}
         }
         for (asker, ask, again) in work.then {
             self.asked(asker, process.clone(), ask, again);
@@ -314,6 +322,9 @@ impl<R: Rows> Node<R> {
             if self.rows.get(process).as_ref() != Some(&row) {
                 self.publish(shard, Change::Put(row));
             }
+        }
+        if self.replicas() > 1 && starting.failed.is_none() {
+            self.sweep.insert(shard);
         }
         if nobody || starting.failed.is_some() {
             let at = self.now + self.settings.retry * START_AGAIN;

@@ -1,30 +1,479 @@
 //! Processes that a home moves from one node to another.
+//!
+//! Each move is a [`Movement`] of its own with its own deadline: one that fails or defers holds up
+//! no other (H10). Which moves there are follows from where children should run; how many at once,
+//! from the pace.
 
-use super::Asker;
-use crate::identity::{NodeId, ProcessId, ShardId};
-use crate::message::Told;
-use crate::node::{Failure, Node};
-use crate::row::Rows;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use handover_proto::moment::{Machine, Moment};
+
+use super::work::{Doing, Moving, Work};
+use super::{Asker, Later};
+use crate::event::Event;
+use crate::identity::{MoveId, NodeId, ProcessId, ShardId};
+use crate::message::{Change, Item, Told};
+use crate::migration::{
+    Bid, Decision, Deferral, GRANTS, Movement, MovementEffect, MovementInput, Outcome, Plan,
+    Purpose, Reason, Report, Word, leftover,
+};
+use crate::node::{Effect, Failure, Node, Timer};
+use crate::pace::Next;
+use crate::row::{Host, Row, Rows};
+use crate::spec::Placing;
 
 impl<R: Rows> Node<R> {
+    /// A process should run elsewhere: it moves when its turn comes.
     pub(crate) fn want_move(
         &mut self,
-        _shard: ShardId,
-        _process: &ProcessId,
-        _from: NodeId,
-        _to: NodeId,
+        shard: ShardId,
+        process: &ProcessId,
+        from: NodeId,
+        to: NodeId,
     ) {
+        let later = self
+            .homes
+            .get(&shard)
+            .and_then(|home| home.later.get(process));
+        if let Some(at) = later.map(|later| later.at).filter(|at| *at > self.now) {
+            self.timers.set_sooner(Timer::Review(shard), at);
+            return;
+        }
+        self.pace.want(shard, process, (from, to));
     }
 
+    /// Begins the moves whose turn it is.
+    pub(crate) fn begin_moves(&mut self) {
+        if self.is_still() || self.settling {
+            return;
+        }
+        let (next, again) = self.pace.next(self.now);
+        for next in next {
+            self.begin_move(next);
+        }
+        if let Some(at) = again {
+            self.timers.set_sooner(Timer::Pace, at);
+        }
+    }
+
+    fn begin_move(&mut self, next: Next) {
+        let Next {
+            shard,
+            process,
+            from,
+            to,
+        } = next;
+        let wanted = !self.is_busy(shard, &process) && self.still_wants(shard, &process, from, to);
+        let row = self.rows.get(&process).filter(|_| wanted);
+        let source = row.as_ref().and_then(|row| host_at(row, from));
+        let (Some(row), Some(source)) = (row, source) else {
+            self.pace.ended((from, to));
+            return;
+        };
+        self.pace.ended((from, to));
+        self.launch(shard, &row, source, to, Purpose::Move, None);
+    }
+
+    /// Begins a move.
+    pub(crate) fn launch(
+        &mut self,
+        shard: ShardId,
+        row: &Row,
+        source: Host,
+        target: NodeId,
+        purpose: Purpose,
+        asker: Option<Asker>,
+    ) {
+        let forced = self.homes.get(&shard).is_some_and(|home| {
+            let later = home
+                .later
+                .get(row.id())
+                .and_then(|later| later.deferral.as_ref());
+            later.is_some_and(|deferral| deferral.is_over(self.now, &self.settings.migration))
+        });
+        self.moves += 1;
+        let attempt = MoveId {
+            home: self.me.id,
+            number: self.moves,
+        };
+        let Some(plan) = self.plan(shard, row, (attempt, source, target), purpose, forced) else {
+            return;
+        };
+        self.effects.push_back(Effect::Report(Event::Moving {
+            attempt,
+            process: row.id().clone(),
+            from: source.node,
+            to: target,
+        }));
+        let movement = Movement::new(self.now, plan, self.settings.migration);
+        self.follow(shard, movement, asker);
+    }
+
+    pub(crate) fn plan(
+        &mut self,
+        shard: ShardId,
+        row: &Row,
+        who: (MoveId, Host, NodeId),
+        purpose: Purpose,
+        forced: bool,
+    ) -> Option<Plan> {
+        let (attempt, source, target) = who;
+        let home = self.homes.get_mut(&shard)?;
+        Some(Plan {
+            attempt,
+            spec: row.spec().clone(),
+            source,
+            target,
+            epoch: home.epochs(GRANTS),
+            purpose,
+            forced,
+            kept: self.settings.redundancy.keeps_state(),
+        })
+    }
+
+    /// Follows a movement to its end.
+    pub(crate) fn follow(&mut self, shard: ShardId, movement: Movement, asker: Option<Asker>) {
+        let process = movement.process().clone();
+        let plan = movement.plan();
+        self.pace.begun((plan.source.node, plan.target));
+        let moving = Moving {
+            movement: Box::new(movement),
+            departs: None,
+            pause_ns: 0,
+        };
+        let work = Work::new(Doing::Moving(moving), asker, self.now);
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.work.insert(process.clone(), work);
+            self.drive_move(shard, &process, None);
+        }
+    }
+
+    /// Gives a movement an input, and does what it wants.
+    pub(crate) fn drive_move(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        input: Option<MovementInput>,
+    ) {
+        let now = self.now;
+        let Some(moving) = self.moving(shard, process) else {
+            return;
+        };
+        if let Some(input) = input {
+            moving.movement.handle(now, input);
+        }
+        let mut effects = Vec::new();
+        while let Some(effect) = moving.movement.poll_effect() {
+            if let MovementEffect::Send { order, .. } = &effect {
+                moving.measure(now, &order.bid);
+            }
+            effects.push(effect);
+        }
+        let deadline = moving.movement.next_deadline();
+        let timer = Timer::Move(shard, process.clone());
+        match deadline {
+            Some(at) => self.timers.set(timer, at),
+            None => self.timers.clear(&timer),
+        }
+        for effect in effects {
+            match effect {
+                MovementEffect::Decide(decision) => self.decide(shard, process, decision),
+                MovementEffect::Send { to, order } => self.outbox.say(to, Item::Order(order)),
+                MovementEffect::Finish(outcome) => self.move_ended(shard, process, outcome),
+            }
+        }
+    }
+
+    fn moving(&mut self, shard: ShardId, process: &ProcessId) -> Option<&mut Moving> {
+        match &mut self.homes.get_mut(&shard)?.work.get_mut(process)?.doing {
+            Doing::Moving(moving) => Some(moving),
+            Doing::Starting(_) | Doing::Stopping(_) => None,
+        }
+    }
+
+    /// The one decision of a move: the row says who has it from now on (H5, H6).
+    fn decide(&mut self, shard: ShardId, process: &ProcessId, decision: Decision) {
+        let (Decision::Commit(host) | Decision::Return(host)) = decision;
+        let Some(source) = self
+            .moving(shard, process)
+            .map(|moving| moving.movement.plan().source)
+        else {
+            return;
+        };
+        let Some(row) = self.rows.get(process) else {
+            return;
+        };
+        let others = row
+            .hosts()
+            .iter()
+            .filter(|h| h.node != source.node && h.node != host.node);
+        let mut hosts: Vec<Host> = others.copied().collect();
+        hosts.insert(0, host);
+        self.publish(shard, Change::Put(Row::new(row.spec().clone(), &hosts)));
+    }
+
+    fn move_ended(&mut self, shard: ShardId, process: &ProcessId, outcome: Outcome) {
+        self.timers.clear(&Timer::Move(shard, process.clone()));
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let Some(work) = home.work.remove(process) else {
+            return;
+        };
+        let Doing::Moving(moving) = &work.doing else {
+            return;
+        };
+        let plan = moving.movement.plan();
+        self.pace.ended((plan.source.node, plan.target));
+        let told = match &outcome {
+            Outcome::Moved(host) | Outcome::Unmerged { host, .. } => {
+                home.later.remove(process);
+                self.effects.push_back(Effect::Report(Event::Moved {
+                    attempt: plan.attempt,
+                    process: process.clone(),
+                    to: host.node,
+                    pause_ns: moving.pause_ns,
+                }));
+                Told::Moved {
+                    node: host.node,
+                    pause_ns: moving.pause_ns,
+                }
+            }
+            Outcome::Stayed { host, reason } => {
+                self.stayed(shard, process, plan.attempt, *host, reason)
+            }
+            Outcome::Lost(reason) => {
+                let serves = plan.source.node;
+                self.nobody_serves(shard, process);
+                let reason = reason.to_string();
+                Told::Failed(Failure::NotMoved { serves, reason })
+            }
+        };
+        for asker in work.askers {
+            self.tell_when_held(shard, asker, process.clone(), told.clone());
+        }
+        for (asker, ask, again) in work.then {
+            self.asked(asker, process.clone(), ask, again);
+        }
+        self.merge_next(shard, process);
+    }
+
+    /// It serves where it was, and is asked again later (H10).
+    fn stayed(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        attempt: MoveId,
+        host: Host,
+        why: &Reason,
+    ) -> Told {
+        let (now, migration) = (self.now, self.settings.migration);
+        let reason = why.to_string();
+        self.effects.push_back(Effect::Report(Event::MoveFailed {
+            attempt,
+            process: process.clone(),
+            serves: host.node,
+            reason: reason.clone(),
+        }));
+        if let Some(home) = self.homes.get_mut(&shard) {
+            let later = home.later.entry(process.clone()).or_insert(Later {
+                at: now,
+                deferral: None,
+            });
+            if *why == Reason::Deferred {
+                let deferral = later.deferral.get_or_insert(Deferral::new(now));
+                deferral.again(now);
+                later.at = deferral.due(&migration);
+                let process = process.clone();
+                self.effects
+                    .push_back(Effect::Report(Event::Deferred { process }));
+            } else {
+                later.at = now + migration.ask_again;
+            }
+            home.placed.remove(process);
+            let at = later.at;
+            self.timers.set_sooner(Timer::Review(shard), at);
+        }
+        let serves = host.node;
+        Told::Failed(Failure::NotMoved { serves, reason })
+    }
+
+    /// Both ends of a move are gone: it is started again from what was kept.
+    fn nobody_serves(&mut self, shard: ShardId, process: &ProcessId) {
+        if let Some(row) = self.rows.get(process) {
+            let members = &self.members;
+            let rest = row.hosts().iter().filter(|h| members.has(h.node)).copied();
+            let rest: Vec<Host> = rest
+                .filter(|host| host.role != crate::row::Role::Active)
+                .collect();
+            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &rest)));
+        }
+        self.sweep.insert(shard);
+    }
+
+    /// A party of a move says something.
+    pub(crate) fn heard_reported(&mut self, from: NodeId, report: Report) {
+        let shard = self.shard_of(&report.process);
+        if !self.decides(shard) {
+            return;
+        }
+        if let Some(moving) = self.moving(shard, &report.process) {
+            if moving.movement.plan().attempt == report.attempt {
+                let word = report.word;
+                let input = MovementInput::Heard { from, word };
+                self.drive_move(shard, &report.process, Some(input));
+                return;
+            }
+        } else if self.is_busy(shard, &report.process) {
+            if let Word::Activated { epoch, result } = report.word {
+                let result = result.map_err(Into::into);
+                self.heard_granted(from, &report.process, epoch, result);
+            }
+            return;
+        }
+        self.left_over(shard, from, &report);
+    }
+
+    /// Ends what is left of a move that this home does not make.
+    fn left_over(&mut self, shard: ShardId, from: NodeId, report: &Report) {
+        let row = self.rows.get(&report.process);
+        let serves = row.as_ref().and_then(Row::active);
+        if let (
+            Word::Resumed {
+                epoch,
+                result: Ok(()),
+            },
+            Some(row),
+        ) = (&report.word, &row)
+            && let Some(host) = host_at(row, from)
+            && *epoch > host.epoch
+        {
+            let others = row.hosts().iter().filter(|host| host.node != from);
+            let mut hosts: Vec<Host> = others.copied().collect();
+            let epoch = *epoch;
+            hosts.insert(0, Host { epoch, ..host });
+            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &hosts)));
+            return;
+        }
+        let Some(holding) = report.holding() else {
+            return;
+        };
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let grant = home.epoch();
+        if let Some(bid) = leftover(serves, from, &holding, grant) {
+            self.order(shard, from, (report.attempt, &report.process), bid);
+        }
+    }
+
+    /// Orders something of a move that is not followed.
+    pub(crate) fn order(&mut self, shard: ShardId, to: NodeId, of: (MoveId, &ProcessId), bid: Bid) {
+        let Some(term) = self.homes.get(&shard).map(|home| home.term) else {
+            return;
+        };
+        let order = crate::migration::Order {
+            process: of.1.clone(),
+            attempt: of.0,
+            term,
+            bid,
+        };
+        self.outbox.say(to, Item::Order(order));
+    }
+
+    /// Gives all movements an input that may concern them.
+    pub(crate) fn tell_movements(&mut self, input: &MovementInput) {
+        let mut all: Vec<(ShardId, ProcessId)> = Vec::new();
+        for (&shard, home) in &self.homes {
+            let moving = home
+                .work
+                .iter()
+                .filter(|(_, w)| matches!(w.doing, Doing::Moving(_)));
+            all.extend(moving.map(|(process, _)| (shard, process.clone())));
+        }
+        for (shard, process) in all {
+            self.drive_move(shard, &process, Some(input.clone()));
+        }
+    }
+
+    /// Somebody asks for a move by hand.
     pub(crate) fn asked_to_move(
         &mut self,
-        _shard: ShardId,
+        shard: ShardId,
         asker: Asker,
         process: ProcessId,
-        _to: NodeId,
+        to: NodeId,
     ) {
-        self.tell(asker, process, Told::Failed(Failure::Nowhere));
+        let Some(row) = self.rows.get(&process) else {
+            let failure = Failure::Unknown(process.clone());
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        };
+        let Some(source) = row.active().filter(|host| self.members.has(host.node)) else {
+            self.tell(asker, process, Told::Failed(Failure::Nowhere));
+            return;
+        };
+        let serves = source.node;
+        let refused = if matches!(row.spec().placing, Placing::Pinned(_)) {
+            Some("it is pinned; pin it elsewhere instead")
+        } else if !self.members.serves(to) {
+            Some("that node takes no processes")
+        } else if serves != to && host_at(&row, to).is_some() {
+            Some("that node runs a replica of it")
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            let reason = reason.into();
+            let failure = Failure::NotMoved { serves, reason };
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        }
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.placed.insert(process.clone(), to);
+        }
+        if serves == to {
+            let (node, pause_ns) = (to, 0);
+            self.tell(asker, process, Told::Moved { node, pause_ns });
+            return;
+        }
+        self.launch(shard, &row, source, to, Purpose::Move, Some(asker));
     }
 
-    pub(crate) fn ready_to_move(&mut self, _shard: ShardId, _process: &ProcessId) {}
+    /// A process that deferred is ready: it need not wait.
+    pub(crate) fn ready_to_move(&mut self, shard: ShardId, process: &ProcessId) {
+        if let Some(home) = self.homes.get_mut(&shard)
+            && home.later.remove(process).is_some()
+        {
+            self.sweep.insert(shard);
+        }
+    }
+
+    /// The next step of a move is due.
+    pub(crate) fn move_due(&mut self, shard: ShardId, process: &ProcessId) {
+        self.drive_move(shard, process, Some(MovementInput::Tick));
+    }
+}
+
+impl Moving {
+    /// Takes the time from the order to depart until the target serves.
+    fn measure(&mut self, now: Moment, bid: &Bid) {
+        match bid {
+            Bid::Depart { .. } => {
+                self.departs.get_or_insert(now);
+            }
+            Bid::Retire { .. } if self.pause_ns == 0 => {
+                let pause = self.departs.map(|departs| now.since(departs).as_nanos());
+                self.pause_ns = pause.map_or(0, |ns| u64::try_from(ns).unwrap_or(u64::MAX));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The host at a node.
+pub(crate) fn host_at(row: &Row, node: NodeId) -> Option<Host> {
+    row.hosts().iter().copied().find(|host| host.node == node)
 }

@@ -6,8 +6,9 @@
 use alloc::vec::Vec;
 
 use crate::identity::{NodeId, ProcessId, ShardId};
-use crate::message::Change;
+use crate::message::{Change, Item};
 use crate::node::{Node, Timer};
+use crate::redundancy;
 use crate::row::{Host, Role, Row, Rows};
 use crate::spec::{ChildSpec, Placing};
 
@@ -52,32 +53,63 @@ impl<R: Rows> Node<R> {
             .filter(|host| self.members.has(host.node))
             .collect();
         let wanted = self.wanted(shard, row.spec(), &alive);
-        let lacking: Vec<(NodeId, Role)> = wanted
-            .iter()
-            .copied()
-            .filter(|(node, _)| !alive.iter().any(|host| host.node == *node))
-            .collect();
+        let changes = redundancy::changes(&alive, &wanted);
         if alive.is_empty() {
-            if lacking.is_empty() {
-                if !row.hosts().is_empty() {
-                    let change = Change::Put(Row::new(row.spec().clone(), &[]));
-                    self.publish(shard, change);
-                }
-                return;
+            if !changes.start.is_empty() {
+                self.start_on(shard, row, Vec::new(), &changes.start);
+            } else if !row.hosts().is_empty() {
+                let change = Change::Put(Row::new(row.spec().clone(), &[]));
+                self.publish(shard, change);
             }
-            let on: Vec<_> = lacking
-                .into_iter()
-                .map(|(node, role)| (node, role, false))
-                .collect();
-            self.start(shard, row.spec().clone(), Vec::new(), &on, None);
             return;
         }
-        let misplaced = alive
-            .iter()
-            .find(|host| !wanted.iter().any(|(node, _)| *node == host.node));
-        if let (Some(host), Some((to, _))) = (misplaced, lacking.first()) {
-            self.want_move(shard, row.id(), host.node, *to);
+        if let Some(heir) = redundancy::heir(&alive, &wanted) {
+            let rest: Vec<Host> = alive.into_iter().filter(|h| h.node != heir).collect();
+            let on = [(heir, Role::Active, self.settings.redundancy.keeps_state())];
+            self.start(shard, row.spec().clone(), rest, &on, None);
+            return;
         }
+        // Its state goes with it: to where it should answer, if nobody runs it there.
+        let active = alive
+            .iter()
+            .find(|host| host.role == Role::Active && !wanted.contains(&(host.node, Role::Active)));
+        let lacking = changes.start.iter().find(|(_, role)| *role == Role::Active);
+        if let (Some(host), Some((to, _))) = (active, lacking) {
+            self.want_move(shard, row.id(), host.node, *to);
+        } else if !changes.start.is_empty() {
+            self.start_on(shard, row, alive, &changes.start);
+        } else if alive.len() > wanted.len() && !wanted.is_empty() {
+            self.end_surplus(shard, row, alive, &changes.stop);
+        } else if alive.len() < row.hosts().len() {
+            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &alive)));
+        }
+    }
+
+    fn start_on(&mut self, shard: ShardId, row: &Row, hosts: Vec<Host>, on: &[(NodeId, Role)]) {
+        let on: Vec<(NodeId, Role, bool)> = on.iter().map(|(n, role)| (*n, *role, false)).collect();
+        self.start(shard, row.spec().clone(), hosts, &on, None);
+    }
+
+    /// Ends replicas that are too many.
+    fn end_surplus(&mut self, shard: ShardId, row: &Row, alive: Vec<Host>, surplus: &[NodeId]) {
+        let Some(term) = self.homes.get(&shard).map(|home| home.term) else {
+            return;
+        };
+        let (ending, rest): (Vec<Host>, Vec<Host>) = alive
+            .into_iter()
+            .partition(|host| surplus.contains(&host.node));
+        if ending.is_empty() || !rest.iter().any(|host| host.role == Role::Active) {
+            return;
+        }
+        for host in ending {
+            let item = Item::End {
+                process: row.id().clone(),
+                epoch: host.epoch,
+                term,
+            };
+            self.outbox.say(host.node, item);
+        }
+        self.publish(shard, Change::Put(Row::new(row.spec().clone(), &rest)));
     }
 
     /// Where a child should run. Pinned: there, as far as those nodes are members.
@@ -89,13 +121,22 @@ impl<R: Rows> Node<R> {
     ) -> Vec<(NodeId, Role)> {
         if let Placing::Pinned(names) = &spec.placing {
             let nodes = names.iter().filter_map(|name| self.members.named(name));
-            return nodes.map(|member| (member.id, Role::Active)).collect();
+            let nodes: Vec<NodeId> = nodes.map(|member| member.id).collect();
+            return self.settings.redundancy.roles(&nodes);
         }
         let placed = self
             .homes
             .get(&shard)
             .and_then(|home| home.placed.get(&spec.id).copied());
-        if let Some(node) = placed.filter(|node| self.members.serves(*node)) {
+        let placed = placed.filter(|node| self.members.serves(*node));
+        let many = self.table.hosts(shard);
+        if many.len() > 1 {
+            let others = many.iter().map(|(node, _)| *node);
+            let others = others.filter(|node| self.members.serves(*node) && placed != Some(*node));
+            let nodes: Vec<NodeId> = placed.into_iter().chain(others).collect();
+            return self.settings.redundancy.roles(&nodes);
+        }
+        if let Some(node) = placed {
             return alloc::vec![(node, Role::Active)];
         }
         let named = self.table.wanted(shard);

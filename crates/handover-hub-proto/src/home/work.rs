@@ -1,5 +1,6 @@
 //! What a home is doing to one process.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use handover_proto::moment::Moment;
 
 use crate::identity::{Epoch, NodeId};
 use crate::message::Ask;
+use crate::migration::Movement;
 use crate::node::Failure;
 use crate::row::{Host, Role};
 use crate::spec::ChildSpec;
@@ -45,10 +47,20 @@ pub(crate) struct Stopping {
     pub(crate) nodes: Vec<NodeId>,
 }
 
+/// A process that moves.
+pub(crate) struct Moving {
+    pub(crate) movement: Box<Movement>,
+    /// When its source was told to let go.
+    pub(crate) departs: Option<Moment>,
+    /// How long it answered nothing, as seen from here.
+    pub(crate) pause_ns: u64,
+}
+
 /// What is done.
 pub(crate) enum Doing {
     Starting(Starting),
     Stopping(Stopping),
+    Moving(Moving),
 }
 
 /// What is being done to one process. Whatever else is wanted of it waits.

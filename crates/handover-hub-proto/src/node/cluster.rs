@@ -6,6 +6,7 @@ use handover_proto::moment::Moment;
 use super::{Effect, Node, Timer};
 use crate::event::Event;
 use crate::identity::{NodeId, ShardId};
+use crate::migration::MovementInput;
 use crate::row::Rows;
 use crate::view::{Claim, Departure, EngineEvent, EngineOrder, Member, Owner};
 
@@ -65,8 +66,10 @@ impl<R: Rows> Node<R> {
     /// Members that come or go together cause one redistribution.
     pub(crate) fn members_changed(&mut self) {
         self.settling = true;
+        self.pace.forget();
         for home in self.homes.values_mut() {
             home.placed.clear();
+            home.later.retain(|_, later| later.deferral.is_some());
         }
         let at = self.now + self.settings.debounce;
         self.timers.set_unless(Timer::Debounce, at);
@@ -78,7 +81,7 @@ impl<R: Rows> Node<R> {
         if self.is_still() || !self.ready {
             return;
         }
-        self.table.place(&self.members);
+        self.table.place(&self.members, &self.settings.redundancy);
         self.effects
             .push_back(Effect::Report(Event::Redistributing));
         self.redistribute();
@@ -157,6 +160,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.asks_lost(node);
+        self.tell_movements(&MovementInput::Disconnected(node));
         self.census_of_newcomer(node);
         self.say_digests(Some(node));
     }

@@ -9,6 +9,7 @@ use super::{Effect, HostFailure, HostOrder, HostReport, Node, Origin};
 use crate::event::Event;
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
 use crate::message::{Departed, Hosted, Item, Report};
+use crate::migration::Holding;
 use crate::row::{Role, Rows};
 use crate::spec::ChildSpec;
 use crate::view::Owner;
@@ -148,15 +149,30 @@ impl<R: Rows> Node<R> {
         let mut report = Report {
             position,
             hosted: Vec::new(),
+            landing: Vec::new(),
             departed: Vec::new(),
         };
+        let terminal = &self.terminal;
+        for process in terminal.processes() {
+            if self.shard_of(process) == shard
+                && self.hosting.get(shard, process).is_none()
+                && let Some(holding) = terminal.holding(process, None)
+            {
+                report.landing.push((process.clone(), holding));
+            }
+        }
         if let Some(local) = self.hosting.shards.get(&shard) {
             let running = local.here.values().filter(|h| h.phase != Phase::Ending);
-            report.hosted.extend(running.map(|here| Hosted {
-                spec: here.spec.clone(),
-                epoch: here.epoch,
-                role: here.role,
-                ready: here.phase == Phase::Active,
+            report.hosted.extend(running.map(|here| {
+                Hosted {
+                    spec: here.spec.clone(),
+                    epoch: here.epoch,
+                    role: here.role,
+                    ready: here.phase == Phase::Active,
+                    holding: terminal
+                        .holding(&here.spec.id, Some(here.epoch))
+                        .unwrap_or(Holding::Running { epoch: here.epoch }),
+                }
             }));
             report
                 .departed
@@ -200,6 +216,18 @@ impl<R: Rows> Node<R> {
         match here.phase {
             Phase::Starting | Phase::Ending => {}
             Phase::Active if here.epoch == epoch => self.say_granted(from, id, epoch, Ok(())),
+            Phase::Active if replica => {
+                here.epoch = epoch;
+                here.role = role;
+                here.phase = Phase::Starting;
+                self.effects.push_back(Effect::Host(HostOrder::Activate {
+                    spec,
+                    epoch,
+                    origin: Origin::Replica,
+                    role,
+                    latecomers: None,
+                }));
+            }
             Phase::Active => {
                 here.epoch = epoch;
                 here.role = role;
@@ -324,7 +352,9 @@ impl<R: Rows> Node<R> {
 
     /// A process on this node did something.
     pub(crate) fn host_reports(&mut self, report: HostReport) {
+        let moves = self.terminal_reports(&report);
         match report {
+            HostReport::Activated { .. } if moves => {}
             HostReport::Activated {
                 process,
                 epoch,

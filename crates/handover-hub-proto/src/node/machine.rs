@@ -16,6 +16,8 @@ use crate::home::Home;
 use crate::identity::{NodeId, ProcessId, ShardId};
 use crate::members::{Members, Table};
 use crate::message::{Item, Message};
+use crate::migration::Terminal;
+use crate::pace::Pace;
 use crate::placement;
 use crate::registry::Copies;
 use crate::requests::Requests;
@@ -40,6 +42,13 @@ pub struct Node<R> {
     pub(crate) homes: BTreeMap<ShardId, Home>,
     pub(crate) hosting: Hosting,
     pub(crate) requests: Requests,
+    /// Moves that this node takes part in as source or target.
+    pub(crate) terminal: Terminal,
+    pub(crate) pace: Pace,
+    /// Moves that this node ordered.
+    pub(crate) moves: u64,
+    /// Processes that moved away from here.
+    pub(crate) moved_away: u64,
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
@@ -54,7 +63,8 @@ impl<R: Rows> Node<R> {
     /// [ready](crate::view::EngineEvent::Ready).
     #[must_use]
     pub fn new(settings: Settings, me: Member, rows: R, now: Moment) -> Self {
-        let shards = settings.shards;
+        let (shards, migration) = (settings.shards, settings.migration);
+        let pace = Pace::new(settings.moves.at_once, settings.moves.rate);
         let mut timers = Timers::default();
         timers.set(Timer::Digest, now + settings.digest);
         Self {
@@ -71,6 +81,10 @@ impl<R: Rows> Node<R> {
             homes: BTreeMap::new(),
             hosting: Hosting::default(),
             requests: Requests::default(),
+            terminal: Terminal::new(migration),
+            pace,
+            moves: 0,
+            moved_away: 0,
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
             ready: false,
@@ -127,6 +141,10 @@ impl<R: Rows> Node<R> {
                 Timer::Retry => self.retry(),
                 Timer::Review(_) => self.review_due(&timer),
                 Timer::Request(number) => self.request_due(number),
+                Timer::Move(shard, process) => self.move_due(shard, &process),
+                // Moves are begun after all that is due.
+                Timer::Pace => {}
+                Timer::Terminal => self.terminal_due(),
             }
         }
     }
@@ -213,6 +231,8 @@ impl<R: Rows> Node<R> {
                 epoch,
                 term,
             } => self.heard_confirmed(from, term, process, epoch),
+            Item::Order(order) => self.heard_order(from, order),
+            Item::Reported(report) => self.heard_reported(from, report),
             Item::Ask {
                 request,
                 process,
@@ -268,6 +288,7 @@ impl<R: Rows> Machine for Node<R> {
         self.take_own();
         self.take_due();
         self.review_some();
+        self.begin_moves();
         self.take_own();
         self.outbox.flush(self.now, &mut self.effects);
     }

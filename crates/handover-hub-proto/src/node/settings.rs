@@ -2,22 +2,17 @@
 
 use core::time::Duration;
 
+use crate::migration;
+use crate::redundancy::Redundancy;
 use crate::view::Guarantees;
 
-/// How moves are paced and how long they may take.
+/// How moves are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves {
     /// Moves in flight at once from one node to another.
     pub at_once: u32,
     /// Moves that one home begins each second, if limited.
     pub rate: Option<u32>,
-    /// A move that has not been committed after this time is given up; the process serves where it
-    /// was.
-    pub deadline: Duration,
-    /// A process that deferred its move, or whose move failed, is asked again after this time.
-    pub ask_again: Duration,
-    /// A process that still defers after this time is moved without being asked.
-    pub force_after: Duration,
 }
 
 impl Default for Moves {
@@ -25,9 +20,6 @@ impl Default for Moves {
         Self {
             at_once: 1_000,
             rate: None,
-            deadline: Duration::from_secs(10),
-            ask_again: Duration::from_secs(10),
-            force_after: Duration::from_secs(600),
         }
     }
 }
@@ -39,8 +31,12 @@ pub struct Settings {
     pub shards: u16,
     /// What the engine promises.
     pub guarantees: Guarantees,
-    /// How moves go.
+    /// How many moves go at once.
     pub moves: Moves,
+    /// How long each may take, and what becomes of one that is deferred.
+    pub migration: migration::Settings,
+    /// How many nodes run a child, and as what.
+    pub redundancy: Redundancy,
     /// Members that come or go within this time cause one redistribution.
     pub debounce: Duration,
     /// How often each home tells the others how far its rows are.
@@ -66,6 +62,8 @@ impl Default for Settings {
                 lease: None,
             },
             moves: Moves::default(),
+            migration: migration::Settings::default(),
+            redundancy: Redundancy::default(),
             debounce: Duration::from_millis(100),
             digest: Duration::from_secs(15),
             batch: Duration::from_millis(2),

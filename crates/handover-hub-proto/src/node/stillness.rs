@@ -93,6 +93,8 @@ impl Item {
             | Self::Departed(_)
             | Self::Confirm { .. }
             | Self::Confirmed { .. }
+            | Self::Order(_)
+            | Self::Reported(_)
             | Self::Ask { .. }
             | Self::Evacuate { .. }
             | Self::Declare { .. } => false,

@@ -2,5 +2,6 @@
 
 mod ends;
 mod host;
+mod moves;
 mod starts;
 mod world;

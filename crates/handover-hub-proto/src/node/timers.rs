@@ -5,7 +5,7 @@ use alloc::collections::btree_set::BTreeSet;
 
 use handover_proto::moment::Moment;
 
-use crate::identity::ShardId;
+use crate::identity::{ProcessId, ShardId};
 
 /// What a time is kept for. Each at most once; whoever is woken looks whether there is still
 /// anything to do.
@@ -21,6 +21,12 @@ pub(crate) enum Timer {
     Review(ShardId),
     /// A request's time is over.
     Request(u64),
+    /// A move's next step.
+    Move(ShardId, ProcessId),
+    /// More moves may begin.
+    Pace,
+    /// Moves that this node takes part in: say again what was not answered.
+    Terminal,
 }
 
 /// Times and what they are kept for.
@@ -42,6 +48,13 @@ impl Timers {
     /// Keeps a time unless there is one.
     pub(crate) fn set_unless(&mut self, timer: Timer, at: Moment) {
         if !self.of.contains_key(&timer) {
+            self.set(timer, at);
+        }
+    }
+
+    /// Keeps a time unless there is an earlier one.
+    pub(crate) fn set_sooner(&mut self, timer: Timer, at: Moment) {
+        if self.of.get(&timer).is_none_or(|before| *before > at) {
             self.set(timer, at);
         }
     }

@@ -24,7 +24,6 @@ struct Running {
 pub(crate) struct Moved {
     process: ProcessId,
     attempt: MoveId,
-    epoch: Epoch,
     value: u64,
 }
 
@@ -40,6 +39,8 @@ pub(crate) struct Hosts {
     pub(crate) broken: Vec<ProcessId>,
     /// Those that defer.
     pub(crate) busy: Vec<ProcessId>,
+    /// Nothing can be moved here.
+    pub(crate) refuses_moves: bool,
     /// Nothing is reported while set.
     pub(crate) silent: bool,
 }
@@ -70,6 +71,11 @@ impl Hosts {
         self.all.len()
     }
 
+    pub(crate) fn answering(&self) -> usize {
+        let all = self.all.values();
+        all.filter(|running| running.now == Now::Answers).count()
+    }
+
     /// It ends by itself.
     pub(crate) fn end(&mut self, process: &ProcessId) {
         let running = self.all.remove(process).expect("it runs here");
@@ -86,12 +92,19 @@ impl Hosts {
         self.reports.push_back(HostReport::StateArrived {
             process: moved.process,
             attempt: moved.attempt,
-            epoch: moved.epoch,
+            result: Ok(()),
         });
     }
 
     pub(crate) fn order(&mut self, order: HostOrder) {
         match order {
+            HostOrder::Warm { spec, epoch, .. } if self.refuses_moves => {
+                self.reports.push_back(HostReport::Warmed {
+                    process: spec.id.clone(),
+                    epoch,
+                    result: Err(HostFailure::UnknownKind),
+                });
+            }
             HostOrder::Warm { spec, epoch, .. } => {
                 self.run(spec.id.clone(), epoch, Now::Warm, 0);
                 self.reports.push_back(HostReport::Warmed {
@@ -158,13 +171,12 @@ impl Hosts {
                 process,
                 attempt,
                 to,
-                epoch,
+                ..
             } => {
                 let value = self.all.get(&process).map_or(0, |running| running.value);
                 let moved = Moved {
                     process: process.clone(),
                     attempt,
-                    epoch,
                     value,
                 };
                 self.sends.push_back((to, moved));

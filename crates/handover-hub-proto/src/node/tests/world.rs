@@ -172,6 +172,14 @@ impl World {
         self.places.insert(me.id, place);
     }
 
+    /// A node goes by another name.
+    pub(crate) fn rename(&mut self, number: u64, name: &str) {
+        let member = self.members.get_mut(&NodeId(number)).expect("a member");
+        member.name = NodeName::new(name).expect("a name");
+        let event = EngineEvent::Member(member.clone());
+        self.tell_others(NodeId(0), &event);
+    }
+
     fn tell_others(&mut self, but: NodeId, event: &EngineEvent) {
         for (id, place) in &mut self.places {
             if *id != but {

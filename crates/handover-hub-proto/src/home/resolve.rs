@@ -1,0 +1,153 @@
+//! A home finds moves that it did not begin, and copies that ran apart.
+
+use alloc::vec::Vec;
+
+use super::host_at;
+use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId};
+use crate::message::{Change, Hosted, Item};
+use crate::migration::{Holding, Movement, Purpose, Resolution, leftover, resolve};
+use crate::node::Node;
+use crate::row::{Host, Role, Row, Rows};
+
+impl<R: Rows> Node<R> {
+    /// Nobody runs a process, but it was on its way: it serves again on one of the two ends.
+    pub(crate) fn resolve_move(&mut self, shard: ShardId, row: &Row, moving: &[(NodeId, Holding)]) {
+        let kept = self.settings.redundancy.keeps_state();
+        let known = row.active().map(|host| host.epoch);
+        let (attempt, source, target) = match resolve(moving, known, kept) {
+            Resolution::Return {
+                source,
+                attempt,
+                target,
+            } => (attempt, source, target),
+            Resolution::Land {
+                target,
+                attempt,
+                source,
+            } => {
+                let epoch = known.unwrap_or_default();
+                let role = Role::Active;
+                let source = host_at(row, source).unwrap_or(Host {
+                    node: source,
+                    epoch,
+                    role,
+                });
+                (attempt, source, target)
+            }
+            Resolution::Serves(_) | Resolution::Restart => {
+                if !row.hosts().is_empty() {
+                    let change = Change::Put(Row::new(row.spec().clone(), &[]));
+                    self.publish(shard, change);
+                }
+                for (node, holding) in moving {
+                    self.let_go(shard, row.id(), *node, holding);
+                }
+                return;
+            }
+        };
+        // The row is here at all events, so that the decision finds it.
+        if self.rows.get(row.id()).is_none() {
+            self.publish(shard, Change::Put(row.clone()));
+        }
+        let who = (attempt, source, target);
+        let Some(plan) = self.plan(shard, row, who, Purpose::Move, false) else {
+            return;
+        };
+        let (now, settings) = (self.now, self.settings.migration);
+        let departs = moving.iter().any(|(node, _)| *node == source.node);
+        let movement = if departs {
+            Movement::returning(now, plan, settings)
+        } else {
+            Movement::inquiring(now, plan, settings)
+        };
+        self.follow(shard, movement, None);
+    }
+
+    /// A node has something of a process that serves elsewhere, or nowhere any more.
+    pub(crate) fn let_go(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        node: NodeId,
+        holding: &Holding,
+    ) {
+        let serves = self.rows.get(process).as_ref().and_then(Row::active);
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let (term, grant) = (home.term, home.epoch());
+        let (attempt, epoch): (MoveId, Epoch) = match *holding {
+            Holding::Departing { attempt, epoch, .. } | Holding::Landing { attempt, epoch, .. } => {
+                (attempt, epoch)
+            }
+            Holding::Running { .. } => return,
+        };
+        match leftover(serves, node, holding, grant) {
+            Some(bid) => self.order(shard, node, (attempt, process), bid),
+            None if serves.is_none() => {
+                let process = process.clone();
+                let item = Item::End {
+                    process,
+                    epoch,
+                    term,
+                };
+                self.outbox.say(node, item);
+            }
+            None => {}
+        }
+    }
+
+    /// More run a process than should. Where the network can have been divided they are merged
+    /// into the one that is kept, one after the other; otherwise they were replaced, and end.
+    pub(crate) fn keep_apart(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        apart: Vec<(NodeId, Hosted)>,
+    ) {
+        let merge = !self.settings.guarantees.exclusive && self.replicas() == 1;
+        for (node, hosted) in apart {
+            if !merge || !hosted.ready {
+                self.end_copy(shard, node, &hosted);
+            } else if let Some(home) = self.homes.get_mut(&shard) {
+                home.apart.entry(process.clone()).or_default().push(Host {
+                    node,
+                    epoch: hosted.epoch,
+                    role: hosted.role,
+                });
+            }
+        }
+    }
+
+    /// Merges the next copy of a process that ran apart.
+    pub(crate) fn merge_next(&mut self, shard: ShardId, process: &ProcessId) {
+        let Some(row) = self.rows.get(process) else {
+            return;
+        };
+        let Some(serves) = row.active() else {
+            return;
+        };
+        if self.is_busy(shard, process) {
+            return;
+        }
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let copy = loop {
+            let Some(copies) = home.apart.get_mut(process) else {
+                return;
+            };
+            match copies.pop() {
+                Some(copy) if self.members.has(copy.node) => break copy,
+                Some(_) => {}
+                None => {
+                    home.apart.remove(process);
+                    return;
+                }
+            }
+        };
+        let epoch = serves.epoch;
+        let purpose = Purpose::Merge { serves: epoch };
+        self.launch(shard, &row, copy, serves.node, purpose, None);
+    }
+}

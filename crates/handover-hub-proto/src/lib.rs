@@ -15,6 +15,7 @@
 //! | [`message`] | what nodes tell each other |
 //! | [`claim`] | the gossip engine's rule of ownership |
 //! | [`placement`] | who should own which shard |
+//! | [`balance`] | who has least to do |
 //! | [`redundancy`] | how many nodes run a child, and as what |
 //! | [`partition`] | whether a part of a divided network goes on |
 //! | [`intensity`] | whether a process that ended is started again |
@@ -27,6 +28,7 @@
 
 extern crate alloc;
 
+pub mod balance;
 pub mod call;
 pub mod claim;
 pub mod event;

@@ -26,10 +26,10 @@
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
+use super::{mix, takers};
 use crate::identity::{NodeId, ShardId};
-use crate::view::{Member, Standing};
+use crate::view::Member;
 
 /// How far a member's share may exceed what its weight entitles it to, at least, in hundredths.
 const SLACK: u128 = 5;
@@ -55,7 +55,7 @@ struct Candidate {
 /// The home that every shard should have, in the order of the shards; empty if there are no
 /// members.
 ///
-/// Only members that are [`Standing::Serving`] and have a weight are named. If there is none, those
+/// Only members that are [`Standing::Serving`](crate::view::Standing::Serving) and have a weight are named. If there is none, those
 /// that are evacuated are, and then those that leave: a shard has a home as long as anybody lives.
 /// Of several members with one name the one that joined last counts, the others are its past.
 ///
@@ -117,33 +117,19 @@ impl Candidate {
 
 /// Who may own shards, those of one weight side by side.
 fn candidates(members: &[Member], shards: u16) -> Vec<Candidate> {
-    let takes = |standing| move |member: &&Member| member.standing == standing && member.weight > 0;
-    let mut chosen: Vec<&Member> = Vec::new();
-    for standing in [Standing::Serving, Standing::Evacuating, Standing::Leaving] {
-        if chosen.is_empty() {
-            chosen = members.iter().filter(takes(standing)).collect();
-        }
-    }
-    let weightless = chosen.is_empty();
-    if weightless {
-        chosen = members.iter().collect();
-    }
-    chosen.sort_by_key(|member| (&member.name, Reverse((member.joined_ms, member.id))));
-    chosen.dedup_by(|later, kept| later.name == kept.name);
-    let weight = |member: &Member| if weightless { 1 } else { member.weight };
-    let total: u64 = chosen.iter().map(|m| u64::from(weight(m))).sum();
-    let mut candidates: Vec<Candidate> = chosen
+    let takers = takers(members);
+    let total: u64 = takers.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let mut candidates: Vec<Candidate> = takers
         .iter()
         .zip(0..)
-        .map(|(member, rank)| {
+        .map(|((member, weight), rank)| {
             let hash = xxhash_rust::xxh3::xxh3_64(member.name.as_str().as_bytes());
-            let weight = weight(member);
             Candidate {
                 id: member.id,
                 hash,
-                weight,
+                weight: *weight,
                 rank,
-                bound: bound(shards, weight, total, hash),
+                bound: bound(shards, *weight, total, hash),
             }
         })
         .collect();
@@ -192,15 +178,6 @@ fn cheapest(candidates: &[Candidate], shard: u16, above: Option<Cost>) -> Option
 
 fn draw(seed: u64, candidate: &Candidate) -> u64 {
     mix(seed ^ candidate.hash)
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes half of
-/// the bits of the output.
-const fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// Minus the logarithm to base 2 of `(draw + 1) / 2^64`, in units of 2⁻⁴⁰. In integers, since every

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::identity::NodeName;
-use crate::view::Load;
+use crate::view::{Load, Standing};
 
 fn member(name: &str, id: u64, weight: u32) -> Member {
     Member {

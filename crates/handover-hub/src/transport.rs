@@ -8,12 +8,15 @@
 //! |---|---|
 //! | [`frame`] | what crosses, and in which class |
 //! | [`local`] | nodes of one program, without sockets, with switchable cuts and delays |
+//! | [`remote`] | nodes that are reached over the network, with mutual TLS |
 //! | [`carry`] | between it and the post of an engine |
 
 mod carrier;
 pub mod frame;
 pub mod local;
 mod queue;
+pub mod remote;
+mod tls;
 
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use self::carrier::carry;
 pub use self::frame::{Class, Frame};
+pub use self::tls::{Security, Tls, TlsError};
 
 /// What reaches an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ mod movement;
 mod settings;
 mod terminal;
 
-pub use self::census::{Holding, Resolution, leftover, resolve};
+pub use self::census::{Holding, Resolution, Stray, leftover, resolve};
 pub use self::message::{Bid, Order, Purpose, Report, Word};
 pub use self::movement::{Decision, GRANTS, Movement, Outcome, Plan, Reason};
 pub use self::movement::{Effect as MovementEffect, Input as MovementInput};

@@ -38,7 +38,7 @@ impl Default for ReplyLimits {
 }
 
 /// What a call says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket {
     /// Which call.
     pub call: CallId,

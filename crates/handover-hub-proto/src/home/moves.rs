@@ -357,14 +357,14 @@ impl<R: Rows> Node<R> {
             self.publish(shard, Change::Put(Row::new(row.spec().clone(), &hosts)));
             return;
         }
-        let Some(holding) = report.holding() else {
+        let Some(stray) = report.stray() else {
             return;
         };
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
         let grant = home.epoch();
-        if let Some(bid) = leftover(serves, from, &holding, grant) {
+        if let Some(bid) = leftover(serves, from, stray, grant) {
             self.order(shard, from, (report.attempt, &report.process), bid);
         }
     }

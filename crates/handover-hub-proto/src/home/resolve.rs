@@ -14,7 +14,23 @@ impl<R: Rows> Node<R> {
     pub(crate) fn resolve_move(&mut self, shard: ShardId, row: &Row, moving: &[(NodeId, Holding)]) {
         let kept = self.settings.redundancy.keeps_state();
         let known = row.active().map(|host| host.epoch);
+        let mut decided = None;
         let (attempt, source, target) = match resolve(moving, known, kept) {
+            Resolution::Activate {
+                host,
+                attempt,
+                source,
+            } => {
+                decided = Some(host);
+                let role = Role::Active;
+                let epoch = known.unwrap_or_default();
+                let source = host_at(row, source).unwrap_or(Host {
+                    node: source,
+                    epoch,
+                    role,
+                });
+                (attempt, source, host.node)
+            }
             Resolution::Return {
                 source,
                 attempt,
@@ -55,10 +71,10 @@ impl<R: Rows> Node<R> {
         };
         let (now, settings) = (self.now, self.settings.migration);
         let departs = moving.iter().any(|(node, _)| *node == source.node);
-        let movement = if departs {
-            Movement::returning(now, plan, settings)
-        } else {
-            Movement::inquiring(now, plan, settings)
+        let movement = match decided {
+            Some(host) => Movement::activating(now, plan, settings, host),
+            None if departs => Movement::returning(now, plan, settings),
+            None => Movement::inquiring(now, plan, settings),
         };
         self.follow(shard, movement, None);
     }
@@ -80,9 +96,12 @@ impl<R: Rows> Node<R> {
             Holding::Departing { attempt, epoch, .. } | Holding::Landing { attempt, epoch, .. } => {
                 (attempt, epoch)
             }
-            Holding::Running { .. } => return,
+            Holding::Running { .. } | Holding::Activating { .. } => return,
         };
-        match leftover(serves, node, holding, grant) {
+        let Some((_, stray)) = holding.stray() else {
+            return;
+        };
+        match leftover(serves, node, stray, grant) {
             Some(bid) => self.order(shard, node, (attempt, process), bid),
             None if serves.is_none() => {
                 let process = process.clone();

@@ -10,10 +10,19 @@ use crate::row::{Host, Role};
 /// so it stays true until the new home changes it, or goes the way it was going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Holding {
-    /// It runs it, or is about to let it serve after a commit.
+    /// It runs it.
     Running {
         /// Under which epoch.
         epoch: Epoch,
+    },
+    /// A home decided that it is to run it; it begins to.
+    Activating {
+        /// Which attempt.
+        attempt: MoveId,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// Where the state came from.
+        from: NodeId,
     },
     /// It ran it, and is frozen or freezing for a move.
     Departing {
@@ -42,9 +51,20 @@ pub enum Holding {
 /// What follows from all holdings of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// This node runs it: it goes on. Whatever others have is a [`leftover`]; another one that runs
-    /// it too is a copy to merge.
+    /// This node runs it: it goes on. Whatever others have is [stray](leftover); another one that
+    /// runs it too is a copy to merge.
     Serves(Host),
+    /// Nobody runs it yet. A home had decided for this node: [`Movement::activating`].
+    ///
+    /// [`Movement::activating`]: super::Movement::activating
+    Activate {
+        /// Who.
+        host: Host,
+        /// For which attempt.
+        attempt: MoveId,
+        /// Who sent the state.
+        source: NodeId,
+    },
     /// Nobody runs it. This node is frozen and goes on: [`Movement::returning`].
     ///
     /// [`Movement::returning`]: super::Movement::returning
@@ -56,7 +76,7 @@ pub enum Resolution {
         /// Where its state went.
         target: NodeId,
     },
-    /// Nobody else has it, this node has the whole state: [`Movement::inquiring`].
+    /// Nobody else has it. This node has its state, or may have it: [`Movement::inquiring`].
     ///
     /// [`Movement::inquiring`]: super::Movement::inquiring
     Land {
@@ -71,6 +91,19 @@ pub enum Resolution {
     Restart,
 }
 
+impl Holding {
+    /// What decides between two nodes that have something: who runs it before who was told to, before
+    /// who ran it last, before who may have received its state; then the higher epoch.
+    const fn weight(&self) -> (u8, Epoch) {
+        match *self {
+            Self::Running { epoch } | Self::Activating { epoch, .. } => (3, epoch),
+            Self::Departing { epoch, .. } => (2, epoch),
+            // What was under way when it said so may be there by now.
+            Self::Landing { epoch, whole, .. } => (whole as u8, epoch),
+        }
+    }
+}
+
 /// Decides what becomes of a process whose home is gone, from what all members have of it.
 ///
 /// `row`: the epoch the registry knows of. `kept`: its state outlives its host by a replica or a
@@ -78,79 +111,87 @@ pub enum Resolution {
 /// where somebody may have served after it.
 #[must_use]
 pub fn resolve(holdings: &[(NodeId, Holding)], row: Option<Epoch>, kept: bool) -> Resolution {
-    let has = |wanted: NodeId| holdings.iter().any(|(node, _)| *node == wanted);
-    let runs = holdings
-        .iter()
-        .filter_map(|(node, holding)| match *holding {
-            Holding::Running { epoch } => Some((epoch, *node)),
-            Holding::Departing { .. } | Holding::Landing { .. } => None,
-        });
-    if let Some((epoch, node)) = runs.max() {
-        let role = Role::Active;
-        return Resolution::Serves(Host { node, epoch, role });
-    }
+    let best = holdings.iter().max_by_key(|(_, holding)| holding.weight());
+    let Some((node, holding)) = best.copied() else {
+        return Resolution::Restart;
+    };
+    let host = |epoch| Host {
+        node,
+        epoch,
+        role: Role::Active,
+    };
     let outlived = |epoch: Epoch| kept && row.is_some_and(|row| row > epoch);
-    let departs = holdings
-        .iter()
-        .filter_map(|(node, holding)| match *holding {
-            Holding::Departing {
-                attempt,
-                epoch,
-                to,
-                sent,
-            } => Some((epoch, *node, attempt, to, sent)),
-            Holding::Running { .. } | Holding::Landing { .. } => None,
-        });
-    if let Some((epoch, node, attempt, target, sent)) = departs.max() {
-        if outlived(epoch) || (kept && sent && !has(target)) {
-            return Resolution::Restart;
-        }
-        let role = Role::Active;
-        let source = Host { node, epoch, role };
-        return Resolution::Return {
-            source,
+    match holding {
+        Holding::Running { epoch } => Resolution::Serves(host(epoch)),
+        Holding::Activating {
             attempt,
-            target,
-        };
-    }
-    let lands = holdings
-        .iter()
-        .filter_map(|(node, holding)| match *holding {
-            Holding::Landing {
-                attempt,
-                epoch,
-                from,
-                whole: true,
-            } => Some((epoch, *node, attempt, from)),
-            Holding::Running { .. } | Holding::Departing { .. } | Holding::Landing { .. } => None,
-        });
-    match lands.max() {
-        Some((epoch, target, attempt, source)) if !outlived(epoch) => Resolution::Land {
-            target,
+            epoch,
+            from: source,
+        } => Resolution::Activate {
+            host: host(epoch),
             attempt,
             source,
         },
-        Some(_) | None => Resolution::Restart,
+        Holding::Departing {
+            attempt,
+            epoch,
+            to: target,
+            sent,
+        } => {
+            let target_gone = !holdings.iter().any(|(node, _)| *node == target);
+            if outlived(epoch) || (kept && sent && target_gone) {
+                return Resolution::Restart;
+            }
+            Resolution::Return {
+                source: host(epoch),
+                attempt,
+                target,
+            }
+        }
+        Holding::Landing { epoch, .. } if outlived(epoch) => Resolution::Restart,
+        Holding::Landing {
+            attempt,
+            from: source,
+            ..
+        } => Resolution::Land {
+            target: node,
+            attempt,
+            source,
+        },
+    }
+}
+
+/// Something of a move that nobody makes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stray {
+    /// A process that is frozen.
+    Departing {
+        /// The epoch it ran under.
+        epoch: Epoch,
+    },
+    /// One that waits to be activated.
+    Landing,
+}
+
+impl Holding {
+    /// What is stray of it, if nobody makes the move.
+    #[must_use]
+    pub const fn stray(&self) -> Option<(MoveId, Stray)> {
+        match *self {
+            Self::Departing { attempt, epoch, .. } => Some((attempt, Stray::Departing { epoch })),
+            Self::Landing { attempt, .. } => Some((attempt, Stray::Landing)),
+            Self::Running { .. } | Self::Activating { .. } => None,
+        }
     }
 }
 
 impl Report {
-    /// What the reporting node has, as far as the report says.
+    /// What is stray at the reporting node, if nobody makes the move.
     #[must_use]
-    pub fn holding(&self) -> Option<Holding> {
-        match &self.word {
-            Word::Departed { epoch, result: _ } => Some(Holding::Departing {
-                attempt: self.attempt,
-                epoch: *epoch,
-                to: self.attempt.home,
-                sent: true,
-            }),
-            Word::Prepared(Ok(())) | Word::Arrived(Ok(())) => Some(Holding::Landing {
-                attempt: self.attempt,
-                epoch: Epoch::default(),
-                from: self.attempt.home,
-                whole: matches!(self.word, Word::Arrived(_)),
-            }),
+    pub const fn stray(&self) -> Option<Stray> {
+        match self.word {
+            Word::Departed { epoch, .. } => Some(Stray::Departing { epoch }),
+            Word::Prepared(Ok(())) | Word::Arrived(Ok(())) => Some(Stray::Landing),
             Word::Prepared(Err(_))
             | Word::Arrived(Err(_))
             | Word::Activated { .. }
@@ -161,26 +202,26 @@ impl Report {
     }
 }
 
-/// What to tell a node that takes part in a move which its home does not make: by a lost message, or
-/// since the home is a new one. `serves`: who runs the process by the registry; `grant`: the next
-/// epoch, which the row must get if [`Bid::Resume`] comes back. Nothing if there is nothing to say:
-/// it runs the process and nobody else does, or nobody should and it is to be stopped.
+/// What to tell a node that has something of a move which nobody makes any more: a message was lost,
+/// or the home is a new one. `serves`: who runs the process by the registry; `grant`: the next epoch,
+/// which the row must get if [`Bid::Resume`] comes back. Nothing if it is late, or if nobody should
+/// run the process: then it is to be stopped.
 ///
 /// Only for a process that is settled: no movement of it goes on, and its home has resolved it.
 #[must_use]
-pub fn leftover(serves: Option<Host>, at: NodeId, holding: &Holding, grant: Epoch) -> Option<Bid> {
-    match (*holding, serves) {
-        (Holding::Landing { .. }, _) => Some(Bid::Discard),
-        (Holding::Departing { epoch, .. }, Some(host)) if host.node == at => {
-            // Its row was given a newer epoch: it has gone on, and this is late.
+pub fn leftover(serves: Option<Host>, at: NodeId, stray: Stray, grant: Epoch) -> Option<Bid> {
+    match (stray, serves) {
+        (Stray::Landing, _) => Some(Bid::Discard),
+        // With a newer epoch in its row it has gone on already.
+        (Stray::Departing { epoch }, Some(host)) if host.node == at => {
             (host.epoch == epoch).then_some(Bid::Resume { epoch: grant })
         }
-        (Holding::Departing { epoch, .. }, Some(host)) => (host.epoch > epoch).then_some({
+        (Stray::Departing { epoch }, Some(host)) => (host.epoch > epoch).then_some({
             Bid::Retire {
                 to: host.node,
                 epoch: host.epoch,
             }
         }),
-        (Holding::Departing { .. }, None) | (Holding::Running { .. }, _) => None,
+        (Stray::Departing { .. }, None) => None,
     }
 }

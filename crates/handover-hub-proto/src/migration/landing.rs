@@ -39,7 +39,13 @@ impl Landing {
         let whole = match self.stage {
             Stage::Warming | Stage::Waiting => false,
             Stage::Whole => true,
-            Stage::Activating(epoch) => return Holding::Running { epoch },
+            Stage::Activating(epoch) => {
+                return Holding::Activating {
+                    attempt,
+                    epoch,
+                    from,
+                };
+            }
         };
         Holding::Landing {
             attempt,

@@ -188,7 +188,18 @@ impl Movement {
         movement
     }
 
-    /// Takes over a move whose source is gone; the target has its state, nobody serving.
+    /// Takes over a move that was decided: this host begins to serve. Says so to the registry again.
+    #[must_use]
+    pub fn activating(now: Moment, plan: Plan, settings: Settings, host: Host) -> Self {
+        let mut movement = Self::idle(now, plan, settings);
+        movement
+            .effects
+            .push_back(Effect::Decide(Decision::Commit(host)));
+        movement.enter(now, State::Landing { host });
+        movement
+    }
+
+    /// Takes over a move whose source is gone; the target may have its state, nobody serving.
     #[must_use]
     pub fn inquiring(now: Moment, plan: Plan, settings: Settings) -> Self {
         let mut movement = Self::idle(now, plan, settings);

@@ -10,7 +10,7 @@ use handover_proto::moment::Moment;
 use super::census::Holding;
 use super::departure::{Departure, Stage as Leaving};
 use super::landing::{Landing, Stage as Coming};
-use super::message::{Bid, Order, Report, Word};
+use super::message::{Bid, Order, Purpose, Report, Word};
 use super::settings::Settings;
 use crate::identity::{Epoch, MoveId, ProcessId};
 use crate::node::{HostOrder, HostReport};
@@ -57,8 +57,12 @@ impl Terminal {
     pub fn holding(&self, process: &ProcessId, here: Option<Epoch>) -> Option<Holding> {
         let departs = self.departures.get(process).map(Departure::holding);
         let runs = here.map(|epoch| Holding::Running { epoch });
-        let lands = self.landings.get(process).map(Landing::holding);
-        departs.or(runs).or(lands)
+        let lands = self.landings.get(process);
+        let begins = lands.filter(|lands| lands.purpose == Purpose::Move);
+        let begins = begins.map(Landing::holding);
+        let begins = begins.filter(|lands| matches!(lands, Holding::Activating { .. }));
+        let lands = lands.map(Landing::holding);
+        departs.or(begins).or(runs).or(lands)
     }
 
     /// Processes that take part in a move here, in order, each once.

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod container;
 pub mod explorer;
 mod fingerprint;
+pub mod hub;
 pub mod invariants;
 pub mod kept;
 mod parallel;

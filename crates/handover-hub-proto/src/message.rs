@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
 use crate::migration::{self, Holding};
-use crate::node::{Failure, HostFailure};
+use crate::node::{Answer, Failure, HostFailure};
 use crate::row::{Host, Role, Row};
 use crate::spec::{ChildSpec, Placing};
 
@@ -268,16 +268,15 @@ pub(crate) enum Item {
     },
     /// To all: how this node is emptied, or that it is no longer.
     Emptying(Option<Emptying>),
-    /// To the node that is to be emptied.
+    /// To the node that is to be emptied, or no longer.
     Evacuate {
         request: u64,
         emptying: Option<Emptying>,
     },
-    /// Its answer.
-    Evacuated {
+    /// The answer of another node to a command that was passed on to it.
+    Answered {
         request: u64,
-        moved: u64,
-        left: Vec<(ProcessId, Failure)>,
+        answer: Answer,
     },
     /// To the leader.
     Declare {
@@ -335,7 +334,7 @@ impl Item {
             | Self::Told { .. }
             | Self::Emptying(_)
             | Self::Evacuate { .. }
-            | Self::Evacuated { .. } => 0,
+            | Self::Answered { .. } => 0,
         }
     }
 }

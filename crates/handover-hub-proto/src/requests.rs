@@ -39,8 +39,8 @@ enum Form {
     Stop,
     /// The answer of one home is the answer.
     One,
-    /// Another node's answer is the answer.
-    Passed,
+    /// That node's answer is the answer.
+    Passed(NodeId),
 }
 
 /// A command that has not been answered.
@@ -284,7 +284,7 @@ impl<R: Rows> Node<R> {
         };
         let open = mem::take(&mut request.open);
         request.count = 0;
-        if matches!(request.form, Form::One | Form::Passed) {
+        if matches!(request.form, Form::One | Form::Passed(_)) {
             let id = request.id;
             self.close(number);
             self.answer(id, Answer::Failed(Failure::TimedOut));
@@ -304,7 +304,7 @@ impl<R: Rows> Node<R> {
         let Some(request) = self.requests.all.get_mut(&number) else {
             return;
         };
-        if request.count > 0 || matches!(request.form, Form::One | Form::Passed) {
+        if request.count > 0 || matches!(request.form, Form::One | Form::Passed(_)) {
             return;
         }
         if request.must_roll_back() {
@@ -320,7 +320,7 @@ impl<R: Rows> Node<R> {
                 failed: request.failed,
                 rolled_back: rolling_back,
             },
-            Form::Stop | Form::One | Form::Passed => Answer::Stopped {
+            Form::Stop | Form::One | Form::Passed(_) => Answer::Stopped {
                 stopped: request.stopped,
                 failed: request.failed,
             },
@@ -367,15 +367,26 @@ impl<R: Rows> Node<R> {
     }
 
     /// Keeps a command open that another node answers, under this number.
-    pub(crate) fn pass(&mut self, id: RequestId, timeout: Duration) -> u64 {
-        self.open(id, Form::Passed, BTreeMap::new(), Vec::new(), timeout);
+    pub(crate) fn pass(&mut self, id: RequestId, to: NodeId, timeout: Duration) -> u64 {
+        let form = Form::Passed(to);
+        self.open(id, form, BTreeMap::new(), Vec::new(), timeout);
         self.requests.last
+    }
+
+    /// A node is gone that was to answer.
+    pub(crate) fn passed_to_nobody(&mut self, node: NodeId) {
+        let waits = |request: &Request| matches!(request.form, Form::Passed(to) if to == node);
+        let all = self.requests.all.iter();
+        let numbers: Vec<u64> = all.filter(|(_, r)| waits(r)).map(|(n, _)| *n).collect();
+        for number in numbers {
+            self.passed_back(number, Answer::Failed(Failure::Gone));
+        }
     }
 
     /// The other node's answer.
     pub(crate) fn passed_back(&mut self, number: u64, answer: Answer) {
         let request = self.requests.all.get(&number);
-        if request.is_some_and(|request| matches!(request.form, Form::Passed))
+        if request.is_some_and(|request| matches!(request.form, Form::Passed(_)))
             && let Some(request) = self.close(number)
         {
             self.answer(request.id, answer);

@@ -33,6 +33,11 @@ impl<R: Rows> Node<R> {
         from: NodeId,
         to: NodeId,
     ) {
+        let home = self.table.wanted(shard);
+        if home.is_some_and(|home| home != self.me.id && self.members.has(home)) {
+            // The home that it is about to have sees to it.
+            return;
+        }
         let later = self
             .homes
             .get(&shard)
@@ -73,6 +78,10 @@ impl<R: Rows> Node<R> {
             return;
         };
         self.pace.ended((from, to));
+        let named = self.emptying.get(&from).is_some_and(|e| !e.to.is_empty());
+        if let Some(home) = self.homes.get_mut(&shard).filter(|_| named) {
+            home.placed.insert(process, to);
+        }
         self.launch(shard, &row, source, to, Purpose::Move, None);
     }
 

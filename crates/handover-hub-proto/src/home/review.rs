@@ -139,6 +139,12 @@ impl<R: Rows> Node<R> {
         if let Some(node) = placed {
             return alloc::vec![(node, Role::Active)];
         }
+        let refuge = alive
+            .first()
+            .and_then(|host| self.refuge(host.node, &spec.id));
+        if let Some(node) = refuge {
+            return alloc::vec![(node, Role::Active)];
+        }
         let named = self.table.wanted(shard);
         if let Some(node) = named.filter(|node| self.members.serves(*node)) {
             return alloc::vec![(node, Role::Active)];

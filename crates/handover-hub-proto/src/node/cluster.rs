@@ -37,6 +37,7 @@ impl<R: Rows> Node<R> {
             if node != self.me.id {
                 self.census_of_newcomer(node);
                 self.say_digests(Some(node));
+                self.say_emptying(Some(node));
             }
         }
         if changed {
@@ -55,6 +56,9 @@ impl<R: Rows> Node<R> {
         self.census_without(node);
         self.work_without(node);
         self.asks_lost(node);
+        self.passed_to_nobody(node);
+        self.emptying.remove(&node);
+        self.pace.limit(node, None);
         self.fetch_again(self.now);
         let shards: Vec<ShardId> = self.homes.keys().copied().collect();
         for shard in shards {

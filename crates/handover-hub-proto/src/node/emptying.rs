@@ -1,46 +1,273 @@
 //! A node is emptied: evacuated, or it leaves.
+//!
+//! It says so in its standing, so that placement names others, and tells all homes where its
+//! processes should go and how fast. What it had of shards it transfers, what it runs is moved away
+//! by the new homes; it only waits.
 
+use alloc::collections::btree_set::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Evacuation, Failure, Node};
+use super::{Effect, Evacuation, Failure, Node, Timer};
+use crate::home::Asker;
 use crate::identity::{NodeId, NodeName, ProcessId, RequestId};
-use crate::message::Emptying;
+use crate::message::{Emptying, Item};
 use crate::node::Answer;
 use crate::row::Rows;
+use crate::spec::Placing;
+use crate::view::{EngineOrder, Standing};
+
+/// How long an evacuation may take. It goes on after that; only nobody waits for its answer.
+const EVACUATION: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a node that leaves lets its last answers reach their readers.
+const FAREWELL: Duration = Duration::from_millis(20);
+
+/// Who waits for this node to be empty.
+pub(crate) enum Leaving {
+    /// It stays a member.
+    Evacuation { askers: Vec<Asker>, before: u64 },
+    /// It goes.
+    Departure { request: RequestId, before: u64 },
+    /// It is empty and has said so.
+    Gone,
+}
 
 impl<R: Rows> Node<R> {
     pub(crate) fn command_evacuate(&mut self, request: RequestId, evacuation: Evacuation) {
-        self.answer(
-            request,
-            Answer::Failed(Failure::UnknownNode(evacuation.node)),
-        );
+        let unknown = evacuation
+            .to
+            .iter()
+            .find(|name| self.members.named(name).is_none());
+        if let Some(name) = unknown {
+            self.answer(request, Answer::Failed(Failure::UnknownNode(name.clone())));
+            return;
+        }
+        let emptying = Emptying {
+            to: evacuation.to,
+            rate: evacuation.rate,
+        };
+        self.pass_evacuation(request, evacuation.node, Some(emptying));
     }
 
     pub(crate) fn command_abort_evacuation(&mut self, request: RequestId, node: &NodeName) {
-        self.answer(request, Answer::Failed(Failure::UnknownNode(node.clone())));
+        self.pass_evacuation(request, node.clone(), None);
     }
 
-    pub(crate) fn command_leave(&mut self, request: RequestId, _timeout: Duration) {
-        self.answer(request, Answer::Failed(Failure::Nowhere));
+    fn pass_evacuation(&mut self, id: RequestId, node: NodeName, emptying: Option<Emptying>) {
+        let Some(member) = self.members.named(&node) else {
+            self.answer(id, Answer::Failed(Failure::UnknownNode(node)));
+            return;
+        };
+        let to = member.id;
+        let request = self.pass(id, to, EVACUATION);
+        self.outbox.say(to, Item::Evacuate { request, emptying });
     }
 
-    pub(crate) fn heard_emptying(&mut self, _from: NodeId, _emptying: Option<Emptying>) {}
-
-    pub(crate) fn heard_evacuate(
-        &mut self,
-        _from: NodeId,
-        _request: u64,
-        _emptying: Option<Emptying>,
-    ) {
+    /// This node is to be emptied, or no longer.
+    pub(crate) fn heard_evacuate(&mut self, asker: Asker, emptying: Option<Emptying>) {
+        if matches!(
+            self.leaving,
+            Some(Leaving::Departure { .. } | Leaving::Gone)
+        ) {
+            let reason = alloc::string::String::from("it leaves the cluster");
+            let failed = Answer::Failed(Failure::Suspended { reason });
+            self.answer_asker(asker, failed);
+            return;
+        }
+        let Some(emptying) = emptying else {
+            self.stop_evacuation();
+            self.answer_asker(asker, Answer::Done);
+            return;
+        };
+        match &mut self.leaving {
+            Some(Leaving::Evacuation { askers, .. }) => askers.push(asker),
+            _ => {
+                self.leaving = Some(Leaving::Evacuation {
+                    askers: Vec::from([asker]),
+                    before: self.moved_away,
+                });
+            }
+        }
+        self.begin_emptying(Standing::Evacuating, emptying);
     }
 
-    pub(crate) fn heard_evacuated(
-        &mut self,
-        request: u64,
-        moved: u64,
-        left: Vec<(ProcessId, Failure)>,
-    ) {
-        self.passed_back(request, Answer::Evacuated { moved, left });
+    fn stop_evacuation(&mut self) {
+        if let Some(Leaving::Evacuation { askers, before }) = self.leaving.take() {
+            let answer = Answer::Evacuated {
+                moved: self.moved_away - before,
+                left: self.left_behind(|_| Failure::Gone),
+            };
+            for asker in askers {
+                self.answer_asker(asker, answer.clone());
+            }
+        }
+        self.emptying.remove(&self.me.id);
+        self.announce(Standing::Serving);
+        self.say_emptying(None);
+    }
+
+    fn begin_emptying(&mut self, standing: Standing, emptying: Emptying) {
+        self.emptying.insert(self.me.id, emptying);
+        self.say_emptying(None);
+        self.announce(standing);
+        self.retry_later();
+    }
+
+    fn announce(&mut self, standing: Standing) {
+        self.me.standing = standing;
+        let order = EngineOrder::Announce(self.me.clone());
+        self.effects.push_back(Effect::Engine(order));
+    }
+
+    /// Tells all others, or one, how this node is emptied.
+    pub(crate) fn say_emptying(&mut self, to: Option<NodeId>) {
+        let emptying = self.emptying.get(&self.me.id).cloned();
+        if to.is_some() && emptying.is_none() {
+            return;
+        }
+        let to = to.map_or_else(|| self.members.ids().collect(), |node| Vec::from([node]));
+        for node in to {
+            self.outbox.say(node, Item::Emptying(emptying.clone()));
+        }
+    }
+
+    /// How another node is emptied.
+    pub(crate) fn heard_emptying(&mut self, from: NodeId, emptying: Option<Emptying>) {
+        let rate = emptying.as_ref().and_then(|emptying| emptying.rate);
+        // Each home moves its share of what goes away.
+        let serving = self
+            .members
+            .ids()
+            .filter(|node| self.members.serves(*node))
+            .count();
+        let homes = u32::try_from(serving.max(1)).unwrap_or(u32::MAX);
+        self.pace.limit(from, rate.map(|rate| rate.div_ceil(homes)));
+        match emptying {
+            Some(emptying) => self.emptying.insert(from, emptying),
+            None => self.emptying.remove(&from),
+        };
+        self.members_changed();
+    }
+
+    pub(crate) fn command_leave(&mut self, request: RequestId, timeout: Duration) {
+        if let Some(Leaving::Departure { .. } | Leaving::Gone) = self.leaving {
+            let reason = alloc::string::String::from("it leaves the cluster already");
+            self.answer(request, Answer::Failed(Failure::Suspended { reason }));
+            return;
+        }
+        if let Some(Leaving::Evacuation { .. }) = self.leaving {
+            self.stop_evacuation();
+        }
+        let before = self.moved_away;
+        self.leaving = Some(Leaving::Departure { request, before });
+        self.begin_emptying(Standing::Leaving, Emptying::default());
+        self.timers.set(Timer::Leave, self.now + timeout);
+    }
+
+    /// Whether somebody waits for this node to be empty.
+    pub(crate) fn is_emptied_by_now(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Answers those who wait for this node to be empty, if it is.
+    pub(crate) fn may_be_empty(&mut self) {
+        match &self.leaving {
+            None | Some(Leaving::Gone) => {}
+            Some(Leaving::Evacuation { .. }) => {
+                if self.is_empty() && self.homes.is_empty() {
+                    self.evacuated();
+                }
+            }
+            Some(Leaving::Departure { .. }) => {
+                if self.is_alone() || (self.is_empty() && self.homes.is_empty()) {
+                    self.depart(|_| Failure::Nowhere);
+                }
+            }
+        }
+    }
+
+    /// Nothing runs here that could run elsewhere, and nothing is on its way from or to here.
+    fn is_empty(&self) -> bool {
+        let stays = |placing: &Placing| match placing {
+            Placing::Strategy => false,
+            Placing::Pinned(names) => names.contains(&self.me.name),
+        };
+        self.hosting.all().all(|here| stays(&here.spec.placing))
+            && self.terminal.processes().next().is_none()
+    }
+
+    /// Nobody else could take anything.
+    fn is_alone(&self) -> bool {
+        let mut others = self.members.ids().filter(|node| *node != self.me.id);
+        self.ready && others.all(|node| !self.members.serves(node))
+    }
+
+    fn evacuated(&mut self) {
+        let left = self.left_behind(|_| Failure::Nowhere);
+        let Some(Leaving::Evacuation { askers, before }) = self.leaving.take() else {
+            return;
+        };
+        let answer = Answer::Evacuated {
+            moved: self.moved_away - before,
+            left,
+        };
+        for asker in askers {
+            self.answer_asker(asker, answer.clone());
+        }
+    }
+
+    fn depart(&mut self, why: impl Fn(&ProcessId) -> Failure) {
+        let left = self.left_behind(why);
+        let Some(Leaving::Departure { request, before }) = self.leaving.replace(Leaving::Gone)
+        else {
+            return;
+        };
+        let moved = self.moved_away - before;
+        self.answer(request, Answer::Evacuated { moved, left });
+        self.timers.set(Timer::Leave, self.now + FAREWELL);
+    }
+
+    /// A node that leaves does not wait any longer.
+    pub(crate) fn leave_due(&mut self) {
+        match self.leaving {
+            Some(Leaving::Departure { .. }) => self.depart(|_| Failure::TimedOut),
+            Some(Leaving::Gone) => {
+                self.effects.push_back(Effect::Engine(EngineOrder::Leave));
+            }
+            Some(Leaving::Evacuation { .. }) | None => {}
+        }
+    }
+
+    fn left_behind(&self, why: impl Fn(&ProcessId) -> Failure) -> Vec<(ProcessId, Failure)> {
+        let all = self.hosting.all();
+        all.map(|here| (here.spec.id.clone(), why(&here.spec.id)))
+            .collect()
+    }
+
+    fn answer_asker(&mut self, asker: Asker, answer: Answer) {
+        let request = asker.request;
+        self.outbox
+            .say(asker.node, Item::Answered { request, answer });
+    }
+
+    /// Where what runs on a node that is evacuated should go, if somebody said.
+    pub(crate) fn refuge(&self, from: NodeId, process: &ProcessId) -> Option<NodeId> {
+        let emptying = self
+            .emptying
+            .get(&from)
+            .filter(|emptying| !emptying.to.is_empty())?;
+        let named = emptying
+            .to
+            .iter()
+            .filter_map(|name| self.members.named(name));
+        let nodes: BTreeSet<NodeId> = named
+            .map(|member| member.id)
+            .filter(|node| *node != from && self.members.serves(*node))
+            .collect();
+        let hash = xxhash_rust::xxh3::xxh3_64(process.as_str().as_bytes());
+        let count = u64::try_from(nodes.len()).ok().filter(|count| *count > 0)?;
+        let at = usize::try_from(hash / 7 % count).ok()?;
+        nodes.into_iter().nth(at)
     }
 }

@@ -125,6 +125,11 @@ impl Hosting {
         }
     }
 
+    /// All that runs here.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Here> {
+        self.shards.values().flat_map(|local| local.here.values())
+    }
+
     /// What waits for its home's word, with its shard; nothing is looked at if nothing does.
     fn doubtful(&self) -> Vec<(ShardId, ProcessId, Epoch)> {
         if self.unconfirmed == 0 {

@@ -6,6 +6,7 @@ use alloc::collections::btree_set::BTreeSet;
 
 use handover_proto::moment::{Machine, Moment};
 
+use super::emptying::Leaving;
 use super::hosting::Hosting;
 use super::outbox::Outbox;
 use super::settings::Settings;
@@ -15,7 +16,7 @@ use super::{Effect, Input};
 use crate::home::Home;
 use crate::identity::{NodeId, ProcessId, ShardId};
 use crate::members::{Members, Table};
-use crate::message::{Item, Message};
+use crate::message::{Emptying, Item, Message};
 use crate::migration::Terminal;
 use crate::pace::Pace;
 use crate::placement;
@@ -49,6 +50,10 @@ pub struct Node<R> {
     pub(crate) moves: u64,
     /// Processes that moved away from here.
     pub(crate) moved_away: u64,
+    /// How nodes are emptied, as they said.
+    pub(crate) emptying: BTreeMap<NodeId, Emptying>,
+    /// Who waits for this node to be empty.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
@@ -85,6 +90,8 @@ impl<R: Rows> Node<R> {
             pace,
             moves: 0,
             moved_away: 0,
+            emptying: BTreeMap::new(),
+            leaving: None,
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
             ready: false,
@@ -145,6 +152,7 @@ impl<R: Rows> Node<R> {
                 // Moves are begun after all that is due.
                 Timer::Pace => {}
                 Timer::Terminal => self.terminal_due(),
+                Timer::Leave => self.leave_due(),
             }
         }
     }
@@ -155,6 +163,7 @@ impl<R: Rows> Node<R> {
         open |= self.work_again();
         open |= self.ask_again();
         open |= self.confirm_again();
+        open |= self.is_emptied_by_now();
         self.fetch_again(self.now);
         open |= self.copies.busy();
         self.redistribute();
@@ -245,12 +254,10 @@ impl<R: Rows> Node<R> {
                 told,
             } => self.heard_told(request, process, told),
             Item::Emptying(emptying) => self.heard_emptying(from, emptying),
-            Item::Evacuate { request, emptying } => self.heard_evacuate(from, request, emptying),
-            Item::Evacuated {
-                request,
-                moved,
-                left,
-            } => self.heard_evacuated(request, moved, left),
+            Item::Evacuate { request, emptying } => {
+                self.heard_evacuate(Self::asker(from, request), emptying);
+            }
+            Item::Answered { request, answer } => self.passed_back(request, answer),
             Item::Declare {
                 request,
                 timeout,
@@ -290,6 +297,7 @@ impl<R: Rows> Machine for Node<R> {
         self.review_some();
         self.begin_moves();
         self.take_own();
+        self.may_be_empty();
         self.outbox.flush(self.now, &mut self.effects);
     }
 

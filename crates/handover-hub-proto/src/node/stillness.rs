@@ -85,7 +85,7 @@ impl Item {
             | Self::Noted(_)
             | Self::Told { .. }
             | Self::Emptying(_)
-            | Self::Evacuated { .. }
+            | Self::Answered { .. }
             | Self::Declared { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }

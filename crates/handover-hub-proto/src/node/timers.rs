@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Move(ShardId, ProcessId),
     /// More moves may begin.
     Pace,
+    /// A node that leaves does not wait any longer.
+    Leave,
     /// Moves that this node takes part in: say again what was not answered.
     Terminal,
 }

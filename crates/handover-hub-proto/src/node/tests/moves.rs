@@ -8,12 +8,12 @@ use crate::identity::{NodeId, NodeName};
 use crate::node::{Answer, Command, Failure};
 use crate::spec::{ChildSpec, Placing};
 
-fn name(text: &str) -> NodeName {
+pub(crate) fn name(text: &str) -> NodeName {
     NodeName::new(text).expect("a name")
 }
 
 /// Gives every child a value of its own, so that a state that was lost is seen.
-fn mark(world: &mut World, all: &[Arc<ChildSpec>]) {
+pub(crate) fn mark(world: &mut World, all: &[Arc<ChildSpec>]) {
     for (at, child) in all.iter().enumerate() {
         let host = world.runs_on(&child.id)[0];
         let place = world.places.get_mut(&host).expect("it lives");
@@ -21,7 +21,7 @@ fn mark(world: &mut World, all: &[Arc<ChildSpec>]) {
     }
 }
 
-fn assert_marked(world: &mut World, all: &[Arc<ChildSpec>]) {
+pub(crate) fn assert_marked(world: &mut World, all: &[Arc<ChildSpec>]) {
     for (at, child) in all.iter().enumerate() {
         let host = world.runs_on(&child.id)[0];
         let place = world.places.get_mut(&host).expect("it lives");
@@ -30,7 +30,7 @@ fn assert_marked(world: &mut World, all: &[Arc<ChildSpec>]) {
     }
 }
 
-fn with_children(nodes: u64, count: usize) -> (World, Vec<Arc<ChildSpec>>) {
+pub(crate) fn with_children(nodes: u64, count: usize) -> (World, Vec<Arc<ChildSpec>>) {
     let mut world = World::of(nodes);
     let all = children(count);
     world.start(1, all.clone());

@@ -1,0 +1,150 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::moves::{assert_marked, mark, name, with_children};
+use super::world::{World, children};
+use crate::identity::NodeId;
+use crate::node::{Answer, Command, Evacuation, StartOptions};
+use crate::spec::ChildSpec;
+
+const TIME: Duration = Duration::from_secs(60);
+
+fn leave(world: &mut World, node: u64) -> Answer {
+    let request = world.command(node, Command::Leave { timeout: TIME });
+    world.answer(node, request)
+}
+
+fn evacuate(world: &mut World, node: u64, to: &[&str], rate: Option<u32>) -> Answer {
+    let evacuation = Evacuation {
+        node: name(&alloc::format!("node-{node}")),
+        to: to.iter().map(|text| name(text)).collect(),
+        rate,
+    };
+    let request = world.command(1, Command::Evacuate(evacuation));
+    world.answer(1, request)
+}
+
+fn runs_on_of(world: &World, all: &[Arc<ChildSpec>], node: u64) -> usize {
+    let runs = |child: &&Arc<ChildSpec>| world.runs_on(&child.id).contains(&NodeId(node));
+    all.iter().filter(runs).count()
+}
+
+/// H3.
+#[test]
+fn a_node_that_leaves_takes_nothing_with_it() {
+    let (mut world, all) = with_children(3, 300);
+    let here = runs_on_of(&world, &all, 2);
+    let Answer::Evacuated { moved, left } = leave(&mut world, 2) else {
+        panic!("not the answer of a leave");
+    };
+    assert_eq!((moved, left.len()), (here as u64, 0));
+    world.settle();
+    assert!(!world.places.contains_key(&NodeId(2)));
+    world.assert_settled();
+    world.assert_all_run(&all);
+    world.assert_all_placed(&all);
+    assert_marked(&mut world, &all);
+}
+
+/// H3: also while children are being started.
+#[test]
+fn a_node_that_leaves_while_children_are_started_takes_nothing_with_it() {
+    for steps in (0..200).step_by(19) {
+        let (mut world, all) = with_children(3, 40);
+        let more: Vec<_> = children(140).split_off(40);
+        let command = Command::Start {
+            children: more.clone(),
+            options: StartOptions::default(),
+        };
+        let started = world.command(1, command);
+        for _ in 0..steps {
+            world.step();
+        }
+        let left = world.command(2, Command::Leave { timeout: TIME });
+        let Answer::Evacuated { left, .. } = world.answer(2, left) else {
+            panic!("not the answer of a leave");
+        };
+        assert!(left.is_empty(), "{left:?}");
+        let Answer::Started { failed, .. } = world.answer(1, started) else {
+            panic!("not the answer of a start");
+        };
+        assert_eq!(failed, []);
+        world.settle();
+        world.assert_settled();
+        world.assert_all_run(&all);
+        world.assert_all_run(&more);
+        assert_marked(&mut world, &all);
+    }
+}
+
+#[test]
+fn the_last_node_leaves_what_it_has_behind() {
+    let (mut world, _) = with_children(1, 5);
+    let Answer::Evacuated { moved, left } = leave(&mut world, 1) else {
+        panic!("not the answer of a leave");
+    };
+    assert_eq!((moved, left.len()), (0, 5));
+}
+
+#[test]
+fn all_nodes_leave_one_after_the_other() {
+    let (mut world, all) = with_children(4, 100);
+    for node in [3, 1, 4] {
+        let Answer::Evacuated { left, .. } = leave(&mut world, node) else {
+            panic!("not the answer of a leave");
+        };
+        assert_eq!(left, []);
+        world.settle();
+        world.assert_all_run(&all);
+        assert_marked(&mut world, &all);
+    }
+}
+
+#[test]
+fn an_evacuated_node_stays_empty_until_that_is_aborted() {
+    let (mut world, all) = with_children(3, 200);
+    let Answer::Evacuated { left, .. } = evacuate(&mut world, 3, &[], None) else {
+        panic!("not the answer of an evacuation");
+    };
+    assert_eq!(left, []);
+    world.run(TIME);
+    assert_eq!(runs_on_of(&world, &all, 3), 0);
+    world.assert_settled();
+    world.assert_all_run(&all);
+    let node = name("node-3");
+    let request = world.command(2, Command::AbortEvacuation { node });
+    assert_eq!(world.answer(2, request), Answer::Done);
+    world.settle();
+    assert!(runs_on_of(&world, &all, 3) > 40);
+    world.assert_settled();
+    assert_marked(&mut world, &all);
+}
+
+#[test]
+fn an_evacuation_goes_where_it_is_told() {
+    let (mut world, all) = with_children(4, 200);
+    let before = runs_on_of(&world, &all, 1) + runs_on_of(&world, &all, 4);
+    evacuate(&mut world, 1, &["node-4"], None);
+    world.run(TIME);
+    // What went there stays there; shards of node 1 are owned by all others.
+    assert_eq!(runs_on_of(&world, &all, 4), before);
+    assert_marked(&mut world, &all);
+}
+
+#[test]
+fn an_evacuation_keeps_to_its_rate() {
+    let (mut world, all) = with_children(3, 300);
+    let evacuation = Evacuation {
+        node: name("node-2"),
+        to: Vec::new(),
+        rate: Some(10),
+    };
+    let here = runs_on_of(&world, &all, 2);
+    world.command(1, Command::Evacuate(evacuation));
+    world.run(Duration::from_secs(5));
+    let gone = here - runs_on_of(&world, &all, 2);
+    assert!((30..=70).contains(&gone), "{gone} of {here} went in 5 s");
+    assert_marked(&mut world, &all);
+    mark(&mut world, &all);
+}

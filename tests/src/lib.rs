@@ -18,6 +18,7 @@
 //! | [`systemd`] | a service manager: hears, keeps descriptors, passes them on |
 //! | [`lines`] | numbered lines in log files, and whether all are there |
 //! | [`writers`] | clients that write, and the judgement of what became of it |
+//! | [`browser`] | a page in a real browser without a window |
 //! | [`patience`] | waiting on a condition, never on time |
 //! | [`peer`] | third-party programs, found or skipped aloud |
 //! | [`fixture`] | the server itself |
@@ -26,6 +27,7 @@
 
 pub mod address;
 pub mod booted;
+pub mod browser;
 pub mod container;
 pub mod control;
 pub mod crash;
@@ -47,6 +49,7 @@ pub mod workshop;
 pub mod writers;
 
 pub use booted::Booted;
+pub use browser::Browser;
 pub use container::{Container, Recipe};
 pub use control::Control;
 pub use patience::eventually;

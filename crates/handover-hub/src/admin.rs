@@ -23,6 +23,7 @@ mod describe;
 mod journal;
 mod metrics;
 mod node;
+mod operations;
 mod orders;
 mod routes;
 mod socket;
@@ -46,6 +47,8 @@ use handover_hub_proto::view::{Member, Owner};
 
 pub(crate) use self::journal::{Observer, Reader};
 pub(crate) use self::node::Node;
+pub use self::operations::OperationsError;
+pub(crate) use self::operations::{Operations, Wanted};
 pub(crate) use self::routes::{look, read as read_only};
 pub use self::socket::{AdminError, socket_path};
 pub(crate) use self::socket::{Server, serve};

@@ -127,6 +127,7 @@ pub(crate) fn events() -> Vec<EventView> {
         event: "moved".to_owned(),
         process: None,
         shard: None,
+        attempt: None,
         from: None,
         node: None,
         pause_ns: None,

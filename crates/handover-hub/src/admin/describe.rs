@@ -22,6 +22,7 @@ pub(super) fn event(
         event: String::new(),
         process: None,
         shard: None,
+        attempt: attempt(event),
         from: None,
         node: None,
         pause_ns: None,
@@ -40,6 +41,15 @@ pub(super) fn event(
         _ => of_process(&mut view, event, name),
     }
     view
+}
+
+fn attempt(event: &Event) -> Option<String> {
+    match event {
+        Event::Moving { attempt, .. }
+        | Event::Moved { attempt, .. }
+        | Event::MoveFailed { attempt, .. } => Some(format!("{}.{}", attempt.home, attempt.number)),
+        _ => None,
+    }
 }
 
 fn of_cluster(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> String) {

@@ -192,6 +192,9 @@ pub struct EventView {
     /// The shard it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<u16>,
+    /// The attempt to move a child; the same on every node that tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
     /// Where a child came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

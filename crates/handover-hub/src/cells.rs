@@ -1,12 +1,17 @@
 //! The processes on this node, by id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use handover_hub_proto::identity::ProcessId;
+use tokio::time::Instant;
 
 use crate::cell::Cell;
+
+/// How long a node that a process left tells those who still ask where it is.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// Parts of the map, each under its own lock: callers of different processes do not wait.
 const PARTS: usize = 64;
@@ -16,6 +21,8 @@ type Part = HashMap<ProcessId, Arc<Cell>, foldhash::fast::RandomState>;
 /// The cells of a node. Only the driver adds and removes; anybody looks.
 pub(crate) struct Cells {
     parts: Vec<Mutex<Part>>,
+    /// Those that moved away, in the order in which they are forgotten.
+    retired: Mutex<VecDeque<(Instant, Arc<Cell>)>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -23,6 +30,7 @@ impl Cells {
     pub(crate) fn new() -> Self {
         Self {
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            retired: Mutex::default(),
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -47,8 +55,27 @@ impl Cells {
         }
     }
 
+    /// One moved away: it is kept for a while, to say where to.
+    pub(crate) fn retired(&self, cell: &Arc<Cell>) {
+        let until = Instant::now() + REMEMBERED;
+        lock(&self.retired).push_back((until, Arc::clone(cell)));
+    }
+
+    /// Forgets those that moved away long ago.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let mut old = Vec::new();
+        let mut retired = lock(&self.retired);
+        while retired.front().is_some_and(|(until, _)| *until <= now) {
+            old.extend(retired.pop_front());
+        }
+        drop(retired);
+        old.iter().for_each(|(_, cell)| self.remove(cell));
+    }
+
+    /// Processes that are here.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| lock(part).len()).sum()
+        let all: usize = self.parts.iter().map(|part| lock(part).len()).sum();
+        all.saturating_sub(lock(&self.retired).len())
     }
 
     /// All of them as they are now.
@@ -74,6 +101,6 @@ impl Cells {
     }
 }
 
-fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use handover_hub_proto::hook::HandlerTwice;
 use handover_hub_proto::identity::{KindName, NameError, ProcessId};
 use handover_hub_proto::node::Failure;
 
@@ -34,9 +35,18 @@ pub enum StartError {
     /// A kind was added twice.
     #[error("kind {0} was added twice; a name stands for one type")]
     KindTwice(KindName),
+    /// A hook has two handlers of one id.
+    #[error(transparent)]
+    Hook(#[from] HandlerTwice),
     /// No engine was chosen.
     #[error("no engine was chosen: give Builder::engine one, such as gossip")]
     NoEngine,
+    /// Nothing was said about where it listens.
+    #[error("no address was chosen: give Builder::listen the one at which peers reach this node")]
+    NoAddress,
+    /// The engine ended before the node took part.
+    #[error("the engine ended before this node took part")]
+    Ended,
     /// A hub has no shards.
     #[error("a hub needs at least one shard")]
     NoShards,

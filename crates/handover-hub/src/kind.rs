@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use handover_hub_proto::identity::KindName;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::process::{Consent, Context, Handed, Process, Role, Stop};
 
@@ -61,7 +62,7 @@ pub(crate) trait Kind: Send + Sync {
 }
 
 /// Versions of the state of a kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Schemas {
     pub(crate) schema: u32,
     pub(crate) reads: RangeInclusive<u32>,

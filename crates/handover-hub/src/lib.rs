@@ -3,24 +3,33 @@
 #![allow(dead_code)]
 
 pub mod admin;
+mod caller;
+mod calls;
 mod cell;
 mod cells;
+pub mod checkpoint;
 pub mod child;
 pub mod dashboard;
+mod driver;
 pub mod engine;
 pub mod error;
 mod events;
+mod handlers;
 mod hub;
+mod inbound;
 mod kind;
 pub mod process;
 mod registry;
+mod states;
+mod timers;
+pub mod transport;
 
 pub use handover_hub_proto as proto;
 
 pub use self::child::ChildSpec;
 pub use self::events::Events;
+pub use self::handlers::{Call, Occasion};
 pub use self::hub::{
     Builder, Evacuated, Hub, Moved, PATIENCE, Scope, StartResult, Status, StopResult,
 };
 pub use self::registry::Registry;
-pub mod transport;

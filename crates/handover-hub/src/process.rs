@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::context::Context;
+pub(crate) use self::context::End;
 pub use self::handed::{Handed, HandedError};
 pub use handover_hub_proto::row::Role;
 

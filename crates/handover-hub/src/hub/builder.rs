@@ -1,15 +1,28 @@
 //! How a node is described and started.
 
-use std::net::{IpAddr, SocketAddr};
+mod start;
 
-use handover_hub_proto::identity::{HubName, KindName, NodeName};
+use std::sync::Arc;
+use std::time::Duration;
+
+use handover_hub_proto::hook::{Handler, Hook};
+use handover_hub_proto::identity::KindName;
+use handover_hub_proto::intensity::Intensity;
+use handover_hub_proto::mailbox::Limits;
+use handover_hub_proto::node::Settings;
 
 use super::Hub;
+use crate::checkpoint::{Checkpoints, Store};
 use crate::child::ChildSpec;
 use crate::engine::Engine;
 use crate::error::StartError;
+use crate::handlers::{Call, Handlers};
 use crate::kind::Kinds;
 use crate::process::Process;
+use crate::transport::local::Network;
+
+/// Bytes of the state of a process that moves, unless set.
+const STATE_LIMIT: u64 = 64 << 20;
 
 /// A node of a hub that does not run yet. Whatever is wrong with it is said by
 /// [`start`](Self::start).
@@ -18,12 +31,18 @@ pub struct Builder {
     node: Option<String>,
     listen: Option<String>,
     insecure: bool,
+    network: Option<Network>,
     weight: u32,
     version: String,
-    shards: u16,
+    settings: Settings,
+    intensity: Intensity,
+    limits: Limits,
+    state_limit: u64,
     engine: Option<Box<dyn Engine>>,
     kinds: Kinds,
     children: Vec<ChildSpec>,
+    checkpoints: Option<Checkpoints>,
+    handlers: Handlers,
     /// The first thing that was wrong.
     wrong: Option<StartError>,
 }
@@ -35,12 +54,18 @@ impl Builder {
             node: None,
             listen: None,
             insecure: false,
+            network: None,
             weight: 100,
             version: String::new(),
-            shards: handover_hub_proto::placement::SHARDS,
+            settings: Settings::default(),
+            intensity: Intensity::default(),
+            limits: Limits::default(),
+            state_limit: STATE_LIMIT,
             engine: None,
             kinds: Kinds::default(),
             children: Vec::new(),
+            checkpoints: None,
+            handlers: Handlers::default(),
             wrong: None,
         }
     }
@@ -83,7 +108,66 @@ impl Builder {
     /// Parts into which the ids of processes are divided, the same on all nodes of the hub.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
-        self.shards = shards;
+        self.settings.shards = shards;
+        self
+    }
+
+    /// How the node decides, when the defaults do not fit. The number of shards is in it; what the
+    /// engine promises is filled in.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Other nodes are reached inside of this program: for tests with several hubs.
+    #[must_use]
+    pub fn network(mut self, network: &Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
+    /// How many crashes of a process are forgiven.
+    #[must_use]
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = intensity;
+        self
+    }
+
+    /// How much may wait for one process.
+    #[must_use]
+    pub fn mailboxes(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Bytes of the state of a process that moves, at most; 64 MiB, unless set. One that has more
+    /// stays where it is.
+    #[must_use]
+    pub fn state_limit(mut self, bytes: u64) -> Self {
+        self.state_limit = bytes;
+        self
+    }
+
+    /// Writes the state of each process that changed to a store, this long after the change, and
+    /// starts from there what was started before. What it answered in between is lost with its
+    /// node.
+    #[must_use]
+    pub fn checkpoints(mut self, store: impl Store, every: Duration) -> Self {
+        let store = Arc::new(store);
+        self.checkpoints = Some(Checkpoints { store, every });
+        self
+    }
+
+    /// Calls `call` at a hook, those with the higher priority first. An id is used once for each
+    /// hook.
+    #[must_use]
+    pub fn hook(mut self, hook: Hook, id: &str, priority: i32, call: Call) -> Self {
+        let id = id.to_owned();
+        let handler = Handler { id, priority, call };
+        if let Err(error) = self.handlers.add(hook, handler) {
+            self.wrong.get_or_insert(StartError::Hook(error));
+        }
         self
     }
 
@@ -126,20 +210,6 @@ impl Builder {
     ///
     /// [`StartError`]; nothing of it is left running.
     pub async fn start(self) -> Result<Hub, StartError> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
-        }
-        let _ = HubName::new(&self.name)?;
-        let _ = NodeName::new(self.node.as_deref().unwrap_or("node"))?;
-        Err(StartError::NoEngine)
+        start::start(self).await
     }
-}
-
-/// Whether an address can be reached from this host only.
-fn is_loopback(address: &str) -> bool {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

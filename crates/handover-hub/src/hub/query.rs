@@ -1,7 +1,5 @@
 //! What a hub is asked about. Every answer comes from this node's own copy: nothing is sent.
 
-use std::sync::PoisonError;
-
 use handover_hub_proto::identity::{HubName, NodeId, NodeName, ProcessId, ShardId};
 use handover_hub_proto::row::{Host, Row, Rows};
 use handover_hub_proto::view::{Member, Owner};
@@ -165,7 +163,6 @@ impl Hub {
     }
 
     fn view<T>(&self, look: impl FnOnce(&super::shared::View) -> T) -> T {
-        let view = self.shared().view.read();
-        look(&view.unwrap_or_else(PoisonError::into_inner))
+        look(&self.shared().view())
     }
 }

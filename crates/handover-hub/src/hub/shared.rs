@@ -1,36 +1,70 @@
 //! What the tasks of one node share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use bytes::Bytes;
 use handover_hub_proto::event::Event;
-use handover_hub_proto::identity::{HubName, MoveId, NodeId, NodeName, ProcessId, ShardId};
+use handover_hub_proto::identity::{
+    CallId, Epoch, HubName, KindName, MoveId, NodeId, NodeName, ProcessId, ShardId,
+};
+use handover_hub_proto::intensity::Intensity;
+use handover_hub_proto::mailbox::Limits;
 use handover_hub_proto::node::{Answer, Command, HostReport};
 use handover_hub_proto::view::{Member, Owner};
+use handover_proto::moment::Moment;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::Hub;
+use crate::calls::{Calls, Outcome};
 use crate::cells::Cells;
+use crate::checkpoint::Checkpoints;
 use crate::engine::Validity;
-use crate::error::{CallError, CommandError};
-use crate::kind::Kinds;
+use crate::error::CommandError;
+use crate::handlers::Handlers;
+use crate::kind::{Kinds, Schemas};
 use crate::registry::Registry;
+use crate::states;
+use crate::timers::Timers;
+use crate::transport::frame::{Redirect, Refusal, Refused, Reply};
+use crate::transport::{Frame, SendError, Transport};
 
 /// Everything of a node but its machine.
 pub(crate) struct Shared {
     pub(crate) name: HubName,
     pub(crate) me: NodeId,
     pub(crate) node: NodeName,
+    pub(crate) began: Instant,
+    pub(crate) runtime: Handle,
     pub(crate) kinds: Kinds,
     pub(crate) registry: Registry,
     pub(crate) cells: Cells,
+    pub(crate) calls: Calls,
+    pub(crate) timers: Timers,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) checkpoints: Option<Checkpoints>,
+    /// Of every mailbox.
+    pub(crate) limits: Limits,
+    /// Bytes of a message, at most.
+    pub(crate) message_limit: usize,
+    /// Bytes of a state that moves, at most.
+    pub(crate) state_limit: u64,
+    pub(crate) intensity: Intensity,
+    /// Children have replicas, which are told their roles.
+    pub(crate) replicated: bool,
+    pub(crate) handlers: Arc<Handlers>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) view: RwLock<View>,
     /// Known once the engine has let it join; before that nothing acts.
     pub(crate) validity: OnceLock<Arc<Validity>>,
+    /// The partition rule, or an engine that cannot be heard: everything stands still.
+    pub(crate) still: AtomicBool,
+    /// The node is gone: what still runs does nothing more.
+    pub(crate) gone: AtomicBool,
     /// To the driver; bounded, so that who commands waits.
     pub(crate) orders: mpsc::Sender<Order>,
     /// To the driver; each answers an order, so there are no more than processes.
@@ -39,10 +73,11 @@ pub(crate) struct Shared {
     pub(crate) seat: OnceLock<Weak<Seat>>,
 }
 
-/// What the driver is asked by others on its node.
-pub(crate) enum Order {
-    /// Something for the machine, and where its answer goes.
-    Command(Command, oneshot::Sender<Answer>),
+/// What the driver is asked by others on its node: something for the machine, and where its answer
+/// goes.
+pub(crate) struct Order {
+    pub(crate) command: Command,
+    pub(crate) answer: oneshot::Sender<Answer>,
 }
 
 /// What this node knows of the cluster, kept by the driver for queries.
@@ -54,21 +89,117 @@ pub(crate) struct View {
     pub(crate) suspended: Option<String>,
     pub(crate) partitioned: bool,
     pub(crate) left: bool,
+    /// Which states the other nodes read, by kind.
+    pub(crate) schemas: BTreeMap<NodeId, BTreeMap<KindName, Schemas>>,
 }
 
 impl Shared {
-    /// Whether the engine vouches for this node now.
+    /// Whether this node may act now (H2).
     pub(crate) fn may_act(&self) -> bool {
-        self.validity.get().is_some_and(|validity| validity.holds())
+        !self.still.load(Ordering::Acquire)
+            && !self.gone.load(Ordering::Acquire)
+            && self.validity.get().is_some_and(|validity| validity.holds())
     }
 
-    pub(crate) fn view(&self) -> RwLockWriteGuard<'_, View> {
+    /// This moment, for machines.
+    pub(crate) fn now(&self) -> Moment {
+        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Moment::from_nanos(nanos)
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.runtime.spawn(task).abort_handle()
+    }
+
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_member(&self, node: NodeId) -> bool {
+        self.view().members.contains_key(&node)
+    }
+
+    /// The versions of the states of a kind that a node reads, if it has said so.
+    pub(crate) fn reads_of(
+        &self,
+        node: NodeId,
+        kind: &KindName,
+    ) -> Option<std::ops::RangeInclusive<u32>> {
+        if node == self.me {
+            return Some(self.kinds.get(kind)?.schemas().reads);
+        }
+        let view = self.view();
+        Some(view.schemas.get(&node)?.get(kind)?.reads.clone())
     }
 
     pub(crate) fn report(&self, report: HostReport) {
         // The driver ends last: what it does not take any more nobody needs.
         let _ = self.reports.send(report);
+    }
+
+    /// Sends a frame, now or as soon as there is room; lost with the connection.
+    pub(crate) fn send_soon(self: &Arc<Self>, to: NodeId, frame: Frame) {
+        match self.transport.send(to, frame.clone()) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => {
+                let shared = Arc::clone(self);
+                self.spawn(async move {
+                    let _ = states::deliver(&shared.transport, to, frame).await;
+                });
+            }
+            Err(error) => tracing::debug!(%error, "a frame was not sent"),
+        }
+    }
+
+    /// A process answered a call.
+    pub(crate) fn reply(self: &Arc<Self>, id: CallId, epoch: Epoch, body: Bytes) {
+        if self.gone.load(Ordering::Acquire) {
+            return;
+        }
+        if id.caller == self.me {
+            self.calls.leave(id.number, self.me, Outcome::Reply(body));
+        } else {
+            self.send_soon(id.caller, Frame::Reply(Reply { id, epoch, body }));
+        }
+    }
+
+    /// A call was not taken.
+    pub(crate) fn refuse(self: &Arc<Self>, id: CallId, refusal: Refusal) {
+        if self.gone.load(Ordering::Acquire) {
+            return;
+        }
+        if id.caller == self.me {
+            let outcome = Outcome::Refused(refusal);
+            self.calls.leave(id.number, self.me, outcome);
+        } else {
+            self.send_soon(id.caller, Frame::Refused(Refused { id, refusal }));
+        }
+    }
+
+    /// The process that was called is elsewhere.
+    pub(crate) fn redirect(
+        self: &Arc<Self>,
+        id: CallId,
+        process: &ProcessId,
+        to: NodeId,
+        epoch: Epoch,
+    ) {
+        if id.caller == self.me {
+            let outcome = Outcome::Redirect(to, epoch);
+            self.calls.leave(id.number, self.me, outcome);
+        } else {
+            let frame = Frame::Redirect(Redirect {
+                id,
+                process: process.clone(),
+                to,
+                epoch,
+            });
+            self.send_soon(id.caller, frame);
+        }
     }
 
     /// A hold of this node, unless it goes down.
@@ -80,36 +211,28 @@ impl Shared {
     /// Gives the machine a command whose answer nobody waits for; dropped if too many wait.
     pub(crate) fn command_later(&self, command: Command) {
         let (answer, _) = oneshot::channel();
-        let _ = self.orders.try_send(Order::Command(command, answer));
-    }
-
-    pub(crate) async fn call(
-        &self,
-        process: ProcessId,
-        body: Bytes,
-        patience: Duration,
-    ) -> Result<Bytes, CallError> {
-        let _ = (process, body, patience);
-        Err(CallError::Left)
-    }
-
-    pub(crate) async fn cast(&self, process: ProcessId, body: Bytes) -> Result<(), CallError> {
-        let _ = (process, body);
-        Err(CallError::Left)
+        let _ = self.orders.try_send(Order { command, answer });
     }
 
     pub(crate) async fn command(&self, command: Command) -> Result<Answer, CommandError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Command(command, answer);
+        let order = Order { command, answer };
         self.orders
             .send(order)
             .await
             .map_err(|_| CommandError::Left)?;
         answered.await.map_err(|_| CommandError::Left)
     }
+
+    /// The node is gone: nothing of it does anything more.
+    pub(crate) fn end(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.view_mut().left = true;
+        self.cells.clear();
+    }
 }
 
-/// What a [`Hub`](super::Hub) and its clones hold: the tasks end with the last of them.
+/// What a [`Hub`] and its clones hold: the tasks end with the last of them.
 pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tasks: Vec<AbortHandle>,
@@ -118,6 +241,9 @@ pub(crate) struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-        self.shared.cells.clear();
+        self.shared.end();
+        // Closes at once: to others it is as if the program had been killed.
+        let closing = self.shared.transport.close(std::time::Duration::ZERO);
+        self.shared.runtime.spawn(closing);
     }
 }

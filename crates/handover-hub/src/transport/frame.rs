@@ -83,8 +83,11 @@ impl Frame {
                 Self::Reply(reply) => reply.body.len(),
                 Self::Redirect(redirect) => redirect.process.as_str().len(),
                 Self::Refused(refused) => match &refused.refusal {
-                    Refusal::Failed(reason) => reason.len(),
-                    _ => 0,
+                    Refusal::Failed(reason) | Refusal::Crashed(reason) => reason.len(),
+                    Refusal::Full
+                    | Refusal::NotHere
+                    | Refusal::Epoch { .. }
+                    | Refusal::Suspended => 0,
                 },
                 Self::Cast(cast) => cast.process.as_str().len() + cast.body.len(),
                 Self::State(state) => {
@@ -171,10 +174,24 @@ pub enum Refusal {
     /// That node stands still.
     #[error("its node stands still")]
     Suspended,
-    /// Its body cannot be read by the process's kind, or the process crashed at it. It will not go
+    /// Its body cannot be read by the kind of the process. It was not handled, and will not go
     /// better another time.
-    #[error("it failed: {0}")]
+    #[error("it cannot be read: {0}")]
     Failed(String),
+    /// The process crashed at it.
+    #[error("it crashed: {0}")]
+    Crashed(String),
+}
+
+impl Refusal {
+    /// Whether it is no use to send the call again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Full | Self::NotHere | Self::Epoch { .. } | Self::Suspended => false,
+            Self::Failed(_) | Self::Crashed(_) => true,
+        }
+    }
 }
 
 /// A message without an answer.
@@ -262,16 +279,16 @@ pub struct Replica {
 }
 
 /// [`Bytes`] as one run of bytes rather than a sequence of numbers.
-mod octets {
+pub(crate) mod octets {
     use bytes::Bytes;
     use serde::de::{Error, Visitor};
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
         struct Octets;
 
         impl Visitor<'_> for Octets {

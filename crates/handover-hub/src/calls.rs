@@ -1,0 +1,213 @@
+//! The calls that this node makes: each is sent until it is answered, under one number.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use handover_hub_proto::identity::{CallId, Epoch, NodeId, ProcessId};
+use handover_hub_proto::reply::Ticket;
+use tokio::sync::Notify;
+
+use crate::transport::frame::Refusal;
+
+/// Parts of the tables, each under its own lock.
+const PARTS: usize = 64;
+
+/// What became of a call so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was handled.
+    Reply(Bytes),
+    /// It was not taken.
+    Refused(Refusal),
+    /// The process is elsewhere.
+    Redirect(NodeId, Epoch),
+    /// The connection that took it broke.
+    Disconnected,
+}
+
+impl Outcome {
+    /// Nothing that comes later changes it.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Reply(_) => true,
+            Self::Refused(refusal) => refusal.is_final(),
+            Self::Redirect(..) | Self::Disconnected => false,
+        }
+    }
+}
+
+/// Calls without an answer yet.
+pub(crate) struct Calls {
+    me: NodeId,
+    next: AtomicU64,
+    slots: Vec<Mutex<HashMap<u64, Arc<Slot>, foldhash::fast::RandomState>>>,
+    floors: Vec<Mutex<HashMap<ProcessId, BTreeSet<u64>, foldhash::fast::RandomState>>>,
+}
+
+/// Where the outcome of one call is left.
+#[derive(Default)]
+struct Slot {
+    state: Mutex<SlotState>,
+    left: Notify,
+}
+
+#[derive(Default)]
+struct SlotState {
+    /// What was said last, and by whom.
+    outcome: Option<(NodeId, Outcome)>,
+    /// Who was sent it last.
+    host: Option<NodeId>,
+}
+
+/// One call under way. Dropped, it is settled: whatever comes later nobody waits for.
+pub(crate) struct Pending<'a> {
+    calls: &'a Calls,
+    slot: Arc<Slot>,
+    process: &'a ProcessId,
+    number: u64,
+}
+
+impl Calls {
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            next: AtomicU64::new(1),
+            slots: (0..PARTS).map(|_| Mutex::default()).collect(),
+            floors: (0..PARTS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// A number that no other message of this node has.
+    pub(crate) fn number(&self) -> CallId {
+        CallId {
+            caller: self.me,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn begin<'a>(&'a self, process: &'a ProcessId) -> Pending<'a> {
+        let slot = Arc::new(Slot::default());
+        // The number is drawn under the lock of the floors: one that is lower than another's floor
+        // cannot turn up after it.
+        let mut floors = self.floors(process);
+        let number = self.number().number;
+        match floors.get_mut(process) {
+            Some(open) => {
+                open.insert(number);
+            }
+            None => {
+                floors.insert(process.clone(), BTreeSet::from([number]));
+            }
+        }
+        drop(floors);
+        self.slots(number).insert(number, Arc::clone(&slot));
+        Pending {
+            calls: self,
+            slot,
+            process,
+            number,
+        }
+    }
+
+    /// Leaves the outcome of a call for who waits for it.
+    pub(crate) fn leave(&self, number: u64, from: NodeId, outcome: Outcome) {
+        let slot = self.slots(number).get(&number).cloned();
+        if let Some(slot) = slot {
+            slot.put(from, outcome);
+        }
+    }
+
+    /// A connection broke: what it took may be lost.
+    pub(crate) fn disconnected(&self, node: NodeId) {
+        for part in &self.slots {
+            let hit: Vec<_> = lock(part)
+                .values()
+                .filter(|slot| lock(&slot.state).host == Some(node))
+                .cloned()
+                .collect();
+            hit.iter()
+                .for_each(|slot| slot.put(node, Outcome::Disconnected));
+        }
+    }
+
+    fn slots(
+        &self,
+        number: u64,
+    ) -> MutexGuard<'_, HashMap<u64, Arc<Slot>, foldhash::fast::RandomState>> {
+        lock(&self.slots[part(number)])
+    }
+
+    fn floors(
+        &self,
+        process: &ProcessId,
+    ) -> MutexGuard<'_, HashMap<ProcessId, BTreeSet<u64>, foldhash::fast::RandomState>> {
+        let hash = xxhash_rust::xxh3::xxh3_64(process.as_str().as_bytes());
+        lock(&self.floors[part(hash)])
+    }
+}
+
+impl Slot {
+    fn put(&self, from: NodeId, outcome: Outcome) {
+        let mut state = lock(&self.state);
+        let before = state.outcome.as_ref();
+        if before.is_none_or(|(_, before)| !before.is_final()) {
+            state.outcome = Some((from, outcome));
+        }
+        drop(state);
+        self.left.notify_one();
+    }
+}
+
+impl Pending<'_> {
+    /// What the call says of itself.
+    pub(crate) fn ticket(&self) -> Ticket {
+        let floors = self.calls.floors(self.process);
+        let floor = floors.get(self.process).and_then(|open| open.first());
+        Ticket {
+            call: CallId {
+                caller: self.calls.me,
+                number: self.number,
+            },
+            floor: floor.copied().unwrap_or(self.number),
+        }
+    }
+
+    /// Notes who is sent it now.
+    pub(crate) fn sent_to(&self, node: NodeId) {
+        lock(&self.slot.state).host = Some(node);
+    }
+
+    /// The next outcome. May be cancelled: nothing is lost.
+    pub(crate) async fn outcome(&self) -> (NodeId, Outcome) {
+        loop {
+            let left = self.slot.left.notified();
+            if let Some(outcome) = lock(&self.slot.state).outcome.take() {
+                return outcome;
+            }
+            left.await;
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.calls.slots(self.number).remove(&self.number);
+        let mut floors = self.calls.floors(self.process);
+        if let Some(open) = floors.get_mut(self.process) {
+            open.remove(&self.number);
+            if open.is_empty() {
+                floors.remove(self.process);
+            }
+        }
+    }
+}
+
+fn part(hash: u64) -> usize {
+    usize::try_from(hash % PARTS as u64).unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,363 @@
+//! How a process begins, crashes, and ends.
+
+use std::sync::Arc;
+
+use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
+use handover_hub_proto::intensity::{End, Sequel};
+use handover_hub_proto::mailbox::{self, Mailbox, Sealed};
+use handover_hub_proto::node::{HostFailure, HostReport, Origin};
+use handover_hub_proto::row::Role;
+use handover_hub_proto::spec::ChildSpec;
+
+use super::replicas::Kept;
+use super::run::drop_body;
+use super::{Cell, Phase};
+use crate::hub::Shared;
+use crate::kind::{Body, Fault};
+use crate::transport::frame::Refusal;
+
+impl From<Fault> for HostFailure {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault.to_string())
+    }
+}
+
+impl Cell {
+    /// Constructs it from its argument.
+    async fn construct(
+        &self,
+        shared: &Arc<Shared>,
+        spec: &ChildSpec,
+    ) -> Result<Box<dyn Body>, HostFailure> {
+        let kind = shared
+            .kinds
+            .get(&spec.kind)
+            .ok_or(HostFailure::UnknownKind)?;
+        let context = self.context(shared);
+        Ok(kind.start(&spec.argument, &context).await?)
+    }
+
+    async fn constructed(
+        &self,
+        shared: &Arc<Shared>,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Box<dyn Body>, HostFailure> {
+        let spec = Arc::clone(&self.lock().spec);
+        match body {
+            Some(body) => Ok(body),
+            None => self.construct(shared, &spec).await,
+        }
+    }
+
+    pub(super) async fn warm(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        spec: &ChildSpec,
+        (epoch, attempt): (Epoch, Option<MoveId>),
+        body: Option<Box<dyn Body>>,
+    ) {
+        let phase = self.lock().phase;
+        let result = match phase {
+            // Asked twice, or it serves and is to merge: it is ready for a state.
+            Phase::Warm | Phase::Landed(_) | Phase::Serving | Phase::Frozen(_) => {
+                self.put_back(body);
+                Ok(())
+            }
+            Phase::Vacant | Phase::Retired | Phase::Ended => {
+                self.warm_up(shared, spec, attempt.is_some()).await
+            }
+        };
+        if result.is_err() {
+            self.forget(shared);
+        }
+        shared.report(HostReport::Warmed {
+            process: self.id.clone(),
+            epoch,
+            result,
+        });
+    }
+
+    async fn warm_up(
+        &self,
+        shared: &Arc<Shared>,
+        spec: &ChildSpec,
+        moves: bool,
+    ) -> Result<(), HostFailure> {
+        let mut body = self.construct(shared, spec).await?;
+        if moves {
+            body.warm(&self.context(shared)).await?;
+        }
+        let mut state = self.lock();
+        state.phase = Phase::Warm;
+        state.body = Some(body);
+        Ok(())
+    }
+
+    pub(super) async fn activate(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        (epoch, role): (Epoch, Role),
+        (origin, latecomers): (Origin, Option<NodeId>),
+        body: Option<Box<dyn Body>>,
+    ) {
+        let phase = {
+            let mut state = self.lock();
+            state.role = role;
+            state.epoch = state.epoch.max(epoch);
+            state.phase
+        };
+        let result = match (phase, origin) {
+            (Phase::Serving, _) => Ok(body),
+            (Phase::Landed(arrived), Origin::Handed(attempt)) if arrived == attempt => {
+                self.take_over(shared, body).await.map(Some)
+            }
+            (_, Origin::Handed(_)) => {
+                drop_body(body);
+                Err(HostFailure::NotHere)
+            }
+            (_, Origin::Fresh) => self.begin(shared, body).await.map(Some),
+            (_, Origin::Replica) => self.begin_as_replica(shared, body).await.map(Some),
+        };
+        let result = result.and_then(|body| self.tell_role(shared, role, body));
+        let result = match result {
+            Ok(body) => {
+                let mut state = self.lock();
+                state.phase = Phase::Serving;
+                state.body = body;
+                let released = state.mailbox.activate(latecomers.is_some(), &shared.limits);
+                self.release(shared, state, released);
+                self.remind_again(shared);
+                self.open_soon(shared, latecomers);
+                Ok(())
+            }
+            Err(failure) => {
+                self.forget(shared);
+                Err(failure)
+            }
+        };
+        shared.report(HostReport::Activated {
+            process: self.id.clone(),
+            epoch,
+            result,
+        });
+    }
+
+    /// It begins from its checkpoint, if there is one, else from its argument.
+    async fn begin(
+        &self,
+        shared: &Arc<Shared>,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Box<dyn Body>, HostFailure> {
+        let body = self.constructed(shared, body).await?;
+        match self.load_checkpoint(shared).await {
+            Some(handed) => Ok(body.alter(handed)?),
+            None => Ok(body),
+        }
+    }
+
+    /// It begins from what it was last sent as a passive replica.
+    async fn begin_as_replica(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Box<dyn Body>, HostFailure> {
+        let kept = self.lock().rare.as_mut().and_then(|rare| rare.kept.take());
+        let Some(kept) = kept else {
+            return self.begin(shared, body).await;
+        };
+        let body = self.constructed(shared, body).await?;
+        Ok(self.take_up(shared, body, kept)?)
+    }
+
+    /// It continues from what its predecessor handed, which it has already.
+    async fn take_over(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Box<dyn Body>, HostFailure> {
+        let mut body = body.ok_or(HostFailure::NotHere)?;
+        body.resume(&self.context(shared)).await?;
+        Ok(body)
+    }
+
+    fn tell_role(
+        &self,
+        shared: &Shared,
+        role: Role,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Option<Box<dyn Body>>, HostFailure> {
+        let Some(mut body) = body else {
+            return Err(HostFailure::NotHere);
+        };
+        if shared.replicated {
+            body.role(role)?;
+        }
+        Ok(Some(body))
+    }
+
+    /// Its home says what it is for.
+    pub(super) fn change_role(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        (epoch, role): (Epoch, Role),
+        body: Option<Box<dyn Body>>,
+    ) {
+        let (before, kept) = {
+            let mut state = self.lock();
+            state.epoch = state.epoch.max(epoch);
+            let before = std::mem::replace(&mut state.role, role);
+            let kept = (before == Role::Passive && role == Role::Active)
+                .then(|| state.rare.as_mut()?.kept.take())
+                .flatten();
+            (before, kept)
+        };
+        let mut body = body;
+        if let (Some(kept), Some(present)) = (kept, body.take()) {
+            body = match self.take_up(shared, present, kept) {
+                Ok(body) => Some(body),
+                Err(fault) => {
+                    tracing::warn!(process = %self.id, %fault, "the state of a replica was not taken");
+                    None
+                }
+            };
+        }
+        if let Some(present) = &mut body
+            && before != role
+            && let Err(fault) = present.role(role)
+        {
+            tracing::warn!(process = %self.id, %fault, "the hook role failed");
+        }
+        let lost = body.is_none();
+        self.put_back(body);
+        if lost {
+            self.end(shared, Some("its replica's state was not taken".to_owned()));
+        }
+    }
+
+    /// The state that a passive replica was sent becomes that of the active one.
+    fn take_up(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Box<dyn Body>,
+        kept: Kept,
+    ) -> Result<Box<dyn Body>, Fault> {
+        let body = body.alter(kept.handed)?;
+        let sealed = Sealed {
+            queue: Vec::new(),
+            replies: kept.replies.remembered(),
+        };
+        let mut state = self.lock();
+        if state.mailbox.phase() == mailbox::Phase::Restoring {
+            state.mailbox.restore(sealed);
+        } else {
+            let released = state.mailbox.merge(sealed, &shared.limits);
+            self.release(shared, state, released);
+        }
+        Ok(body)
+    }
+
+    /// It crashed, and its state with it.
+    pub(super) async fn crashed(self: &Arc<Self>, shared: &Arc<Shared>, reason: String) {
+        let sequel = self.lock().sequel(shared, End::Crash);
+        match sequel {
+            Sequel::Again => self.restart(shared, reason).await,
+            Sequel::Over | Sequel::TooOften => self.end(shared, Some(reason)),
+        }
+    }
+
+    /// It said that it is done.
+    pub(super) async fn finished(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let (body, sequel) = {
+            let mut state = self.lock();
+            (state.body.take(), state.sequel(shared, End::Done))
+        };
+        self.say_stop(shared, body).await;
+        match sequel {
+            Sequel::Again => self.restart(shared, "it was done".to_owned()).await,
+            Sequel::Over => self.end(shared, None),
+            Sequel::TooOften => self.end(shared, Some("it was done too often".to_owned())),
+        }
+    }
+
+    async fn restart(self: &Arc<Self>, shared: &Arc<Shared>, reason: String) {
+        if let Some(rare) = &mut self.lock().rare {
+            rare.later.clear();
+        }
+        match self.begin(shared, None).await {
+            Ok(body) => {
+                let mut state = self.lock();
+                state.body = Some(body);
+                let epoch = state.epoch;
+                drop(state);
+                shared.report(HostReport::Restarted {
+                    process: self.id.clone(),
+                    epoch,
+                    reason,
+                });
+            }
+            Err(failure) => self.end(shared, Some(format!("{reason}; then {failure}"))),
+        }
+    }
+
+    /// It is stopped for good.
+    pub(super) async fn stop(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        epoch: Epoch,
+        body: Option<Box<dyn Body>>,
+    ) {
+        let serves = self.lock().phase == Phase::Serving;
+        if serves {
+            self.say_stop(shared, body).await;
+            self.drop_checkpoint(shared).await;
+        } else {
+            drop_body(body);
+        }
+        self.lock().epoch = epoch;
+        self.end(shared, None);
+    }
+
+    async fn say_stop(&self, shared: &Arc<Shared>, body: Option<Box<dyn Body>>) {
+        if let Some(body) = body
+            && let Err(fault) = body.stop(&self.context(shared)).await
+        {
+            tracing::warn!(process = %self.id, %fault, "the hook stop failed");
+        }
+    }
+
+    /// It ends, and is reported.
+    pub(super) fn end(self: &Arc<Self>, shared: &Arc<Shared>, crash: Option<String>) {
+        self.forget(shared);
+        let epoch = self.lock().epoch;
+        shared.report(HostReport::Ended {
+            process: self.id.clone(),
+            epoch,
+            crash,
+        });
+    }
+
+    /// Nothing of it is left here. Whoever waits for it looks elsewhere.
+    pub(super) fn forget(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let (letters, body) = {
+            let mut state = self.lock();
+            state.phase = Phase::Ended;
+            state.rare = None;
+            let mailbox = std::mem::replace(&mut state.mailbox, Mailbox::restoring());
+            (mailbox.close(), state.body.take())
+        };
+        drop_body(body);
+        shared.cells.remove(self);
+        for ticket in letters.into_iter().filter_map(|letter| letter.ticket) {
+            shared.refuse(ticket.call, Refusal::NotHere);
+        }
+    }
+}
+
+impl super::State {
+    /// What follows when it ended by itself; a restart is counted.
+    fn sequel(&mut self, shared: &Shared, end: End) -> Sequel {
+        let restart = self.spec.restart;
+        let restarts = &mut self.rare().restarts;
+        restarts.ended(shared.now(), end, restart, shared.intensity)
+    }
+}

@@ -1,0 +1,78 @@
+//! Messages that a process sends itself after a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use handover_hub_proto::mailbox::Arrival;
+use tokio::time::Instant;
+
+use super::{Cell, Letter, Phase, Work};
+use crate::hub::Shared;
+use crate::timers::CHECKPOINT;
+
+/// After this time it is tried again to put a message into a mailbox that was full.
+const AGAIN: Duration = Duration::from_millis(50);
+
+impl Cell {
+    /// Notes messages to come.
+    pub(super) fn remind(self: &Arc<Self>, shared: &Shared, later: Vec<(Duration, Bytes)>) {
+        if later.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        for (delay, body) in later {
+            let number = shared.timers.number();
+            // Too far to express is never.
+            let Some(at) = now.checked_add(delay) else {
+                continue;
+            };
+            state.rare().later.push((number, at, body));
+            shared.timers.add(at, self, number);
+        }
+    }
+
+    /// What became due while nothing could be taken is due now.
+    pub(super) fn remind_again(self: &Arc<Self>, shared: &Shared) {
+        let state = self.lock();
+        if let Some(rare) = &state.rare {
+            for (number, at, _) in &rare.later {
+                shared.timers.add(*at, self, *number);
+            }
+        }
+    }
+
+    /// A message to itself is due. One that stands still is reminded when it goes on.
+    pub(crate) fn due(self: &Arc<Self>, shared: &Arc<Shared>, number: u64) {
+        if number == CHECKPOINT {
+            return self.order(shared, Work::Checkpoint);
+        }
+        let mut state = self.lock();
+        if state.phase != Phase::Serving {
+            return;
+        }
+        let Some(rare) = &mut state.rare else {
+            return;
+        };
+        let Some(at) = rare.later.iter().position(|(known, ..)| *known == number) else {
+            return;
+        };
+        let (_, _, body) = rare.later.swap_remove(at);
+        let letter = Letter { ticket: None, body };
+        match state.mailbox.arrive(letter, &shared.limits) {
+            Arrival::Queued { runnable: true } => self.wake(shared, state),
+            Arrival::Refused(letter, _) => {
+                let at = Instant::now() + AGAIN;
+                state.rare().later.push((number, at, letter.body));
+                shared.timers.add(at, self, number);
+            }
+            Arrival::Queued { runnable: false }
+            | Arrival::Held
+            | Arrival::Known
+            | Arrival::Answered(_)
+            | Arrival::Settled
+            | Arrival::Elsewhere { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Feeds a node's machine and does what it says. Messages to processes and their states do not
+//! pass here.
+
+mod effects;
+mod inputs;
+mod wires;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use handover_hub_proto::message::Message;
+use handover_hub_proto::node::{Answer, Effect, HostReport, Input, Node};
+use handover_hub_proto::view::{EngineEvent, EngineOrder};
+use handover_proto::moment::{Machine, Moment};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use self::wires::Wires;
+use crate::handlers::Handlers;
+use crate::hub::{Order, Shared};
+use crate::registry::Registry;
+use crate::transport::{Frame, PeerEvent};
+
+/// What a driver reads from.
+pub(crate) struct Sources {
+    pub(crate) engine: mpsc::Receiver<EngineEvent>,
+    pub(crate) control: mpsc::Receiver<(handover_hub_proto::identity::NodeId, Frame)>,
+    pub(crate) peers: mpsc::Receiver<PeerEvent>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) reports: mpsc::UnboundedReceiver<HostReport>,
+}
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its engine has not said yet who else is there.
+    Joining,
+    /// It takes part.
+    Ready,
+    /// It has left.
+    Left,
+}
+
+/// The task that has a node's machine.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    node: Node<Registry>,
+    wires: Wires,
+    engine: mpsc::UnboundedSender<EngineOrder>,
+    answers: HashMap<u64, oneshot::Sender<Answer>>,
+    requests: u64,
+    stage: watch::Sender<Stage>,
+    handlers: Arc<Handlers>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        node: Node<Registry>,
+        engine: mpsc::UnboundedSender<EngineOrder>,
+        stage: watch::Sender<Stage>,
+        handlers: Arc<Handlers>,
+    ) -> Self {
+        Self {
+            wires: Wires::new(Arc::clone(&shared)),
+            shared,
+            node,
+            engine,
+            answers: HashMap::new(),
+            requests: 0,
+            stage,
+            handlers,
+        }
+    }
+
+    /// Runs until the node has left.
+    pub(crate) async fn run(mut self, mut sources: Sources) {
+        loop {
+            let deadline = self.node.next_deadline().map(|at| self.instant(at));
+            let input = tokio::select! {
+                biased;
+                event = sources.engine.recv() => match event {
+                    Some(event) => self.engine_says(event),
+                    None => break,
+                },
+                Some(report) = sources.reports.recv() => Some(Input::Host(report)),
+                Some(event) = sources.peers.recv() => self.peer(event),
+                Some((from, frame)) = sources.control.recv() => self.heard(from, frame),
+                Some(order) = sources.orders.recv() => Some(self.command(order)),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    Some(Input::Tick)
+                }
+            };
+            if let Some(input) = input {
+                self.handle(input);
+            }
+        }
+        self.leave();
+    }
+
+    /// One input, and all that follows from it.
+    fn handle(&mut self, input: Input<Message>) {
+        let fenced = matches!(input, Input::Engine(EngineEvent::Fenced));
+        let ready = matches!(input, Input::Engine(EngineEvent::Ready));
+        self.node.handle(self.shared.now(), input);
+        while let Some(effect) = self.node.poll_effect() {
+            self.execute(effect);
+        }
+        if fenced && let Some(validity) = self.shared.validity.get() {
+            // Everything stands still by the effects above (H2).
+            validity.acknowledge();
+        }
+        if ready {
+            self.stage.send_replace(Stage::Ready);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect<Message>) {
+        match effect {
+            Effect::Send { to, message } => self.wires.say(to, &message),
+            Effect::Engine(order) => {
+                // An engine that has ended says so by its events.
+                let _ = self.engine.send(order);
+            }
+            Effect::Host(order) => self.host(order),
+            Effect::Answer { request, answer } => {
+                if let Some(waits) = self.answers.remove(&request.0) {
+                    let _ = waits.send(answer);
+                }
+            }
+            Effect::Report(event) => self.report(event),
+        }
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        self.shared.began + moment.since(Moment::ZERO)
+    }
+
+    /// The engine has ended: this node is no member any more.
+    fn leave(self) {
+        self.shared.end();
+        self.stage.send_replace(Stage::Left);
+    }
+}

@@ -1,0 +1,143 @@
+//! Orders of the machine to the processes of its node, and what it reports.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use handover_hub_proto::event::Event;
+use handover_hub_proto::identity::{Epoch, ProcessId};
+use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
+use handover_hub_proto::spec::ChildSpec;
+
+use super::Driver;
+use crate::cell::{Cell, Work};
+
+impl Driver {
+    pub(super) fn host(&self, order: HostOrder) {
+        match &order {
+            HostOrder::Warm { spec, epoch, .. } | HostOrder::Activate { spec, epoch, .. } => {
+                let cell = self.place(spec, *epoch);
+                cell.order(&self.shared, Work::Order(order));
+            }
+            HostOrder::Suspend => self.suspend(),
+            HostOrder::Continue { process, epoch } => {
+                if let Some(cell) = self.shared.cells.get(process) {
+                    cell.proceed(&self.shared, *epoch);
+                }
+            }
+            HostOrder::Replicate { process, to, .. } => {
+                if let Some(cell) = self.shared.cells.get(process) {
+                    cell.set_replicas(&self.shared, to);
+                }
+            }
+            HostOrder::Freeze { process, .. }
+            | HostOrder::SendState { process, .. }
+            | HostOrder::Resume { process, .. }
+            | HostOrder::Retire { process, .. }
+            | HostOrder::Discard { process, .. }
+            | HostOrder::Stop { process, .. }
+            | HostOrder::Role { process, .. }
+            | HostOrder::Merge { process, .. } => match self.here(process) {
+                Some(cell) => cell.order(&self.shared, Work::Order(order)),
+                None => self.nothing_here(order),
+            },
+        }
+    }
+
+    /// Where a process is or will be.
+    fn place(&self, spec: &Arc<ChildSpec>, epoch: Epoch) -> Arc<Cell> {
+        if let Some(cell) = self.here(&spec.id) {
+            return cell;
+        }
+        let cell = Cell::new(Arc::clone(spec), epoch);
+        self.shared.cells.put(Arc::clone(&cell));
+        cell
+    }
+
+    fn here(&self, process: &ProcessId) -> Option<Arc<Cell>> {
+        let cell = self.shared.cells.get(process)?;
+        (!cell.is_over()).then_some(cell)
+    }
+
+    /// Nothing of the process is here; who ordered is told.
+    fn nothing_here(&self, order: HostOrder) {
+        let result = Err(HostFailure::NotHere);
+        self.shared.report(match order {
+            HostOrder::Freeze {
+                process, attempt, ..
+            } => HostReport::Frozen {
+                process,
+                attempt,
+                result,
+            },
+            HostOrder::SendState {
+                process, attempt, ..
+            } => HostReport::StateSent {
+                process,
+                attempt,
+                result,
+            },
+            HostOrder::Merge {
+                process, attempt, ..
+            } => HostReport::Merged {
+                process,
+                attempt,
+                result,
+            },
+            HostOrder::Stop { process, epoch } => HostReport::Ended {
+                process,
+                epoch,
+                crash: None,
+            },
+            HostOrder::Warm { .. }
+            | HostOrder::Activate { .. }
+            | HostOrder::Resume { .. }
+            | HostOrder::Retire { .. }
+            | HostOrder::Discard { .. }
+            | HostOrder::Role { .. }
+            | HostOrder::Replicate { .. }
+            | HostOrder::Suspend
+            | HostOrder::Continue { .. } => return,
+        });
+    }
+
+    /// Everything on this node stands still (H12).
+    fn suspend(&self) {
+        self.shared.still.store(true, Ordering::Release);
+        for cell in self.shared.cells.all() {
+            cell.suspend();
+        }
+    }
+
+    pub(super) fn report(&self, event: Event) {
+        let mut view = self.shared.view_mut();
+        match &event {
+            Event::Moving { attempt, .. } => {
+                view.moving.insert(*attempt);
+            }
+            Event::Moved { attempt, .. } | Event::MoveFailed { attempt, .. } => {
+                view.moving.remove(attempt);
+            }
+            Event::Suspended { reason } => {
+                let held = self
+                    .shared
+                    .validity
+                    .get()
+                    .is_some_and(|valid| valid.holds());
+                view.partitioned = held;
+                view.suspended = Some(reason.clone());
+            }
+            Event::Continued => {
+                view.suspended = None;
+                view.partitioned = false;
+                // Each process still waits for the word of its home (H12).
+                self.shared.still.store(false, Ordering::Release);
+            }
+            Event::Settled => view.moving.clear(),
+            _ => {}
+        }
+        drop(view);
+        self.handlers.event(&event);
+        // Nobody has to listen.
+        let _ = self.shared.events.send(event);
+    }
+}

@@ -1,0 +1,249 @@
+//! From a description to a node that takes part.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use handover_hub_proto::identity::{HubName, NodeId, NodeName};
+use handover_hub_proto::node::{Failure, Node, OnFailure, StartOptions};
+use handover_hub_proto::view::{Load, Member, Standing};
+use handover_proto::moment::Moment;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
+
+use super::Builder;
+use crate::calls::Calls;
+use crate::cells::Cells;
+use crate::child::ChildSpec;
+use crate::driver::{Driver, Sources, Stage};
+use crate::engine::{Post, Session};
+use crate::error::{CommandError, StartError};
+use crate::events::BACKLOG;
+use crate::hub::shared::{Seat, View};
+use crate::hub::{Hub, Shared};
+use crate::inbound;
+use crate::registry::Registry;
+use crate::timers::{self, Timers};
+use crate::transport::{Incoming, Introduction, Limits, Transport, carry};
+
+/// Commands that wait for the machine; whoever has more waits.
+const ORDERS: usize = 256;
+
+/// How often what moved away long ago is forgotten.
+const SWEEP: Duration = Duration::from_secs(5);
+
+pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
+    if let Some(wrong) = builder.wrong.take() {
+        return Err(wrong);
+    }
+    let name = HubName::new(&builder.name)?;
+    let node = match &builder.node {
+        Some(node) => NodeName::new(node)?,
+        None => NodeName::new(&host_name())?,
+    };
+    let Some(engine) = builder.engine.take() else {
+        return Err(StartError::NoEngine);
+    };
+    if builder.settings.shards == 0 {
+        return Err(StartError::NoShards);
+    }
+    let shards = builder.settings.shards;
+    let introduction = Introduction {
+        hub: name.clone(),
+        shards,
+        node: random(),
+        name: node.clone(),
+        instance: 1,
+        address: address(&builder)?,
+    };
+    let (transport, incoming) = connect(&builder, introduction.clone())?;
+    let Incoming {
+        control,
+        calls,
+        states,
+        events: peers,
+        engine: letters,
+    } = incoming;
+    let (post, postman) = Post::new();
+    tokio::spawn(carry(Arc::clone(&transport), letters, postman));
+    let me = member(&builder, &introduction);
+    builder.settings.guarantees = engine.guarantees();
+    let session = engine.start(me.clone(), name.clone(), shards, post).await?;
+    let Session {
+        events: engine_events,
+        orders: engine_orders,
+        valid,
+    } = session;
+
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    let (reports, reported) = mpsc::unbounded_channel();
+    let registry = Registry::new(shards);
+    let settings = builder.settings.clone();
+    let (children, handlers) = (
+        std::mem::take(&mut builder.children),
+        Arc::new(std::mem::take(&mut builder.handlers)),
+    );
+    let shared = Arc::new(Shared {
+        name,
+        me: me.id,
+        node,
+        began: Instant::now(),
+        runtime: Handle::current(),
+        kinds: builder.kinds,
+        registry: registry.clone(),
+        cells: Cells::new(),
+        calls: Calls::new(me.id),
+        timers: Timers::new(),
+        transport,
+        checkpoints: builder.checkpoints,
+        limits: builder.limits,
+        message_limit: Limits::default().frame / 2,
+        state_limit: builder.state_limit,
+        intensity: builder.intensity,
+        replicated: settings.redundancy != handover_hub_proto::redundancy::Redundancy::default(),
+        events: broadcast::Sender::new(BACKLOG),
+        view: RwLock::new(View::default()),
+        validity: OnceLock::from(valid),
+        still: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
+        orders,
+        reports,
+        seat: OnceLock::new(),
+        handlers: Arc::clone(&handlers),
+    });
+    let machine = Node::new(settings, me, registry, Moment::ZERO);
+    let (stage, mut staged) = watch::channel(Stage::Joining);
+    let (engine_queue, engine_queued) = mpsc::unbounded_channel();
+    let driver = Driver::new(Arc::clone(&shared), machine, engine_queue, stage, handlers);
+    let sources = Sources {
+        engine: engine_events,
+        control,
+        peers,
+        orders: ordered,
+        reports: reported,
+    };
+    let tasks = vec![
+        shared.spawn(driver.run(sources)),
+        shared.spawn(pass_on(engine_queued, engine_orders)),
+        shared.spawn(inbound::take(Arc::clone(&shared), calls)),
+        shared.spawn(inbound::take(Arc::clone(&shared), states)),
+        shared.spawn(timers::tick(Arc::clone(&shared))),
+        shared.spawn(sweep(Arc::clone(&shared))),
+    ];
+    let seat = Arc::new(Seat { shared, tasks });
+    let _ = seat.shared.seat.set(Arc::downgrade(&seat));
+    let hub = Hub { seat };
+    let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;
+    if waited.map_or(Stage::Left, |stage| *stage) == Stage::Left {
+        return Err(StartError::Ended);
+    }
+    start_static(&hub, children).await?;
+    Ok(hub)
+}
+
+/// The machine does not wait for an engine that is slow to take its orders.
+async fn pass_on<T>(mut queued: mpsc::UnboundedReceiver<T>, to: mpsc::Sender<T>) {
+    while let Some(order) = queued.recv().await {
+        if to.send(order).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        shared.cells.sweep(Instant::now());
+    }
+}
+
+/// Starts the static children; one that runs already is as good as started.
+async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartError> {
+    if children.is_empty() {
+        return Ok(());
+    }
+    let options = StartOptions {
+        check_existing: false,
+        on_failure: OnFailure::Continue,
+        ..StartOptions::default()
+    };
+    let failed = |error: CommandError| StartError::Child(Box::new(error));
+    let started = hub
+        .start_children(children, options)
+        .await
+        .map_err(failed)?;
+    let not_there = |(_, failure): &(_, Failure)| !matches!(failure, Failure::AlreadyStarted(_));
+    match started.failed.into_iter().find(not_there) {
+        Some((_, failure)) => Err(failed(failure.into())),
+        None => Ok(()),
+    }
+}
+
+fn address(builder: &Builder) -> Result<String, StartError> {
+    match (&builder.listen, &builder.network) {
+        (Some(address), Some(_)) => Ok(address.clone()),
+        (Some(address), None) if builder.insecure || is_loopback(address) => Ok(address.clone()),
+        (Some(address), None) => Err(StartError::Open {
+            address: address.clone(),
+        }),
+        (None, Some(_)) => Ok(builder.node.clone().unwrap_or_else(host_name)),
+        (None, None) => Err(StartError::NoAddress),
+    }
+}
+
+fn connect(
+    builder: &Builder,
+    me: Introduction,
+) -> Result<(Arc<dyn Transport>, Incoming), StartError> {
+    match &builder.network {
+        Some(network) => Ok(network.join(me, Limits::default())),
+        None => Err(StartError::Listen {
+            address: me.address,
+            reason: "this build has no transport for it".to_owned(),
+        }),
+    }
+}
+
+fn member(builder: &Builder, introduction: &Introduction) -> Member {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Member {
+        id: introduction.node,
+        name: introduction.name.clone(),
+        address: introduction.address.clone(),
+        weight: builder.weight,
+        version: builder.version.clone(),
+        joined_ms: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+        standing: Standing::Serving,
+        load: Load::default(),
+    }
+}
+
+/// A number that no other run of any node has.
+fn random() -> NodeId {
+    // The standard library seeds each of these from the kernel's random numbers.
+    let mut hasher = RandomState::new().build_hasher();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    hasher.write_u128(since.map_or(0, |since| since.as_nanos()));
+    hasher.write_u32(std::process::id());
+    NodeId(hasher.finish())
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Whether an address can be reached from this host only.
+fn is_loopback(address: &str) -> bool {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,4 @@
+//! Several hubs in one program, over the memory engine and a network without sockets.
+
+mod life;
+mod world;

@@ -207,6 +207,9 @@ impl World {
                 let (Some(one), Some(other)) = (self.a_run(), self.a_run()) else {
                     return;
                 };
+                if one == other {
+                    return;
+                }
                 self.note(|| format!("=== the connection of {one} and {other} breaks"));
                 self.sever(one, other, false);
             }

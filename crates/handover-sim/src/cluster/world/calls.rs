@@ -78,6 +78,12 @@ impl World {
             return;
         };
         let to = *to;
+        self.note(|| {
+            format!(
+                "run {run} sends call {} of {process} to run {to}",
+                call.number
+            )
+        });
         if let Some(under_way) = self.calls.get_mut(&call) {
             under_way.sent_to = Some(to);
         }
@@ -96,8 +102,16 @@ impl World {
             self.note(|| format!("run {run} gives up call {number} of {process}"));
             self.calls.remove(&call);
             self.checker.counts.given_up += 1;
-            if self.quiet {
-                let words = format!("{process} did not answer call {number} of run {run}");
+            if self.quiet && self.checker.child(&process).wanted == Wanted::Running {
+                let hosts = self.living().into_iter().filter_map(|run| {
+                    let cell = self.runs[run].host.cells.get(&process)?;
+                    let waits = cell.queue.len();
+                    let (phase, valid) = (cell.phase, self.engine.valid(run));
+                    Some((run, phase, cell.suspended, cell.busy, waits, valid))
+                });
+                let hosts: Vec<_> = hosts.collect();
+                let words =
+                    format!("{process} did not answer call {number} of run {run}, hosts {hosts:?}");
                 self.judge(Err(Violation::new("H8", words, &[&process])));
             }
             return;
@@ -171,8 +185,10 @@ impl World {
         if let Some(cell) = host.cells.get_mut(process) {
             if cell.state.applied.contains(&call) && !forgetful {
                 self.reply(run, process, call);
-            } else if !cell.waits(call) {
-                cell.queue.push_back(call);
+            } else {
+                if !cell.waits(call) {
+                    cell.queue.push_back(call);
+                }
                 self.serve(run, process);
             }
             return;

@@ -130,8 +130,7 @@ impl World {
         let process = spec.id.clone();
         let result = self.begin(run, spec, epoch, origin, role);
         if result.is_ok() {
-            let checked = self.checker.activated(run, &process, epoch);
-            self.judge(checked);
+            self.check_epoch(run, &process, epoch);
             self.check_acting(&process);
             self.serve(run, &process);
         }
@@ -141,6 +140,15 @@ impl World {
             result,
         };
         self.report(run, activated);
+    }
+
+    /// What a node does that has not noticed yet that it stood still for too long has no effect: it
+    /// may not act, and will be confirmed before it does.
+    fn check_epoch(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
+        if self.now() < self.engine.valid(run) {
+            let checked = self.checker.activated(run, process, epoch);
+            self.judge(checked);
+        }
     }
 
     fn begin(
@@ -315,8 +323,7 @@ impl World {
         cell.phase = Phase::Open;
         cell.epoch = epoch;
         self.checker.counts.resumed += 1;
-        let checked = self.checker.activated(run, process, epoch);
-        self.judge(checked);
+        self.check_epoch(run, process, epoch);
         self.check_acting(process);
         self.serve_again(run, process);
     }
@@ -429,8 +436,7 @@ impl World {
         cell.suspended = false;
         cell.epoch = epoch;
         self.checker.counts.confirmed += 1;
-        let checked = self.checker.activated(run, process, epoch);
-        self.judge(checked);
+        self.check_epoch(run, process, epoch);
         self.check_acting(process);
         self.serve_again(run, process);
     }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use handover_hub_proto::identity::{CallId, Epoch, MoveId, NodeId, ProcessId};
+use handover_hub_proto::mailbox::{Letter, Mailbox, Refusal, Sealed};
+use handover_hub_proto::node::HostOrder;
+use handover_hub_proto::reply::Ticket;
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
-use super::agenda::Time;
 use super::network::RunIndex;
 
 /// The state of a process.
@@ -19,16 +21,22 @@ pub struct State {
     pub applied: BTreeSet<CallId>,
 }
 
-/// What a process is doing.
+/// A call as it waits for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It answers.
-    Open,
-    /// It finishes a message, and takes no other.
-    Freezing(MoveId),
-    /// It waits for the end of its move.
-    Frozen(MoveId),
+pub struct Called(pub Ticket);
+
+impl Letter for Called {
+    fn ticket(&self) -> Option<Ticket> {
+        Some(self.0)
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
 }
+
+/// What a process answers: nothing but that it did.
+pub type Answer = [u8; 1];
 
 /// One process on its host.
 #[derive(Clone, Debug)]
@@ -39,28 +47,18 @@ pub struct Cell {
     pub epoch: Epoch,
     /// What for.
     pub role: Role,
-    /// What it is doing.
-    pub phase: Phase,
-    /// It stands still until its home confirms it.
-    pub suspended: bool,
+    /// What waits for it.
+    pub mailbox: Mailbox<Called, Answer>,
+    /// The move it was frozen for, or will be.
+    pub attempt: Option<MoveId>,
     /// What it has.
     pub state: State,
-    /// Calls that wait.
-    pub queue: VecDeque<CallId>,
-    /// The call it is at, until when, and which of its messages that is.
-    pub busy: Option<(CallId, Time)>,
+    /// The call it is at.
+    pub busy: Option<CallId>,
     /// Messages begun here.
     pub begun: u64,
     /// Where its passive replicas are.
     pub replicas: Vec<NodeId>,
-}
-
-impl Cell {
-    /// Whether a call is known here already: it waits, or is being applied.
-    #[must_use]
-    pub fn waits(&self, call: CallId) -> bool {
-        self.queue.contains(&call) || self.busy.is_some_and(|(busy, _)| busy == call)
-    }
 }
 
 /// A process that will come here.
@@ -68,10 +66,10 @@ impl Cell {
 pub struct Landing {
     /// With which move; none for a start.
     pub attempt: Option<MoveId>,
-    /// Under which epoch.
-    pub epoch: Epoch,
-    /// What came, with the calls that waited.
-    pub arrived: Option<(State, VecDeque<CallId>)>,
+    /// What waits for it.
+    pub mailbox: Mailbox<Called, Answer>,
+    /// What came.
+    pub arrived: Option<(State, Sealed<Called, Answer>)>,
 }
 
 /// Processes of one run of a node.
@@ -81,14 +79,16 @@ pub struct Host {
     pub cells: BTreeMap<ProcessId, Cell>,
     /// Those that will, by their move.
     pub landings: BTreeMap<ProcessId, Vec<Landing>>,
+    /// Moves that were given up: what arrives for them is dropped.
+    pub discarded: BTreeSet<MoveId>,
+    /// Orders that wait for one that takes time, by process; whether all stood still since.
+    pub pending: BTreeMap<ProcessId, VecDeque<(HostOrder, bool)>>,
     /// States kept for others.
     pub replicas: BTreeMap<ProcessId, State>,
     /// Where those went that ran here.
     pub went: BTreeMap<ProcessId, (NodeId, Epoch)>,
     /// States on their way, each with the run it goes to.
     pub sending: Vec<(ProcessId, MoveId, RunIndex)>,
-    /// Whether it stands still.
-    pub suspended: bool,
 }
 
 impl Host {
@@ -128,7 +128,7 @@ pub enum Frame<M> {
         /// Of which process.
         process: ProcessId,
         /// Which.
-        call: CallId,
+        ticket: Ticket,
     },
     /// It was applied.
     Reply {
@@ -139,32 +139,41 @@ pub enum Frame<M> {
         /// By which of its states.
         incarnation: u64,
     },
-    /// The process is not here.
-    NotHere {
+    /// It was not taken.
+    Refused {
         /// Which call.
         call: CallId,
-        /// Where it went, if that is known.
-        to: Option<NodeId>,
+        /// Why.
+        why: Refusal,
     },
-    /// What arrived for a process after it was frozen, in order.
+    /// The process is elsewhere.
+    Redirect {
+        /// Which call.
+        call: CallId,
+        /// Where it went.
+        to: NodeId,
+        /// Under which epoch.
+        epoch: Epoch,
+    },
+    /// All that arrived for a process after it was frozen, in order.
     Forward {
         /// For which.
         process: ProcessId,
+        /// After which move.
+        attempt: Option<MoveId>,
         /// What.
-        calls: Vec<CallId>,
+        letters: Vec<Called>,
     },
-    /// A state with the calls that waited.
+    /// A state with what waited.
     State {
         /// Of which process.
         process: ProcessId,
         /// For which move.
         attempt: MoveId,
-        /// The epoch it will have.
-        epoch: Epoch,
         /// What.
         state: State,
         /// What waited.
-        queue: VecDeque<CallId>,
+        sealed: Sealed<Called, Answer>,
     },
     /// It arrived, or nobody waits for it.
     StateTaken {

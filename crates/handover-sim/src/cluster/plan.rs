@@ -95,7 +95,7 @@ impl Plan {
             profile: *random.one(&Profile::ALL).unwrap_or(&Profile::All),
             patience: random.between(3, 11) * SECOND,
             stubborn: if random.chance(300) { 100 } else { 0 },
-            moves: false,
+            moves: true,
             merges: false,
         }
     }

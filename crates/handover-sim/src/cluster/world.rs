@@ -9,13 +9,15 @@ mod commands;
 mod deliver;
 mod orders;
 mod runs;
+mod serve;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use handover_hub_proto::identity::{CallId, NodeId, ProcessId, RequestId};
+use handover_hub_proto::call::{Call, Ledger};
+use handover_hub_proto::identity::{CallId, Epoch, NodeId, ProcessId, RequestId};
 use handover_hub_proto::message::Message;
-use handover_hub_proto::node::{Command, HostOrder, HostReport, Input, Node};
+use handover_hub_proto::node::{Command, HostReport, Input, Node};
 use handover_hub_proto::view::{EngineEvent, Member};
 
 use super::agenda::{Agenda, SECOND, Time};
@@ -55,8 +57,12 @@ pub enum Event {
     },
     /// A run notices that its connection to another broke.
     Notice(RunIndex, RunIndex),
-    /// A host has done what it was ordered to.
-    Ordered(RunIndex, HostOrder),
+    /// A host has time for what it was ordered to do to a process.
+    Ordered(RunIndex, ProcessId),
+    /// A lease was in doubt: a process looks again whether it may go on, or answer that.
+    InDoubt(RunIndex, ProcessId, Option<CallId>),
+    /// A process that moved waits no longer for latecomers.
+    Opened(RunIndex, ProcessId, Epoch),
     /// A host reports.
     Report(RunIndex, HostReport),
     /// A process finished a message: the one with that count.
@@ -68,8 +74,8 @@ pub enum Event {
         /// Which message.
         begun: u64,
     },
-    /// A caller looks whether its call was answered.
-    Again(CallId),
+    /// A call asked for this time.
+    Again(RunIndex, CallId, Time),
     /// A client calls something.
     Call,
     /// Something befalls the cluster.
@@ -95,15 +101,13 @@ impl Event {
             | Self::Frame { to: run, .. }
             | Self::Notice(run, _)
             | Self::Ordered(run, _)
+            | Self::Opened(run, ..)
+            | Self::InDoubt(run, ..)
+            | Self::Again(run, ..)
             | Self::Report(run, _)
             | Self::Finished { run, .. }
             | Self::Exit(run) => Some(*run),
-            Self::Again(_)
-            | Self::Call
-            | Self::Act
-            | Self::Relief
-            | Self::Continue(_)
-            | Self::Return(_) => None,
+            Self::Call | Self::Act | Self::Relief | Self::Continue(_) | Self::Return(_) => None,
         }
     }
 }
@@ -133,18 +137,16 @@ pub struct Run {
     tick: Option<Time>,
     requests: BTreeMap<RequestId, Command>,
     request: u64,
-    call: u64,
+    ledger: Ledger,
 }
 
 /// A call that is under way.
-#[derive(Clone, Debug)]
-struct Call {
+struct UnderWay {
     run: RunIndex,
     process: ProcessId,
-    /// Where it was sent last.
-    sent_to: Option<RunIndex>,
-    until: Time,
-    tries: u32,
+    machine: Call,
+    /// When its machine wants to be told of the time.
+    tick: Option<Time>,
 }
 
 /// All of it.
@@ -160,7 +162,7 @@ pub struct World {
     /// All runs of nodes, ended ones too.
     pub runs: Vec<Run>,
     by_id: BTreeMap<NodeId, RunIndex>,
-    calls: BTreeMap<CallId, Call>,
+    calls: BTreeMap<CallId, UnderWay>,
     names: u64,
     /// Processes that do not want to move.
     stubborn: BTreeSet<ProcessId>,
@@ -295,7 +297,9 @@ impl World {
                 frame,
             } => self.arrive(from, to, connection, frame),
             Event::Notice(run, peer) => self.notice(run, peer),
-            Event::Ordered(run, order) => self.carry_out(run, order),
+            Event::Ordered(run, process) => self.ordered(run, &process),
+            Event::InDoubt(run, process, reply) => self.in_doubt(run, &process, reply),
+            Event::Opened(run, process, epoch) => self.opened(run, &process, epoch),
             Event::Report(run, report) => {
                 self.note(|| format!("run {run} <- {report:?}"));
                 self.input(run, Input::Host(report));
@@ -305,7 +309,7 @@ impl World {
                 process,
                 begun,
             } => self.finished(run, &process, begun),
-            Event::Again(call) => self.again(call),
+            Event::Again(_, call, at) => self.again(call, at),
             Event::Call => self.call_one(),
             Event::Act => self.act(),
             Event::Relief => self.relieve(),

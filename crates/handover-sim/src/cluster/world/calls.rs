@@ -1,20 +1,18 @@
-//! Clients that call processes, and processes that answer.
+//! Clients that call processes: the callers' machines, and what becomes of their calls.
 
-use handover_hub_proto::identity::{CallId, NodeId, ProcessId};
-use handover_hub_proto::row::{Role, Rows};
+use handover_hub_proto::call::{self, Effect, Input, Outcome};
+use handover_hub_proto::identity::{CallId, ProcessId};
+use handover_hub_proto::row::Rows;
+use handover_proto::moment::{Machine, Moment};
 
-use super::{Call, Event, Message, World};
-use crate::cluster::agenda::{MILLISECOND, SECOND};
+use super::{Event, UnderWay, World};
+use crate::cluster::agenda::SECOND;
 use crate::cluster::checker::{Violation, Wanted};
-use crate::cluster::fault::Fault;
-use crate::cluster::host::{Cell, Frame, Phase};
+use crate::cluster::host::Frame;
 use crate::cluster::network::{Class, RunIndex};
 
 /// How long a caller waits for an answer.
 const PATIENCE: u64 = 45 * SECOND;
-
-/// A caller that heard nothing asks again after this time.
-const AGAIN: u64 = SECOND;
 
 impl World {
     /// A client on any node calls any child.
@@ -27,7 +25,7 @@ impl World {
         let children = self.checker.children.iter();
         let running = children.filter(|(_, child)| child.wanted == Wanted::Running);
         let running: Vec<_> = running.map(|(process, _)| process.clone()).collect();
-        let runs = self.living();
+        let runs = self.settled_runs();
         let chosen = self.random.one(&runs).copied();
         // A few are called often, so that calls of one process overlap.
         let among = if self.random.chance(300) {
@@ -43,294 +41,150 @@ impl World {
 
     /// A client on `run` calls a child.
     pub(super) fn call(&mut self, run: RunIndex, process: ProcessId) -> CallId {
-        let runner = &mut self.runs[run];
-        runner.call += 1;
-        let (caller, number) = (runner.id, runner.call);
-        let call = CallId { caller, number };
-        let until = self.now() + PATIENCE;
-        let under_way = Call {
+        let ticket = self.runs[run].ledger.begin(&process);
+        let deadline = Moment::from_nanos(self.now() + PATIENCE);
+        let under_way = UnderWay {
             run,
             process,
-            sent_to: None,
-            until,
-            tries: 0,
+            machine: call::Call::new(deadline, call::Settings::default()),
+            tick: None,
         };
-        self.calls.insert(call, under_way);
-        self.try_call(call, None);
-        self.agenda.after(AGAIN, Event::Again(call));
-        call
+        self.calls.insert(ticket.call, under_way);
+        self.carry_on(ticket.call);
+        ticket.call
     }
 
-    /// Sends a call to where the registry of its node says, or to where it was told to.
-    fn try_call(&mut self, call: CallId, told: Option<NodeId>) {
+    /// Tells a call something, and does what it wants.
+    pub(super) fn tell_call(&mut self, call: CallId, input: Input) {
+        let moment = Moment::from_nanos(self.now());
+        if let Some(under_way) = self.calls.get_mut(&call) {
+            under_way.machine.handle(moment, input);
+            self.carry_on(call);
+        }
+    }
+
+    fn carry_on(&mut self, call: CallId) {
+        let moment = Moment::from_nanos(self.now());
+        loop {
+            let Some(under_way) = self.calls.get_mut(&call) else {
+                return;
+            };
+            let (run, process) = (under_way.run, under_way.process.clone());
+            let Some(effect) = under_way.machine.poll_effect() else {
+                break;
+            };
+            match effect {
+                Effect::LookUp => {
+                    let row = self.runs[run].machine.rows().get(&process);
+                    let row = Input::Row(row.map(|row| row.active()));
+                    under_way.machine.handle(moment, row);
+                }
+                Effect::Send { to, epoch } => {
+                    let number = call.number;
+                    self.note(|| {
+                        format!("run {run} sends call {number} of {process} to {to} {epoch}")
+                    });
+                    if let Some(to) = self.by_id.get(&to).copied() {
+                        let ticket = self.runs[run].ledger.again(&process, call);
+                        let frame = Frame::Call { process, ticket };
+                        self.send(run, to, Class::Calls, 0, frame);
+                    }
+                }
+                Effect::Finish(outcome) => self.ended(call, run, &process, outcome),
+            }
+        }
+        let now = self.now();
         let Some(under_way) = self.calls.get_mut(&call) else {
             return;
         };
-        let (run, process) = (under_way.run, under_way.process.clone());
-        under_way.tries += 1;
-        under_way.sent_to = None;
-        if self.runs[run].paused {
-            return;
-        }
-        let row = self.runs[run].machine.rows().get(&process);
-        let host = row.and_then(|row| row.active()).map(|host| host.node);
-        let Some(to) = told.or(host).and_then(|node| self.by_id.get(&node)) else {
-            return;
-        };
-        let to = *to;
-        self.note(|| {
-            format!(
-                "run {run} sends call {} of {process} to run {to}",
-                call.number
-            )
-        });
-        if let Some(under_way) = self.calls.get_mut(&call) {
-            under_way.sent_to = Some(to);
-        }
-        let frame = Frame::Call { process, call };
-        self.send(run, to, Class::Calls, 0, frame);
-    }
-
-    /// A caller that has no answer yet tries again, until it gives up.
-    pub(super) fn again(&mut self, call: CallId) {
-        let Some(under_way) = self.calls.get(&call) else {
-            return;
-        };
-        if under_way.until <= self.now() {
-            let number = call.number;
-            let (run, process) = (under_way.run, under_way.process.clone());
-            self.note(|| format!("run {run} gives up call {number} of {process}"));
-            self.calls.remove(&call);
-            self.checker.counts.given_up += 1;
-            if self.quiet && self.checker.child(&process).wanted == Wanted::Running {
-                let hosts = self.living().into_iter().filter_map(|run| {
-                    let cell = self.runs[run].host.cells.get(&process)?;
-                    let waits = cell.queue.len();
-                    let (phase, valid) = (cell.phase, self.engine.valid(run));
-                    Some((run, phase, cell.suspended, cell.busy, waits, valid))
-                });
-                let hosts: Vec<_> = hosts.collect();
-                let words =
-                    format!("{process} did not answer call {number} of run {run}, hosts {hosts:?}");
-                self.judge(Err(Violation::new("H8", words, &[&process])));
+        let deadline = under_way.machine.next_deadline();
+        let deadline = deadline.map(|at| at.as_nanos().max(now));
+        if deadline != under_way.tick {
+            under_way.tick = deadline;
+            if let Some(at) = deadline {
+                self.agenda.at(at, Event::Again(under_way.run, call, at));
             }
-            return;
-        }
-        self.agenda.after(AGAIN, Event::Again(call));
-        self.try_call(call, None);
-    }
-
-    pub(super) fn resend(&mut self, run: RunIndex, peer: RunIndex) {
-        let calls = self.calls.iter();
-        let lost = calls.filter(|(_, call)| call.run == run && call.sent_to == Some(peer));
-        let lost: Vec<_> = lost.map(|(id, _)| *id).collect();
-        for call in lost {
-            self.try_call(call, None);
         }
     }
 
-    pub(super) fn not_here(&mut self, _run: RunIndex, call: CallId, to: Option<NodeId>) {
-        let tries = self.calls.get(&call).map_or(0, |call| call.tries);
-        if to.is_some() && tries % 8 != 7 {
-            self.try_call(call, to);
-        }
-    }
-
-    pub(super) fn replied(
-        &mut self,
-        run: RunIndex,
-        process: &ProcessId,
-        call: CallId,
-        incarnation: u64,
-    ) {
-        if self.calls.remove(&call).is_some() {
-            let number = call.number;
-            self.note(|| format!("run {run} has its answer {number} of {process} ({incarnation})"));
-            self.checker.acknowledged(process, call);
-        }
-    }
-
-    /// A call arrives at a host.
-    pub(super) fn called(
-        &mut self,
-        run: RunIndex,
-        from: RunIndex,
-        process: &ProcessId,
-        call: CallId,
-    ) {
-        let host = &self.runs[run].host;
-        let landed = host
-            .landings
-            .get(process)
-            .is_some_and(|landings| landings.iter().any(|landing| landing.arrived.is_some()));
-        if !host.cells.contains_key(process) && !landed {
-            let to = host.went.get(process).map(|(node, _)| *node);
-            let frame = Frame::NotHere { call, to };
-            self.send(run, from, Class::Calls, 0, frame);
-            return;
-        }
-        self.queue(run, from, process, call);
-    }
-
-    /// A call waits its turn, is answered if it was applied before, or sent after who went away.
-    pub(super) fn queue(
-        &mut self,
-        run: RunIndex,
-        from: RunIndex,
-        process: &ProcessId,
-        call: CallId,
-    ) {
-        let forgetful = self.fault == Fault::Forgetful;
-        let host = &mut self.runs[run].host;
-        if let Some(cell) = host.cells.get_mut(process) {
-            if cell.state.applied.contains(&call) && !forgetful {
-                self.reply(run, process, call);
-            } else {
-                if !cell.waits(call) {
-                    cell.queue.push_back(call);
+    fn ended(&mut self, call: CallId, run: RunIndex, process: &ProcessId, outcome: Outcome) {
+        let number = call.number;
+        self.note(|| format!("run {run} ends call {number} of {process}: {outcome:?}"));
+        self.calls.remove(&call);
+        self.runs[run].ledger.end(process, call);
+        match outcome {
+            Outcome::Answered => self.checker.acknowledged(process, call),
+            Outcome::Unknown | Outcome::TimedOut => {
+                self.checker.counts.given_up += 1;
+                let running = self.checker.child(process).wanted == Wanted::Running;
+                if self.quiet && running {
+                    let words = format!(
+                        "{process} did not answer call {number} of run {run} ({outcome:?}): {}",
+                        self.hosts_of(process)
+                    );
+                    self.judge(Err(Violation::new("H8", words, &[process])));
                 }
-                self.serve(run, process);
-            }
-            return;
-        }
-        let landings = host.landings.get_mut(process).into_iter().flatten();
-        for landing in landings {
-            if let Some((state, queue)) = &mut landing.arrived
-                && !state.applied.contains(&call)
-                && !queue.contains(&call)
-            {
-                queue.push_back(call);
-                return;
             }
         }
-        let to = self.runs[run].host.went.get(process).copied();
-        if let Some(to) = to.and_then(|(node, _)| self.by_id.get(&node).copied())
-            && from != to
+    }
+
+    /// Who has something of a process, in words.
+    pub(super) fn hosts_of(&self, process: &ProcessId) -> String {
+        let mut found = Vec::new();
+        for run in self.living() {
+            let host = &self.runs[run].host;
+            let valid = self.engine.valid(run) > self.now();
+            if let Some(cell) = host.cells.get(process) {
+                let mailbox = &cell.mailbox;
+                let (phase, waits) = (mailbox.phase(), mailbox.waiting());
+                let still = mailbox.is_suspended();
+                found.push(format!(
+                    "run {run}: {phase:?} {} waits {waits} still {still} valid {valid} {:?}",
+                    cell.epoch, cell.attempt
+                ));
+            }
+            for landing in host.landings.get(process).into_iter().flatten() {
+                let arrived = landing.arrived.is_some();
+                found.push(format!("run {run}: lands {:?} {arrived}", landing.attempt));
+            }
+            if let Some(row) = self.runs[run].machine.rows().get(process) {
+                found.push(format!("run {run}: row {:?}", row.hosts()));
+            }
+        }
+        found.join("; ")
+    }
+
+    pub(super) fn again(&mut self, call: CallId, at: u64) {
+        if let Some(under_way) = self.calls.get_mut(&call)
+            && under_way.tick == Some(at)
         {
-            let (process, calls) = (process.clone(), vec![call]);
-            let frame = Frame::Forward { process, calls };
-            self.send(run, to, Class::Calls, 0, frame);
+            under_way.tick = None;
+            self.tell_call(call, Input::Tick);
         }
     }
 
-    /// Whether a process on a node acts: takes messages, and lets replies leave.
-    #[must_use]
-    pub(super) fn acts(&self, run: RunIndex, cell: &Cell) -> bool {
-        let runner = &self.runs[run];
-        let in_time = self.now() < self.engine.valid(run) || self.fault == Fault::Hasty;
-        runner.alive && !runner.paused && in_time && !cell.suspended && cell.role == Role::Active
-    }
-
-    /// H2, for a process of which something changed.
-    pub(super) fn check_acting(&mut self, process: &ProcessId) {
-        let acts = |run: &RunIndex| {
-            let cell = self.runs[*run].host.cells.get(process);
-            cell.is_some_and(|cell| {
-                !matches!(cell.phase, Phase::Frozen(_)) && self.acts(*run, cell)
-            })
-        };
-        let acting: Vec<_> = (0..self.runs.len()).filter(acts).collect();
-        let checked = self.checker.acting(process, &acting);
-        self.judge(checked);
-    }
-
-    /// The next message of a process, if it may take one.
-    pub(super) fn serve(&mut self, run: RunIndex, process: &ProcessId) {
-        let Some(cell) = self.runs[run].host.cells.get(process) else {
-            return;
-        };
-        if cell.phase != Phase::Open || cell.busy.is_some() || !self.acts(run, cell) {
+    /// The calls of a run to a process learn what its row says now.
+    pub(super) fn row_changed(&mut self, run: RunIndex, process: &ProcessId) {
+        let calls = self.calls.iter();
+        let mine = calls.filter(|(_, call)| call.run == run && call.process == *process);
+        let mine: Vec<_> = mine.map(|(id, _)| *id).collect();
+        if mine.is_empty() {
             return;
         }
-        let long = self.random.chance(5) && !self.quiet;
-        let most = if long { 3 * SECOND } else { 5 * MILLISECOND };
-        let until = self.now() + self.random.between(MILLISECOND / 10, most);
-        let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
-            return;
-        };
-        let Some(call) = cell.queue.pop_front() else {
-            return;
-        };
-        cell.busy = Some((call, until));
-        cell.begun += 1;
-        let begun = cell.begun;
-        let process = process.clone();
-        self.check_acting(&process);
-        let finished = Event::Finished {
-            run,
-            process,
-            begun,
-        };
-        self.agenda.at(until, finished);
-    }
-
-    pub(super) fn finished(&mut self, run: RunIndex, process: &ProcessId, begun: u64) {
-        let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
-            return;
-        };
-        if cell.begun != begun {
-            return;
-        }
-        let Some((call, _)) = cell.busy.take() else {
-            return;
-        };
-        let new = cell.state.applied.insert(call);
-        self.checker.counts.applied += 1;
-        if !new {
-            let words = format!(
-                "{process} applied call {} of {} twice",
-                call.number, call.caller
-            );
-            self.judge(Err(Violation::new("H4", words, &[process])));
-        }
-        self.reply(run, process, call);
-        self.freeze_if_idle(run, process);
-        self.serve(run, process);
-    }
-
-    /// Answers a call that was applied, if the process acts; if it has replicas, once they have it.
-    pub(super) fn reply(&mut self, run: RunIndex, process: &ProcessId, call: CallId) {
-        let Some(cell) = self.runs[run].host.cells.get(process) else {
-            return;
-        };
-        if !self.acts(run, cell) {
-            return;
-        }
-        let (state, replicas) = (&cell.state, cell.replicas.clone());
-        if replicas.is_empty() {
-            self.answer_call(run, process, call, cell.state.incarnation);
-            return;
-        }
-        let state = state.clone();
-        for replica in replicas {
-            if let Some(to) = self.by_id.get(&replica).copied() {
-                let frame: Frame<Message> = Frame::Replica {
-                    process: process.clone(),
-                    state: state.clone(),
-                    answer: Some(call),
-                };
-                self.send(run, to, Class::Calls, 0, frame);
-            }
+        let row = self.runs[run].machine.rows().get(process);
+        let row = row.map(|row| row.active());
+        for call in mine {
+            self.tell_call(call, Input::Row(row));
         }
     }
 
-    /// A replica holds a call: it may be answered.
-    pub(super) fn replicated(&mut self, run: RunIndex, process: &ProcessId, call: Option<CallId>) {
-        let cell = self.runs[run].host.cells.get(process);
-        let cell = cell.filter(|cell| self.acts(run, cell));
-        if let (Some(cell), Some(call)) = (cell, call) {
-            self.answer_call(run, process, call, cell.state.incarnation);
-        }
-    }
-
-    fn answer_call(&mut self, run: RunIndex, process: &ProcessId, call: CallId, incarnation: u64) {
-        if let Some(to) = self.by_id.get(&call.caller).copied() {
-            let frame = Frame::Reply {
-                process: process.clone(),
-                call,
-                incarnation,
-            };
-            self.send(run, to, Class::Calls, 0, frame);
+    pub(super) fn calls_lost(&mut self, run: RunIndex, peer: RunIndex) {
+        let calls = self.calls.iter();
+        let mine = calls.filter(|(_, call)| call.run == run);
+        let mine: Vec<_> = mine.map(|(id, _)| *id).collect();
+        let peer = self.runs[peer].id;
+        for call in mine {
+            self.tell_call(call, Input::Disconnected(peer));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Frames between hosts.
 
+use handover_hub_proto::call;
 use handover_hub_proto::identity::{MoveId, ProcessId};
+use handover_hub_proto::mailbox::Sealed;
 use handover_hub_proto::node::{HostFailure, HostReport, Input};
 
 use super::{Event, Message, World};
 use crate::cluster::agenda::MILLISECOND;
-use crate::cluster::host::Frame;
+use crate::cluster::host::{Answer, Called, Frame, State};
 use crate::cluster::network::{Class, Fate, Network, RunIndex};
 
 impl World {
@@ -58,43 +60,38 @@ impl World {
                 self.note(|| format!("run {to} <- {from} {message:?}"));
                 self.input(to, Input::Heard { from, message });
             }
-            Frame::Call { process, call } => self.called(to, from, &process, call),
+            Frame::Call { process, ticket } => self.called(to, &process, Called(ticket)),
             Frame::Reply {
                 process,
                 call,
                 incarnation,
-            } => self.replied(to, &process, call, incarnation),
-            Frame::NotHere { call, to: other } => self.not_here(to, call, other),
-            Frame::Forward { process, calls } => {
-                self.note(|| format!("run {to} gets {} latecomers of {process}", calls.len()));
-                for call in calls {
-                    self.queue(to, from, &process, call);
-                }
+            } => {
+                let number = call.number;
+                self.note(|| {
+                    format!("run {to} hears of call {number} of {process} ({incarnation})")
+                });
+                self.tell_call(call, call::Input::Answered);
             }
+            Frame::Refused { call, why } => self.refused(from, call, why),
+            Frame::Redirect {
+                call,
+                to: node,
+                epoch,
+            } => {
+                let (from, to) = (self.runs[from].id, node);
+                self.tell_call(call, call::Input::Redirected { from, to, epoch });
+            }
+            Frame::Forward {
+                process,
+                attempt,
+                letters,
+            } => self.forwarded(to, &process, attempt, letters),
             Frame::State {
                 process,
                 attempt,
-                epoch: _,
                 state,
-                queue,
-            } => {
-                let taken = self.land(to, &process, attempt, (state, queue));
-                self.note(|| format!("run {to} gets state of {process} {attempt:?}: {taken}"));
-                if taken {
-                    let report = HostReport::StateArrived {
-                        process: process.clone(),
-                        attempt,
-                        result: Ok(()),
-                    };
-                    self.agenda.after(0, Event::Report(to, report));
-                }
-                let answer = Frame::StateTaken {
-                    process,
-                    attempt,
-                    taken,
-                };
-                self.send(to, from, Class::States, 0, answer);
-            }
+                sealed,
+            } => self.state_arrives((from, to), process, attempt, (state, sealed)),
             Frame::StateTaken {
                 process,
                 attempt,
@@ -116,6 +113,31 @@ impl World {
             }
             Frame::ReplicaKept { process, answer } => self.replicated(to, &process, answer),
         }
+    }
+
+    fn state_arrives(
+        &mut self,
+        (from, to): (RunIndex, RunIndex),
+        process: ProcessId,
+        attempt: MoveId,
+        arrived: (State, Sealed<Called, Answer>),
+    ) {
+        let taken = self.land(to, &process, attempt, arrived);
+        self.note(|| format!("run {to} gets the state of {process} {attempt:?}: {taken}"));
+        if taken {
+            let report = HostReport::StateArrived {
+                process: process.clone(),
+                attempt,
+                result: Ok(()),
+            };
+            self.agenda.after(0, Event::Report(to, report));
+        }
+        let answer = Frame::StateTaken {
+            process,
+            attempt,
+            taken,
+        };
+        self.send(to, from, Class::States, 0, answer);
     }
 
     fn state_sent(
@@ -155,6 +177,7 @@ impl World {
             self.state_sent(run, &process, attempt, Err(failed));
         }
         self.input(run, Input::Disconnected(id));
-        self.resend(run, peer);
+        self.calls_lost(run, peer);
+        self.sources_lost(run, peer);
     }
 }

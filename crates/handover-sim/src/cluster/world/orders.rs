@@ -3,34 +3,75 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use handover_hub_proto::identity::{CallId, Epoch, MoveId, NodeId, ProcessId};
+use handover_hub_proto::identity::{Epoch, MoveId, NodeId, ProcessId};
+use handover_hub_proto::mailbox::{Freeze, Limits, Mailbox, OPENING_MAX, Phase, Released, Sealed};
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport, Origin};
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
-use super::{Event, Message, World};
-use crate::cluster::agenda::MILLISECOND;
+use super::{Event, World};
+use crate::cluster::agenda::{MILLISECOND, SECOND};
 use crate::cluster::fault::Fault;
-use crate::cluster::host::{Cell, Frame, Landing, Phase, State};
+use crate::cluster::host::{Answer, Called, Cell, Frame, Landing, State};
 use crate::cluster::network::{Class, RunIndex};
 
 /// Called by tests of failure: it never starts.
 pub(super) const REFUSES: &str = "refuses";
 
+/// How long a process waits for the latecomers of its source.
+const OPENING: u64 = OPENING_MAX.as_secs() * SECOND;
+
+/// Which process an order is for; none if for all.
+fn subject(order: &HostOrder) -> Option<&ProcessId> {
+    match order {
+        HostOrder::Warm { spec, .. } | HostOrder::Activate { spec, .. } => Some(&spec.id),
+        HostOrder::Freeze { process, .. }
+        | HostOrder::SendState { process, .. }
+        | HostOrder::Resume { process, .. }
+        | HostOrder::Retire { process, .. }
+        | HostOrder::Discard { process, .. }
+        | HostOrder::Stop { process, .. }
+        | HostOrder::Role { process, .. }
+        | HostOrder::Replicate { process, .. }
+        | HostOrder::Continue { process, .. }
+        | HostOrder::Merge { process, .. } => Some(process),
+        HostOrder::Suspend => None,
+    }
+}
+
 impl World {
-    /// Takes an order. What takes time is done later; nothing overtakes what came before it for the
-    /// same process, since all take the same time unless they are done at once.
+    /// Takes an order. Some take time; what is ordered of the same process then waits for it.
     pub(super) fn order(&mut self, run: RunIndex, order: HostOrder) {
-        match order {
-            HostOrder::Warm { .. } | HostOrder::Activate { .. } if self.random.chance(300) => {
-                let pause = self.random.between(0, 20 * MILLISECOND);
-                self.agenda.after(pause, Event::Ordered(run, order));
-            }
-            order => self.carry_out(run, order),
+        let Some(process) = subject(&order).cloned() else {
+            return self.suspend(run);
+        };
+        let takes_time = matches!(order, HostOrder::Warm { .. } | HostOrder::Activate { .. });
+        let pause = if takes_time && self.random.chance(300) {
+            self.random.between(1, 20 * MILLISECOND)
+        } else {
+            0
+        };
+        let pending = &mut self.runs[run].host.pending;
+        if let Some(pending) = pending.get_mut(&process) {
+            pending.push_back((order, false));
+        } else if pause > 0 {
+            pending.insert(process.clone(), VecDeque::from([(order, false)]));
+            self.agenda.after(pause, Event::Ordered(run, process));
+        } else {
+            self.carry_out(run, order, false);
         }
     }
 
-    pub(super) fn carry_out(&mut self, run: RunIndex, order: HostOrder) {
+    /// There is time for what is ordered of a process.
+    pub(super) fn ordered(&mut self, run: RunIndex, process: &ProcessId) {
+        let pending = self.runs[run].host.pending.remove(process);
+        for (order, still) in pending.into_iter().flatten() {
+            self.carry_out(run, order, still);
+        }
+    }
+
+    /// `still`: everything was told to stand still after this was ordered.
+    fn carry_out(&mut self, run: RunIndex, order: HostOrder, still: bool) {
         match order {
             HostOrder::Warm {
                 spec,
@@ -42,8 +83,8 @@ impl World {
                 epoch,
                 origin,
                 role,
-                latecomers: _,
-            } => self.activate(run, spec, epoch, origin, role),
+                latecomers,
+            } => self.activate(run, spec, epoch, (origin, role, latecomers, still)),
             HostOrder::Freeze {
                 process,
                 epoch,
@@ -54,22 +95,16 @@ impl World {
                 process,
                 attempt,
                 to,
-                epoch,
-            } => self.send_state(run, process, attempt, to, epoch),
-            HostOrder::Resume {
-                process,
-                attempt: _,
-                epoch,
-            } => self.resume(run, &process, epoch),
+                epoch: _,
+            } => self.send_state(run, process, attempt, to),
+            HostOrder::Resume { process, epoch, .. } => self.resume(run, &process, epoch),
             HostOrder::Retire {
                 process,
                 attempt,
                 to,
                 epoch,
             } => self.retire(run, &process, attempt, to, epoch),
-            HostOrder::Discard { process, attempt } => {
-                self.runs[run].host.land(&process, Some(attempt));
-            }
+            HostOrder::Discard { process, attempt } => self.discard(run, &process, attempt),
             HostOrder::Stop { process, epoch } => self.stop(run, process, epoch),
             HostOrder::Role {
                 process,
@@ -96,27 +131,25 @@ impl World {
         let result = if refuses {
             Err(HostFailure::Refused("it says so".into()))
         } else {
-            let landing = Landing {
-                attempt,
-                epoch,
-                arrived: None,
-            };
             let host = &mut self.runs[run].host;
             if host.landing(&spec.id, attempt).is_none() {
+                let landing = Landing {
+                    attempt,
+                    mailbox: Mailbox::restoring(),
+                    arrived: None,
+                };
                 let landings = host.landings.entry(spec.id.clone());
                 landings.or_default().push(landing);
             }
             Ok(())
         };
         let process = spec.id.clone();
-        self.report(
-            run,
-            HostReport::Warmed {
-                process,
-                epoch,
-                result,
-            },
-        );
+        let warmed = HostReport::Warmed {
+            process,
+            epoch,
+            result,
+        };
+        self.report(run, warmed);
     }
 
     fn activate(
@@ -124,16 +157,15 @@ impl World {
         run: RunIndex,
         spec: Arc<ChildSpec>,
         epoch: Epoch,
-        origin: Origin,
-        role: Role,
+        how: (Origin, Role, Option<NodeId>, bool),
     ) {
         let process = spec.id.clone();
-        let result = self.begin(run, spec, epoch, origin, role);
-        if result.is_ok() {
+        let result = self.begin(run, spec, epoch, how);
+        let result = result.map(|released| {
             self.check_epoch(run, &process, epoch);
             self.check_acting(&process);
-            self.serve(run, &process);
-        }
+            self.release(run, &process, released);
+        });
         let activated = HostReport::Activated {
             process,
             epoch,
@@ -156,30 +188,29 @@ impl World {
         run: RunIndex,
         spec: Arc<ChildSpec>,
         epoch: Epoch,
-        origin: Origin,
-        role: Role,
-    ) -> Result<(), HostFailure> {
+        (origin, role, latecomers, still): (Origin, Role, Option<NodeId>, bool),
+    ) -> Result<Released<Called, Answer>, HostFailure> {
         let process = spec.id.clone();
         if process.as_str().starts_with(REFUSES) {
             return Err(HostFailure::Refused("it says so".into()));
         }
         let empty = self.fault == Fault::Empty;
         let host = &mut self.runs[run].host;
-        let (state, queue) = match origin {
+        let (state, mut mailbox) = match origin {
             Origin::Handed(attempt) => {
                 let arrived = host.landing(&process, Some(attempt));
                 if arrived.is_none_or(|landing| landing.arrived.is_none()) {
                     return Err(HostFailure::NotHere);
                 }
                 let landing = host.land(&process, Some(attempt));
+                let landing = landing.ok_or(HostFailure::NotHere)?;
                 self.checker.counts.moved += 1;
-                match landing.and_then(|landing| landing.arrived) {
-                    Some((_, queue)) if empty => (State::default(), queue),
-                    arrived => arrived.unwrap_or_default(),
-                }
+                let state = landing.arrived.map(|(state, _)| state);
+                let state = state.filter(|_| !empty).unwrap_or_default();
+                (state, landing.mailbox)
             }
             Origin::Fresh => {
-                host.land(&process, None);
+                let landing = host.land(&process, None);
                 self.checker.counts.fresh += 1;
                 self.checker.child(&process).fresh += 1;
                 self.incarnations += 1;
@@ -187,29 +218,64 @@ impl World {
                     incarnation: self.incarnations,
                     ..State::default()
                 };
-                (state, VecDeque::new())
+                let mailbox = landing.map_or_else(Mailbox::restoring, |landing| landing.mailbox);
+                (state, mailbox)
             }
             Origin::Replica => {
                 self.checker.counts.replicas += 1;
                 let state = host.replicas.remove(&process).unwrap_or_default();
-                (state, VecDeque::new())
+                (state, Mailbox::restoring())
             }
         };
+        if still {
+            mailbox.suspend();
+        }
+        let released = mailbox.activate(latecomers.is_some(), &Limits::default());
         let cell = Cell {
             spec,
             epoch,
             role,
-            phase: Phase::Open,
-            suspended: false,
+            mailbox,
+            attempt: None,
             state,
-            queue,
             busy: None,
             begun: 0,
             replicas: Vec::new(),
         };
         host.went.remove(&process);
-        host.cells.insert(process, cell);
-        Ok(())
+        let before = host.cells.insert(process.clone(), cell);
+        let letters = before.map_or_else(Vec::new, |cell| cell.mailbox.close());
+        self.turn_away(run, &process, letters);
+        if let Some(source) = latecomers {
+            let source = self.by_id.get(&source).copied().unwrap_or(run);
+            let gone = !self.runs[source].alive;
+            let pause = if gone { 0 } else { OPENING };
+            let opened = Event::Opened(run, process, epoch);
+            self.agenda.after(pause, opened);
+        }
+        Ok(released)
+    }
+
+    /// A process that moved waits no longer for what its source still has.
+    pub(super) fn opened(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
+        let cell = self.runs[run].host.cells.get_mut(process);
+        if let Some(cell) = cell.filter(|cell| cell.epoch == epoch) {
+            let released = cell.mailbox.opened(&Limits::default());
+            self.release(run, process, released);
+        }
+    }
+
+    /// The connection to another node broke: nothing more comes from there.
+    pub(super) fn sources_lost(&mut self, run: RunIndex, peer: RunIndex) {
+        if self.runs[peer].alive {
+            return;
+        }
+        let cells = self.runs[run].host.cells.iter();
+        let opening = cells.filter(|(_, cell)| cell.mailbox.phase() == Phase::Opening);
+        let opening: Vec<_> = opening.map(|(id, cell)| (id.clone(), cell.epoch)).collect();
+        for (process, epoch) in opening {
+            self.opened(run, &process, epoch);
+        }
     }
 
     fn freeze(
@@ -226,35 +292,35 @@ impl World {
         let cell = cell.filter(|cell| cell.epoch == epoch);
         let result = match cell {
             None => Err(HostFailure::NotHere),
+            Some(cell) if cell.attempt.is_some_and(|other| other != attempt) => {
+                Err(HostFailure::Busy)
+            }
             Some(_) if stubborn => Err(HostFailure::Deferred),
             Some(cell) => {
-                cell.phase = if unfrozen {
-                    Phase::Open
+                cell.attempt = Some(attempt);
+                if unfrozen {
+                    Ok(())
                 } else {
-                    Phase::Freezing(attempt)
-                };
-                Ok(())
+                    match cell.mailbox.freeze() {
+                        Freeze::Frozen => Ok(()),
+                        Freeze::Later => return,
+                        Freeze::Refused => Err(HostFailure::NotHere),
+                    }
+                }
             }
         };
-        if result.is_err() || unfrozen {
-            let frozen = HostReport::Frozen {
-                process,
-                attempt,
-                result,
-            };
-            self.report(run, frozen);
-        } else {
-            self.freeze_if_idle(run, &process);
-        }
+        let frozen = HostReport::Frozen {
+            process,
+            attempt,
+            result,
+        };
+        self.report(run, frozen);
     }
 
-    /// A process that was asked to freeze does so when it has finished its message.
-    pub(super) fn freeze_if_idle(&mut self, run: RunIndex, process: &ProcessId) {
-        let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
-            return;
-        };
-        if let (Phase::Freezing(attempt), None) = (cell.phase, cell.busy) {
-            cell.phase = Phase::Frozen(attempt);
+    /// A process that was asked to freeze has finished its message.
+    pub(super) fn frozen(&mut self, run: RunIndex, process: &ProcessId) {
+        let cell = self.runs[run].host.cells.get(process);
+        if let Some(attempt) = cell.and_then(|cell| cell.attempt) {
             let frozen = HostReport::Frozen {
                 process: process.clone(),
                 attempt,
@@ -264,19 +330,17 @@ impl World {
         }
     }
 
-    fn send_state(
-        &mut self,
-        run: RunIndex,
-        process: ProcessId,
-        attempt: MoveId,
-        to: NodeId,
-        epoch: Epoch,
-    ) {
+    fn send_state(&mut self, run: RunIndex, process: ProcessId, attempt: MoveId, to: NodeId) {
         let unfrozen = self.fault == Fault::Unfrozen;
         let to = self.by_id.get(&to).copied();
         let cell = self.runs[run].host.cells.get_mut(&process);
-        let cell = cell.filter(|cell| cell.phase == Phase::Frozen(attempt) || unfrozen);
-        let (Some(cell), Some(to)) = (cell, to) else {
+        let cell = cell.filter(|cell| cell.attempt == Some(attempt));
+        let sealed = cell.and_then(|cell| {
+            let sealed = cell.mailbox.seal();
+            let sealed = sealed.or_else(|| unfrozen.then(Sealed::default))?;
+            Some((cell.state.clone(), sealed))
+        });
+        let (Some((state, sealed)), Some(to)) = (sealed, to) else {
             let sent = HostReport::StateSent {
                 process,
                 attempt,
@@ -284,7 +348,6 @@ impl World {
             };
             return self.report(run, sent);
         };
-        let (state, queue) = (cell.state.clone(), cell.queue.clone());
         let slow = self.random.chance(50);
         let most = if slow { 3_000 } else { 10 };
         let size = self.random.between(0, most) * MILLISECOND;
@@ -293,45 +356,67 @@ impl World {
         let frame = Frame::State {
             process,
             attempt,
-            epoch,
             state,
-            queue,
+            sealed,
         };
         self.send(run, to, Class::States, size, frame);
     }
 
-    /// A state arrives. Whether somebody waits for it.
+    /// A state arrives. Whether somebody waits for it: what was warmed, or a copy that will be
+    /// merged with it.
     pub(super) fn land(
         &mut self,
         run: RunIndex,
         process: &ProcessId,
         attempt: MoveId,
-        arrived: (State, VecDeque<CallId>),
+        (state, sealed): (State, Sealed<Called, Answer>),
     ) -> bool {
-        let landing = self.runs[run].host.landing(process, Some(attempt));
-        let Some(landing) = landing else {
+        let host = &mut self.runs[run].host;
+        if host.discarded.contains(&attempt) {
             return false;
-        };
-        landing.arrived.get_or_insert(arrived);
-        true
+        }
+        let runs = host.cells.contains_key(process);
+        if let Some(landing) = host.landing(process, Some(attempt)) {
+            landing.mailbox.restore(sealed.clone());
+            landing.arrived = Some((state, sealed));
+            return true;
+        }
+        if runs {
+            let landing = Landing {
+                attempt: Some(attempt),
+                mailbox: Mailbox::restoring(),
+                arrived: Some((state, sealed)),
+            };
+            let landings = host.landings.entry(process.clone());
+            landings.or_default().push(landing);
+        }
+        runs
+    }
+
+    fn discard(&mut self, run: RunIndex, process: &ProcessId, attempt: MoveId) {
+        let host = &mut self.runs[run].host;
+        host.discarded.insert(attempt);
+        if let Some(landing) = host.land(process, Some(attempt)) {
+            // What came with the state is the source's to answer.
+            let came = landing.arrived.map(|(_, sealed)| sealed.queue);
+            let came = came.unwrap_or_default();
+            let mut letters = landing.mailbox.close();
+            letters.retain(|letter| !came.contains(letter));
+            self.turn_away(run, process, letters);
+        }
     }
 
     fn resume(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
         let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
             return;
         };
-        cell.phase = Phase::Open;
         cell.epoch = epoch;
+        cell.attempt = None;
+        let released = cell.mailbox.resume(&Limits::default());
         self.checker.counts.resumed += 1;
         self.check_epoch(run, process, epoch);
         self.check_acting(process);
-        self.serve_again(run, process);
-    }
-
-    /// What waited while a process stood still is answered or applied now.
-    fn serve_again(&mut self, run: RunIndex, process: &ProcessId) {
-        self.freeze_if_idle(run, process);
-        self.serve(run, process);
+        self.release(run, process, released);
     }
 
     fn retire(
@@ -343,52 +428,43 @@ impl World {
         epoch: Epoch,
     ) {
         let host = &mut self.runs[run].host;
-        let frozen = |cell: &Cell| {
-            cell.phase == Phase::Frozen(attempt) || cell.phase == Phase::Freezing(attempt)
-        };
-        if !host.cells.get(process).is_some_and(frozen) && self.fault != Fault::Unfrozen {
+        let cell = host.cells.get(process);
+        if cell.is_none_or(|cell| cell.attempt != Some(attempt)) {
             return;
         }
-        let Some(cell) = host.cells.remove(process) else {
+        let Some(mut cell) = host.cells.remove(process) else {
             return;
         };
         host.went.insert(process.clone(), (to, epoch));
-        let calls: Vec<_> = cell.queue.into_iter().collect();
-        if let Some(to) = self.by_id.get(&to).copied().filter(|_| !calls.is_empty()) {
-            if self.fault == Fault::Swallowed {
-                for call in calls {
-                    let state = cell.state.incarnation;
-                    let caller = self.by_id.get(&call.caller).copied().unwrap_or(run);
-                    let frame: Frame<Message> = Frame::Reply {
-                        process: process.clone(),
-                        call,
-                        incarnation: state,
-                    };
-                    self.send(run, caller, Class::Calls, 0, frame);
-                }
-                return;
+        let letters = cell.mailbox.retire(to, epoch);
+        if self.fault == Fault::Swallowed {
+            for letter in letters {
+                self.answer_call(run, process, letter.0.call, cell.state.incarnation);
             }
+        } else if let Some(to) = self.by_id.get(&to).copied() {
             let process = process.clone();
-            let frame = Frame::Forward { process, calls };
+            let frame = Frame::Forward {
+                process,
+                attempt: Some(attempt),
+                letters,
+            };
             self.send(run, to, Class::Calls, 0, frame);
         }
     }
 
     fn stop(&mut self, run: RunIndex, process: ProcessId, epoch: Epoch) {
         let host = &mut self.runs[run].host;
-        if host
-            .cells
-            .get(&process)
-            .is_some_and(|cell| cell.epoch <= epoch)
+        let cell = host.cells.get(&process);
+        if cell.is_some_and(|cell| cell.epoch <= epoch)
+            && let Some(cell) = host.cells.remove(&process)
         {
-            host.cells.remove(&process);
+            self.turn_away(run, &process, cell.mailbox.close());
         }
-        host.land(&process, None);
-        let crash = None;
+        self.runs[run].host.land(&process, None);
         let ended = HostReport::Ended {
             process,
             epoch,
-            crash,
+            crash: None,
         };
         self.report(run, ended);
     }
@@ -398,7 +474,7 @@ impl World {
             cell.role = role;
             cell.epoch = epoch;
             self.check_acting(process);
-            self.serve_again(run, process);
+            self.serve(run, process);
         }
     }
 
@@ -423,9 +499,11 @@ impl World {
 
     fn suspend(&mut self, run: RunIndex) {
         let host = &mut self.runs[run].host;
-        host.suspended = true;
         for cell in host.cells.values_mut() {
-            cell.suspended = true;
+            cell.mailbox.suspend();
+        }
+        for (_, still) in host.pending.values_mut().flatten() {
+            *still = true;
         }
     }
 
@@ -433,12 +511,12 @@ impl World {
         let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
             return;
         };
-        cell.suspended = false;
         cell.epoch = epoch;
+        let released = cell.mailbox.proceed();
         self.checker.counts.confirmed += 1;
         self.check_epoch(run, process, epoch);
         self.check_acting(process);
-        self.serve_again(run, process);
+        self.release(run, process, released);
     }
 
     /// The state of a copy that ran apart is added: no call that either applied is lost.
@@ -446,26 +524,21 @@ impl World {
         let host = &mut self.runs[run].host;
         let landing = host.land(&process, Some(attempt));
         let arrived = landing.and_then(|landing| landing.arrived);
-        let result = match (host.cells.get_mut(&process), arrived) {
-            (Some(cell), Some((state, queue))) => {
+        let merged = match (host.cells.get_mut(&process), arrived) {
+            (Some(cell), Some((state, sealed))) => {
                 cell.state.applied.extend(state.applied);
                 cell.epoch = epoch;
-                for call in queue {
-                    if !cell.state.applied.contains(&call) && !cell.waits(call) {
-                        cell.queue.push_back(call);
-                    }
-                }
                 self.checker.counts.merged += 1;
-                Ok(())
+                Ok(cell.mailbox.merge(sealed, &Limits::default()))
             }
             _ => Err(HostFailure::NotHere),
         };
+        let result = merged.map(|released| self.release(run, &process, released));
         let merged = HostReport::Merged {
-            process: process.clone(),
+            process,
             attempt,
             result,
         };
         self.report(run, merged);
-        self.serve_again(run, &process);
     }
 }

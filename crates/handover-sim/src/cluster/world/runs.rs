@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use handover_hub_proto::call::Ledger;
+use handover_hub_proto::event::Event as Told;
 use handover_hub_proto::identity::{CallId, NodeId, NodeName, ProcessId};
+use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::node::{Effect, Input, Node};
 use handover_hub_proto::view::{Load, Member, Standing};
 use handover_proto::moment::{Machine, Moment};
@@ -10,7 +13,7 @@ use handover_proto::moment::{Machine, Moment};
 use super::{Event, Message, Run, World};
 use crate::cluster::agenda::MILLISECOND;
 use crate::cluster::fault::Fault;
-use crate::cluster::host::{Frame, Host, Phase};
+use crate::cluster::host::{Frame, Host};
 use crate::cluster::network::{Class, Network, RunIndex, Seat};
 use crate::cluster::registry::Registry;
 
@@ -57,7 +60,7 @@ impl World {
             tick: None,
             requests: BTreeMap::new(),
             request: 0,
-            call: 0,
+            ledger: Ledger::new(id),
         });
         self.by_id.insert(id, index);
         self.network.begin(seat);
@@ -108,7 +111,12 @@ impl World {
                 self.order(run, order);
             }
             Effect::Answer { request, answer } => self.answer(run, request, answer),
-            Effect::Report(event) => self.note(|| format!("run {run} reports {event:?}")),
+            Effect::Report(event) => {
+                self.note(|| format!("run {run} reports {event:?}"));
+                if let Told::Registered { process, .. } | Told::Unregistered { process } = event {
+                    self.row_changed(run, &process);
+                }
+            }
         }
     }
 
@@ -150,7 +158,9 @@ impl World {
     fn kept_elsewhere(&self, run: RunIndex, process: &ProcessId, serves: bool) -> BTreeSet<CallId> {
         let others = self.living().into_iter().filter(|other| *other != run);
         let cells = others.filter_map(|other| self.runs[other].host.cells.get(process));
-        let kept = cells.filter(|cell| !serves || cell.phase == Phase::Open && !cell.suspended);
+        let kept = cells.filter(|cell| {
+            !serves || cell.mailbox.phase() == Phase::Open && !cell.mailbox.is_suspended()
+        });
         kept.flat_map(|cell| cell.state.applied.iter().copied())
             .collect()
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use handover_hub_proto::identity::{NodeId, ProcessId, ShardId};
+use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::placement::{homes, shard_of};
 use handover_hub_proto::row::Row;
 use handover_hub_proto::view::Owner;
@@ -12,7 +13,6 @@ use super::World;
 use crate::cluster::agenda::SECOND;
 use crate::cluster::checker::{Violation, Wanted};
 use crate::cluster::engine::Engine;
-use crate::cluster::host::Phase;
 use crate::cluster::network::RunIndex;
 
 /// A cluster without faults is settled after this time.
@@ -80,7 +80,8 @@ impl World {
         match open.iter().find(|(call, _)| self.calls.contains_key(call)) {
             None => Ok(()),
             Some((call, process)) => {
-                let words = format!("{process} does not answer call {}", call.number);
+                let hosts = self.hosts_of(process);
+                let words = format!("{process} does not answer call {}: {hosts}", call.number);
                 Err(Violation::new("H8", words, &[process]))
             }
         }
@@ -137,7 +138,8 @@ impl World {
                 return Err(broken("H8", words, &[process]));
             }
             for (process, cell) in &host.cells {
-                if cell.phase != Phase::Open || cell.suspended || cell.busy.is_some() {
+                let open = cell.mailbox.phase() == Phase::Open && !cell.mailbox.is_suspended();
+                if !open || cell.mailbox.waiting() > 0 {
                     let words = format!("{process} stands still on run {run}: {cell:?}");
                     return Err(broken("H8", words, &[process]));
                 }

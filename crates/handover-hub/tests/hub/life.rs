@@ -1,14 +1,10 @@
 //! Children begin, are called, and end.
 
+use handover_hub::Scope;
 use handover_hub::error::{CallError, CommandError};
 use handover_hub::proto::node::Failure;
-use handover_hub::{ChildSpec, Scope};
 
-use crate::world::{Ask, Counter, Told, World, until};
-
-fn counter(id: &str, value: u64) -> ChildSpec {
-    ChildSpec::new("counter", id).argument(&value)
-}
+use crate::world::{Ask, Counter, Told, World, counter, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_starts_calls_and_stops() {

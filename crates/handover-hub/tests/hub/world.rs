@@ -5,7 +5,7 @@ use std::time::Duration;
 use handover_hub::engine::memory::Authority;
 use handover_hub::process::{Context, Process, Stop};
 use handover_hub::transport::local::Network;
-use handover_hub::{Builder, Hub};
+use handover_hub::{Builder, ChildSpec, Hub};
 use serde::{Deserialize, Serialize};
 
 /// How long a test waits for what must come.
@@ -80,6 +80,11 @@ impl Process for Counter {
         }
         Told::Value(self.value)
     }
+}
+
+/// A counter to be started.
+pub(crate) fn counter(id: &str, value: u64) -> ChildSpec {
+    ChildSpec::new("counter", id).argument(&value)
 }
 
 /// Waits until something holds.

@@ -66,6 +66,8 @@ pub(crate) struct Home {
     pub(crate) later: BTreeMap<ProcessId, Later>,
     /// Copies of a process that ran apart from the one that was kept, to be merged one by one.
     pub(crate) apart: BTreeMap<ProcessId, Vec<Host>>,
+    /// Copies that froze for a merge of an earlier home, and go on so that it can begin again.
+    pub(crate) unmerged: BTreeSet<(ProcessId, NodeId)>,
     /// Nodes whose processes are counted again, since their connection broke or they joined.
     pub(crate) recount: BTreeSet<NodeId>,
 }
@@ -83,6 +85,7 @@ impl Home {
             placed: BTreeMap::new(),
             later: BTreeMap::new(),
             apart: BTreeMap::new(),
+            unmerged: BTreeSet::new(),
             recount: BTreeSet::new(),
         }
     }

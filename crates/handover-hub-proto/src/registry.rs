@@ -67,6 +67,7 @@ impl<R: Rows> Node<R> {
                         }));
                     }
                 }
+                self.row_of_mine(&row, known);
                 self.rows.put(row);
             }
             Change::Remove(process) => {

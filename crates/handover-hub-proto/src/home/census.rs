@@ -10,7 +10,7 @@ use alloc::collections::btree_set::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Asker, Doing, Home, Stage};
+use super::{Asker, Doing, Home, Stage, host_at};
 use crate::identity::{NodeId, ProcessId, ShardId, Term};
 use crate::message::{Ask, Change, Departed, Hosted, Item, Position, Report, Told};
 use crate::migration::Holding;
@@ -277,6 +277,14 @@ impl<R: Rows> Node<R> {
             spec,
         } = found;
         running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
+        if let Some(row) = row.filter(|_| self.settings.guarantees.exclusive) {
+            // Others ran it after it was taken from these, whoever they are (H7).
+            let (late, rest) = running
+                .into_iter()
+                .partition(|(node, hosted)| is_late(row, *node, hosted));
+            running = rest;
+            self.keep_apart(shard, process, late);
+        }
         let of_host = running.first().map(|(_, hosted)| hosted.spec.clone());
         let spec = row.map(|row| row.spec().clone()).or(of_host).or(spec);
         let Some(spec) = spec else {
@@ -300,9 +308,7 @@ impl<R: Rows> Node<R> {
         if row.is_none_or(|row| row.hosts() != hosts) {
             self.publish(shard, Change::Put(Row::new(spec, &hosts)));
         }
-        for (node, holding) in &moving {
-            self.let_go(shard, process, *node, holding);
-        }
+        self.settle_moves(shard, process, &running, &moving);
         self.merge_next(shard, process);
     }
     /// Counts again what one node runs: its connection had broken, or it joined.
@@ -329,7 +335,7 @@ impl<R: Rows> Node<R> {
                 (Some(_), None) => {
                     let rest: Vec<Host> = row.hosts().to_vec();
                     let rest: Vec<Host> = rest.into_iter().filter(|h| h.node != node).collect();
-                    let row = row.with_hosts(&rest);
+                    let row = Row::new(row.spec().clone(), &rest);
                     self.publish(shard, Change::Put(row));
                     self.sweep.insert(shard);
                 }
@@ -417,11 +423,18 @@ impl<R: Rows> Node<R> {
         let change = if rest.is_empty() {
             Change::Remove(gone.process)
         } else {
-            Change::Put(row.with_hosts(&rest))
+            Change::Put(Row::new(row.spec().clone(), &rest))
         };
         self.publish(shard, change);
         self.sweep.insert(shard);
     }
+}
+
+/// Whether the registry knows of a later host than this one.
+fn is_late(row: &Row, node: NodeId, hosted: &Hosted) -> bool {
+    let newest = row.hosts().iter().map(|host| host.epoch).max();
+    let listed = host_at(row, node).map(|host| host.epoch);
+    listed.or(newest).is_some_and(|known| hosted.epoch < known)
 }
 
 /// Those that answer.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::host_at;
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Hosted, Item};
-use crate::migration::{Holding, Movement, Purpose, Resolution, leftover, resolve};
+use crate::migration::{Bid, Holding, Movement, Purpose, Resolution, leftover, resolve};
 use crate::node::Node;
 use crate::row::{Host, Role, Row, Rows};
 
@@ -52,7 +52,7 @@ impl<R: Rows> Node<R> {
             }
             Resolution::Serves(_) | Resolution::Restart => {
                 if !row.hosts().is_empty() {
-                    let change = Change::Put(row.with_hosts(&[]));
+                    let change = Change::Put(Row::new(row.spec().clone(), &[]));
                     self.publish(shard, change);
                 }
                 for (node, holding) in moving {
@@ -77,6 +77,77 @@ impl<R: Rows> Node<R> {
             None => Movement::inquiring(now, plan, settings),
         };
         self.follow(shard, movement, None);
+    }
+
+    /// A process runs, and nodes have something of moves of it that an earlier home made: they let
+    /// go of it. A copy that froze to be merged goes on first, so that it is merged after all.
+    pub(crate) fn settle_moves(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        running: &[(NodeId, Hosted)],
+        moving: &[(NodeId, Holding)],
+    ) {
+        let takes_in: Vec<MoveId> = moving
+            .iter()
+            .filter_map(|(node, holding)| match holding {
+                Holding::Landing { attempt, .. } => {
+                    running.iter().any(|(at, _)| at == node).then_some(*attempt)
+                }
+                Holding::Departing { .. }
+                | Holding::Activating { .. }
+                | Holding::Running { .. } => None,
+            })
+            .collect();
+        for (node, holding) in moving {
+            match holding {
+                Holding::Departing { attempt, .. } if takes_in.contains(attempt) => {
+                    if let Some(home) = self.homes.get_mut(&shard) {
+                        home.unmerged.insert((process.clone(), *node));
+                    }
+                    self.resume_unmerged(shard, process, *node, *attempt);
+                }
+                _ => self.let_go(shard, process, *node, holding),
+            }
+        }
+    }
+
+    /// Lets a copy go on that froze for a merge. Whether it is one.
+    pub(crate) fn resume_unmerged(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        node: NodeId,
+        attempt: MoveId,
+    ) -> bool {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return false;
+        };
+        if !home.unmerged.contains(&(process.clone(), node)) {
+            return false;
+        }
+        let epoch = home.epoch();
+        self.order(shard, node, (attempt, process), Bid::Resume { epoch });
+        true
+    }
+
+    /// A copy that froze for a merge has gone on: now it can be merged.
+    pub(crate) fn resumed_unmerged(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        node: NodeId,
+        epoch: Epoch,
+    ) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        if home.unmerged.remove(&(process.clone(), node)) {
+            let role = Role::Active;
+            let copies = home.apart.entry(process.clone()).or_default();
+            copies.push(Host { node, epoch, role });
+            self.merge_next(shard, process);
+        }
     }
 
     /// A node has something of a process that serves elsewhere, or nowhere any more.

@@ -43,6 +43,9 @@ impl<R: Rows> Node<R> {
         if changed {
             self.members_changed();
         }
+        if node == self.me.id {
+            self.announce_again();
+        }
     }
 
     fn gone(&mut self, node: NodeId, cause: Departure) {

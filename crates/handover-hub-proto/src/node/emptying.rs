@@ -20,6 +20,9 @@ use crate::view::{EngineOrder, Standing};
 /// How long an evacuation may take. It goes on after that; only nobody waits for its answer.
 const EVACUATION: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a node that leaves waits for what it leaves behind to stop (H2).
+const STOPPING: Duration = Duration::from_secs(5);
+
 /// How long a node that leaves lets its last answers reach their readers.
 const FAREWELL: Duration = Duration::from_millis(20);
 
@@ -93,15 +96,7 @@ impl<R: Rows> Node<R> {
     }
 
     fn stop_evacuation(&mut self) {
-        if let Some(Leaving::Evacuation { askers, before }) = self.leaving.take() {
-            let answer = Answer::Evacuated {
-                moved: self.moved_away - before,
-                left: self.left_behind(|_| Failure::Gone),
-            };
-            for asker in askers {
-                self.answer_asker(asker, answer.clone());
-            }
-        }
+        self.evacuated(|_| Failure::Gone);
         self.emptying.remove(&self.me.id);
         self.announce(Standing::Serving);
         self.say_emptying(None);
@@ -112,6 +107,14 @@ impl<R: Rows> Node<R> {
         self.say_emptying(None);
         self.announce(standing);
         self.retry_later();
+    }
+
+    /// Says again what the engine does not know of this node, or knew better before.
+    pub(crate) fn announce_again(&mut self) {
+        let known = self.members.get(self.me.id).map(|member| member.standing);
+        if known.is_some_and(|standing| standing != self.me.standing) {
+            self.announce(self.me.standing);
+        }
     }
 
     fn announce(&mut self, standing: Standing) {
@@ -156,9 +159,7 @@ impl<R: Rows> Node<R> {
             self.answer(request, Answer::Failed(Failure::Suspended { reason }));
             return;
         }
-        if let Some(Leaving::Evacuation { .. }) = self.leaving {
-            self.stop_evacuation();
-        }
+        self.evacuated(|_| Failure::Gone);
         let before = self.moved_away;
         self.leaving = Some(Leaving::Departure { request, before });
         self.begin_emptying(Standing::Leaving, Emptying::default());
@@ -173,10 +174,15 @@ impl<R: Rows> Node<R> {
     /// Answers those who wait for this node to be empty, if it is.
     pub(crate) fn may_be_empty(&mut self) {
         match &self.leaving {
-            None | Some(Leaving::Gone) => {}
+            None => {}
+            Some(Leaving::Gone) => {
+                if self.hosting.len() == 0 {
+                    self.timers.set_sooner(Timer::Leave, self.now + FAREWELL);
+                }
+            }
             Some(Leaving::Evacuation { .. }) => {
                 if self.is_empty() && self.homes.is_empty() {
-                    self.evacuated();
+                    self.evacuated(|_| Failure::Nowhere);
                 }
             }
             Some(Leaving::Departure { .. }) => {
@@ -203,11 +209,15 @@ impl<R: Rows> Node<R> {
         self.ready && others.all(|node| !self.members.serves(node))
     }
 
-    fn evacuated(&mut self) {
-        let left = self.left_behind(|_| Failure::Nowhere);
-        let Some(Leaving::Evacuation { askers, before }) = self.leaving.take() else {
+    /// Answers those who wait for an evacuation, with what is left.
+    fn evacuated(&mut self, why: impl Fn(&ProcessId) -> Failure) {
+        let Some(Leaving::Evacuation { askers, before }) = self
+            .leaving
+            .take_if(|it| matches!(it, Leaving::Evacuation { .. }))
+        else {
             return;
         };
+        let left = self.left_behind(why);
         let answer = Answer::Evacuated {
             moved: self.moved_away - before,
             left,
@@ -225,7 +235,13 @@ impl<R: Rows> Node<R> {
         };
         let moved = self.moved_away - before;
         self.answer(request, Answer::Evacuated { moved, left });
-        self.timers.set(Timer::Leave, self.now + FAREWELL);
+        self.stop_all();
+        let time = if self.hosting.len() == 0 {
+            FAREWELL
+        } else {
+            STOPPING
+        };
+        self.timers.set(Timer::Leave, self.now + time);
     }
 
     /// A node that leaves does not wait any longer.

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
 use crate::message::{Departed, Hosted, Item, Report};
 use crate::migration::Holding;
-use crate::row::{Role, Rows};
+use crate::row::{Host, Role, Row, Rows};
 use crate::spec::ChildSpec;
 use crate::view::Owner;
 
@@ -159,9 +159,9 @@ impl<R: Rows> Node<R> {
         };
         let terminal = &self.terminal;
         for process in terminal.processes() {
+            // Also beside a copy that runs: then it is to take in the state of another.
             if self.shard_of(process) == shard
-                && self.hosting.get(shard, process).is_none()
-                && let Some(holding) = terminal.holding(process, None)
+                && let Some(holding @ Holding::Landing { .. }) = terminal.holding(process, None)
             {
                 report.landing.push((process.clone(), holding));
             }
@@ -353,6 +353,42 @@ impl<R: Rows> Node<R> {
                 .say(owner.node, Item::Confirm { process, epoch });
         }
         open
+    }
+
+    /// The row of a child changes: what this node runs of it follows.
+    pub(crate) fn row_of_mine(&mut self, row: &Row, before: &[Host]) {
+        let me = self.me.id;
+        if !row.hosts().iter().any(|host| host.node == me) {
+            return;
+        }
+        let shard = self.shard_of(row.id());
+        let Some(here) = self.hosting.get_mut(shard, row.id()) else {
+            return;
+        };
+        here.spec = row.spec().clone();
+        let host = row.hosts().iter().find(|host| host.node == me);
+        let active = host.is_some_and(|h| h.role == Role::Active && h.epoch == here.epoch);
+        if !active || !self.settings.redundancy.keeps_state() || row.hosts() == before {
+            return;
+        }
+        let passive = row.hosts().iter().filter(|host| host.role == Role::Passive);
+        self.effects.push_back(Effect::Host(HostOrder::Replicate {
+            process: row.id().clone(),
+            epoch: here.epoch,
+            to: passive.map(|host| host.node).collect(),
+        }));
+    }
+
+    /// Nothing that is here goes on.
+    pub(crate) fn stop_all(&mut self) {
+        for local in self.hosting.shards.values_mut() {
+            for (process, here) in &mut local.here {
+                here.phase = Phase::Ending;
+                let (process, epoch) = (process.clone(), here.epoch);
+                let order = HostOrder::Stop { process, epoch };
+                self.effects.push_back(Effect::Host(order));
+            }
+        }
     }
 
     /// A process on this node did something.

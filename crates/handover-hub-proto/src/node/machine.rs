@@ -159,6 +159,7 @@ impl<R: Rows> Node<R> {
 
     /// Asks again whatever was not answered, as long as anything is.
     fn retry(&mut self) {
+        self.announce_again();
         let mut open = self.census_again();
         open |= self.work_again();
         open |= self.ask_again();

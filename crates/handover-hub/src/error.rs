@@ -6,6 +6,7 @@ use handover_hub_proto::hook::HandlerTwice;
 use handover_hub_proto::identity::{KindName, NameError, ProcessId};
 use handover_hub_proto::node::Failure;
 
+use crate::admin::OperationsError;
 use crate::engine::EngineError;
 
 /// Why a child cannot be described.
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The engine did not let it join.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Its operators cannot be served, so the hub was left again.
+    #[error("{0}; the hub was left again")]
+    Operations(#[from] OperationsError),
     /// A static child did not start, so the hub was left again.
     #[error("static child: {0}; the hub was left again")]
     Child(Box<CommandError>),

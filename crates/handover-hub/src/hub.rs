@@ -61,6 +61,12 @@ impl Hub {
         &self.shared().node
     }
 
+    /// Where its page is served, if [`Builder::dashboard`] asked for one.
+    #[must_use]
+    pub fn dashboard(&self) -> Option<std::net::SocketAddr> {
+        self.seat.operations.as_ref()?.page()
+    }
+
     /// What happens from now on, as far as this node learns of it.
     #[must_use]
     pub fn events(&self) -> Events {

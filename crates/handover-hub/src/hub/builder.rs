@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use handover_hub_proto::mailbox::Limits;
 use handover_hub_proto::node::Settings;
 
 use super::Hub;
+use crate::admin::Wanted;
 use crate::checkpoint::{Checkpoints, Store};
 use crate::child::ChildSpec;
+use crate::dashboard::Dashboard;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::handlers::{Call, Handlers};
@@ -43,6 +46,7 @@ pub struct Builder {
     children: Vec<ChildSpec>,
     checkpoints: Option<Checkpoints>,
     handlers: Handlers,
+    served: Wanted,
     /// The first thing that was wrong.
     wrong: Option<StartError>,
 }
@@ -66,6 +70,7 @@ impl Builder {
             children: Vec::new(),
             checkpoints: None,
             handlers: Handlers::default(),
+            served: Wanted::default(),
             wrong: None,
         }
     }
@@ -199,6 +204,22 @@ impl Builder {
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = ChildSpec>) -> Self {
         self.children.extend(children);
+        self
+    }
+
+    /// Takes orders from operators on this socket, which only its user and root can use; see
+    /// [`admin`](crate::admin). The command `handover hub` finds it by itself at
+    /// [`socket_path`](crate::admin::socket_path).
+    #[must_use]
+    pub fn admin(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.served.admin = Some(socket.into());
+        self
+    }
+
+    /// Serves a page that shows the hub live; see [`dashboard`](crate::dashboard).
+    #[must_use]
+    pub fn dashboard(mut self, dashboard: Dashboard) -> Self {
+        self.served.dashboard = Some(dashboard);
         self
     }
 

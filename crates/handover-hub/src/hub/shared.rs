@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Hub;
+use crate::admin::Operations;
 use crate::calls::{Calls, Outcome};
 use crate::cells::Cells;
 use crate::checkpoint::Checkpoints;
@@ -236,6 +237,8 @@ impl Shared {
 pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tasks: Vec<AbortHandle>,
+    /// What operators are served; ends with the seat.
+    pub(crate) operations: Option<Operations>,
 }
 
 impl Drop for Seat {

@@ -2,4 +2,5 @@
 
 mod life;
 mod moves;
+mod operators;
 mod world;

@@ -51,6 +51,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         return Err(StartError::NoShards);
     }
     let shards = builder.settings.shards;
+    let guarantees = engine.guarantees();
     let introduction = Introduction {
         hub: name.clone(),
         shards,
@@ -70,7 +71,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     let (post, postman) = Post::new();
     tokio::spawn(carry(Arc::clone(&transport), letters, postman));
     let me = member(&builder, &introduction);
-    builder.settings.guarantees = engine.guarantees();
+    builder.settings.guarantees = guarantees;
     let session = engine.start(me.clone(), name.clone(), shards, post).await?;
     let Session {
         events: engine_events,
@@ -125,6 +126,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         orders: ordered,
         reports: reported,
     };
+    let operations = builder.served.serve(&shared, guarantees).await?;
     let tasks = vec![
         shared.spawn(driver.run(sources)),
         shared.spawn(pass_on(engine_queued, engine_orders)),
@@ -133,7 +135,11 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         shared.spawn(timers::tick(Arc::clone(&shared))),
         shared.spawn(sweep(Arc::clone(&shared))),
     ];
-    let seat = Arc::new(Seat { shared, tasks });
+    let seat = Arc::new(Seat {
+        shared,
+        tasks,
+        operations,
+    });
     let _ = seat.shared.seat.set(Arc::downgrade(&seat));
     let hub = Hub { seat };
     let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;

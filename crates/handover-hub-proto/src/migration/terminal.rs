@@ -34,6 +34,9 @@ pub struct Terminal {
     settings: Settings,
     departures: BTreeMap<ProcessId, Departure>,
     landings: BTreeMap<ProcessId, Landing>,
+    /// Attempts that this node said it has nothing of, each until when it would notice that one is
+    /// ordered once more: by an order that was overtaken on another connection.
+    over: BTreeMap<ProcessId, (MoveId, Moment)>,
     /// When what has no answer is reported again.
     repeat: Option<Moment>,
     effects: VecDeque<Effect>,
@@ -47,6 +50,7 @@ impl Terminal {
             settings,
             departures: BTreeMap::new(),
             landings: BTreeMap::new(),
+            over: BTreeMap::new(),
             repeat: None,
             effects: VecDeque::new(),
         }
@@ -112,13 +116,13 @@ impl Terminal {
                 };
                 self.depart(process, departure, forced, here);
             }
-            Bid::Inquire => self.inquire(process, attempt, here),
+            Bid::Inquire => self.inquire(now, process, attempt, here),
             Bid::Commit { epoch, latecomers } => {
                 self.commit(process, attempt, epoch, latecomers, here);
             }
             Bid::Retire { to, epoch } => self.retire(process, attempt, to, epoch, here),
             Bid::Resume { epoch } => self.resume(process, attempt, epoch, here),
-            Bid::Discard => self.discard(process, attempt),
+            Bid::Discard => self.discard(now, process, attempt),
         }
         self.watch(now);
     }
@@ -150,6 +154,7 @@ impl Terminal {
                 }));
             }
         }
+        self.over.retain(|_, (_, until)| *until > now);
         self.repeat = None;
         self.watch(now);
     }
@@ -166,7 +171,8 @@ impl Terminal {
     }
 
     fn watch(&mut self, now: Moment) {
-        if self.departures.is_empty() && self.landings.is_empty() {
+        let moves = !self.departures.is_empty() || !self.landings.is_empty();
+        if !moves && self.over.is_empty() {
             self.repeat = None;
         } else if self.repeat.is_none() {
             self.repeat = Some(now + self.settings.repeat);

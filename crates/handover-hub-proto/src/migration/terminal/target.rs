@@ -2,6 +2,8 @@
 
 use alloc::string::String;
 
+use handover_proto::moment::Moment;
+
 use super::Terminal;
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId};
 use crate::migration::landing::{Landing, Stage};
@@ -30,8 +32,11 @@ impl Terminal {
             }
         }
         let departs = self.departures.contains_key(&process);
+        let over = self.over.get(&process);
+        let over = over.is_some_and(|(over, _)| *over == attempt);
         let refusal = match (landing.purpose, here) {
             _ if departs => Some(HostFailure::Busy),
+            _ if over => Some(HostFailure::Refused(String::from("this move is over"))),
             (Purpose::Move, None) => None,
             (Purpose::Move, Some(_)) => Some(HostFailure::Refused(String::from("it runs here"))),
             (Purpose::Merge { serves }, Some(epoch)) if serves == epoch => None,
@@ -60,7 +65,13 @@ impl Terminal {
         self.landings.insert(process, landing);
     }
 
-    pub(super) fn inquire(&mut self, process: ProcessId, attempt: MoveId, here: Option<Epoch>) {
+    pub(super) fn inquire(
+        &mut self,
+        now: Moment,
+        process: ProcessId,
+        attempt: MoveId,
+        here: Option<Epoch>,
+    ) {
         let known = self.landings.get(&process);
         let result = match known.filter(|known| known.attempt == attempt) {
             Some(Landing {
@@ -68,12 +79,7 @@ impl Terminal {
                 ..
             }) => Ok(()),
             Some(_) => {
-                // From here on it will not have it, whatever arrives.
-                self.landings.remove(&process);
-                self.order(HostOrder::Discard {
-                    process: process.clone(),
-                    attempt,
-                });
+                self.give_up(now, &process, attempt);
                 let why = String::from("its source was gone before all of it was there");
                 Err(HostFailure::Transfer(why))
             }
@@ -129,7 +135,21 @@ impl Terminal {
         }
     }
 
-    pub(super) fn discard(&mut self, process: ProcessId, attempt: MoveId) {
+    /// From here on this node has nothing of it, whatever arrives.
+    fn give_up(&mut self, now: Moment, process: &ProcessId, attempt: MoveId) {
+        let known = self.landings.get(process);
+        if known.is_some_and(|known| known.attempt == attempt) {
+            self.landings.remove(process);
+            self.order(HostOrder::Discard {
+                process: process.clone(),
+                attempt,
+            });
+        }
+        let until = now + self.settings.timeout;
+        self.over.insert(process.clone(), (attempt, until));
+    }
+
+    pub(super) fn discard(&mut self, now: Moment, process: ProcessId, attempt: MoveId) {
         if let Some(known) = self.landings.get(&process)
             && known.attempt == attempt
         {
@@ -137,12 +157,8 @@ impl Terminal {
             if matches!(known.stage, Stage::Activating(_)) {
                 return;
             }
-            self.landings.remove(&process);
-            self.order(HostOrder::Discard {
-                process: process.clone(),
-                attempt,
-            });
         }
+        self.give_up(now, &process, attempt);
         self.report(process, attempt, Word::Discarded);
     }
 

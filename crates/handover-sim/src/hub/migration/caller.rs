@@ -101,7 +101,7 @@ impl World {
             Some(to) if self.is_alive(to) => self.send(outside, to, Packet::Mail(mail)),
             // A cast to nobody is lost.
             Some(_) | None => {
-                self.ledger.strayed.insert(mail.number);
+                self.ledger.unheard.insert(mail.number);
             }
         }
         Ok(())

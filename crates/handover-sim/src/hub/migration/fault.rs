@@ -33,11 +33,15 @@ pub enum Fault {
     Renumbered,
     /// Lost orders and reports are not said again.
     Silent,
+    /// The state is read before what is at hand is applied.
+    Early,
+    /// A new home decides on the first answer.
+    Rash,
 }
 
 impl Fault {
     /// All but none, each with the rules of which one notices it first.
-    pub const ALL: [(Self, &[&str]); 14] = [
+    pub const ALL: [(Self, &'static [&'static str]); 16] = [
         (Self::Uncommitted, &["H1", "H2"]),
         (Self::Undead, &["H1", "H2"]),
         (Self::Impatient, &["H1", "H2"]),
@@ -46,11 +50,13 @@ impl Fault {
         (Self::Overtaken, &["H11"]),
         (Self::Dropped, &["H11"]),
         (Self::Doubled, &["H11"]),
-        (Self::Unfenced, &["H1", "H2", "H7"]),
-        (Self::Unnamed, &["H7"]),
+        (Self::Unfenced, &["H1", "H2", "H5"]),
+        (Self::Unnamed, &["H5", "H7"]),
         (Self::Hasty, &["H5"]),
         (Self::Careless, &["H5"]),
         (Self::Renumbered, &["H4"]),
         (Self::Silent, &["H8"]),
+        (Self::Early, &["H3", "H11"]),
+        (Self::Rash, &["H1", "H2", "H5"]),
     ];
 }

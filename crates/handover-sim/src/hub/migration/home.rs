@@ -339,6 +339,9 @@ impl World {
         if census.waits.remove(&from) {
             census.holdings.insert(from, holding);
         }
+        if self.fault == Fault::Rash {
+            census.waits.clear();
+        }
         self.end_census()
     }
 

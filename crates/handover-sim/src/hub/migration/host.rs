@@ -107,6 +107,7 @@ impl World {
                     attempt,
                     hand: None,
                     restored: None,
+                    early: None,
                     begins: None,
                     sending: None,
                 });
@@ -148,20 +149,22 @@ impl World {
         let held = self.node(at).cell.as_ref();
         if held.is_some_and(|cell| cell.epoch.is_none() && cell.attempt == Some(attempt)) {
             judge::h5_may_discard(self, at)?;
-            self.node(at).cell = None;
+            self.close(at);
         }
         Ok(())
     }
 
     fn freeze(&mut self, at: u8, epoch: Epoch, attempt: MoveId) -> Result<(), Broken> {
         judge::h7_may_freeze(self, attempt)?;
+        let fault = self.fault;
         let Some(cell) = &mut self.node(at).cell else {
             return self.frozen(at, attempt, Err(HostFailure::NotHere));
         };
-        if cell.epoch != Some(epoch) && cell.epoch.is_none() {
+        if cell.epoch != Some(epoch) && fault != Fault::Unnamed {
             return self.frozen(at, attempt, Err(HostFailure::NotHere));
         }
         cell.attempt = Some(attempt);
+        cell.early = (fault == Fault::Early).then(|| cell.log.clone());
         match cell.mailbox.freeze() {
             Freeze::Frozen => self.frozen(at, attempt, Ok(())),
             Freeze::Later => Ok(()),
@@ -212,7 +215,8 @@ impl World {
             Fault::Empty => sealed.queue.clear(),
             _ => {}
         }
-        let (log, epoch) = (cell.log.clone(), cell.epoch);
+        let log = cell.early.take().unwrap_or_else(|| cell.log.clone());
+        let epoch = cell.epoch;
         cell.sending = Some((attempt, to));
         if !self.is_alive(to) {
             return self.state_stuck(at, to);
@@ -321,7 +325,8 @@ impl World {
 
     /// A process that was told to serve cannot.
     pub(super) fn fail(&mut self, at: u8) -> Result<(), Broken> {
-        let begins = self.node(at).cell.take().and_then(|cell| cell.begins);
+        let begins = self.node(at).cell.as_ref().and_then(|cell| cell.begins);
+        self.close(at);
         let Some((epoch, _)) = begins else {
             return Ok(());
         };
@@ -338,11 +343,8 @@ impl World {
     }
 
     pub(super) fn resume(&mut self, at: u8, epoch: Epoch) -> Result<(), Broken> {
-        let fault = self.fault;
         if let Some(cell) = &mut self.node(at).cell {
-            if fault != Fault::Unnamed {
-                cell.epoch = Some(epoch);
-            }
+            cell.epoch = Some(epoch);
             cell.sending = None;
             cell.attempt = None;
             let released = cell.mailbox.resume(&limits());
@@ -378,12 +380,7 @@ impl World {
     pub(super) fn mail(&mut self, at: u8, mail: Mail) -> Result<(), Broken> {
         let outside = self.outside();
         let Some(cell) = &mut self.node(at).cell else {
-            if mail.ticket.is_some() {
-                let (number, why) = (mail.number, Refusal::NotHere);
-                self.send(at, outside, Packet::Refused { number, why });
-            } else {
-                self.ledger.strayed.insert(mail.number);
-            }
+            self.not_here(at, mail);
             return Ok(());
         };
         match cell.mailbox.arrive(mail, &limits()) {
@@ -399,6 +396,25 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn not_here(&mut self, at: u8, mail: Mail) {
+        let number = mail.number;
+        if mail.ticket.is_some() {
+            let (to, why) = (self.outside(), Refusal::NotHere);
+            self.send(at, to, Packet::Refused { number, why });
+        } else {
+            self.ledger.unheard.insert(number);
+        }
+    }
+
+    /// What waited at one that will not serve.
+    fn close(&mut self, at: u8) {
+        if let Some(cell) = self.node(at).cell.take() {
+            for mail in cell.mailbox.close() {
+                self.not_here(at, mail);
+            }
+        }
     }
 
     fn elsewhere(&mut self, at: u8, mail: Mail, to: NodeId, epoch: Epoch) {
@@ -454,7 +470,7 @@ impl World {
             return Ok(());
         };
         cell.log.push(mail.number);
-        judge::h4_once(&cell.log)?;
+        judge::once(&cell.log, mail.ticket.is_some())?;
         let reply = vec![u8::try_from(cell.log.len()).unwrap_or(u8::MAX)];
         let answer = mail.ticket.map(|ticket| (ticket.call, reply.clone()));
         let call = answer.is_some();

@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     acted: BTreeMap<Epoch, u8>,
     /// Casts that went by a node that had let go, or to nobody.
     pub(super) strayed: BTreeSet<u64>,
+    /// Casts that a row which was out of date sent to a node that had nothing.
+    pub(super) unheard: BTreeSet<u64>,
     /// States that died with their nodes.
     died: BTreeSet<Vec<u64>>,
     /// A connection broke.
@@ -74,12 +76,13 @@ impl Ledger {
     }
 }
 
-/// H4: nothing is in a state twice.
-pub(super) fn h4_once(log: &[u64]) -> Result<(), Broken> {
+/// H4, and H11 for what is no call: nothing is in a state twice. The last one was just applied.
+pub(super) fn once(log: &[u64], is_call: bool) -> Result<(), Broken> {
     let last = log.last();
     if log.iter().filter(|number| Some(*number) == last).count() > 1 {
-        let calls = "applied twice to one state";
-        return Err(Broken::new("H4", format!("{last:?} {calls}: {log:?}")));
+        let rule = if is_call { "H4" } else { "H11" };
+        let how = format!("applied twice to one state: {log:?}");
+        return Err(Broken::new(rule, how));
     }
     Ok(())
 }
@@ -117,10 +120,11 @@ fn is_current(world: &World, cell: &Cell) -> bool {
     cell.restored.is_some() && cell.restored == last.map(|(epoch, _)| *epoch)
 }
 
-/// H5: the target forgets only what has gone on elsewhere.
+/// H5: the target forgets only what has gone on elsewhere, or what came after it had said that it has
+/// nothing.
 pub(super) fn h5_may_discard(world: &World, at: u8) -> Result<(), Broken> {
     let cell = world.nodes[usize::from(at)].cell.as_ref();
-    if cell.is_some_and(|cell| is_current(world, cell)) {
+    if !world.home.lost && cell.is_some_and(|cell| is_current(world, cell)) {
         let how = "the target forgot a state that nobody had taken up";
         return Err(Broken::new("H5", how));
     }
@@ -240,7 +244,8 @@ fn letters(world: &World, log: &[u64]) -> Result<(), Broken> {
         let applied = log.contains(&number);
         if !letter.is_call {
             // A cast may be lost with a connection or a node, and in no other way.
-            if !applied && !ledger.broken && !ledger.dead {
+            let excused = ledger.broken || ledger.dead || ledger.unheard.contains(&number);
+            if !applied && !excused {
                 return Err(Broken::new("H11", format!("cast {number} was lost")));
             }
             continue;

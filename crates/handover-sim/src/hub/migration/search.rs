@@ -57,8 +57,10 @@ impl World {
         self.network.late.clear();
         let mut quiet = 0;
         for _ in 0..MOST_FAIR_STEPS {
-            if let Some(action) = self.usual().first() {
-                self.apply(*action)?;
+            // Pauses are over when nothing else goes on.
+            let mut usual = self.usual().into_iter();
+            if let Some(action) = usual.find(|action| !matches!(action, Action::Retry(_))) {
+                self.apply(action)?;
                 continue;
             }
             if quiet >= QUIET_ROUNDS {
@@ -91,6 +93,9 @@ impl World {
         }
         if self.fault != Fault::Silent && self.is_alive(self.home.at) {
             self.tell_movement(MovementInput::Tick)?;
+        }
+        for call in self.caller.pausing() {
+            self.retry(call)?;
         }
         self.work_off()?;
         judge::always(self)

@@ -93,6 +93,8 @@ pub(super) struct Cell {
     pub(super) hand: Option<Mail>,
     /// A state came for it: under which epoch that ran last.
     pub(super) restored: Option<Epoch>,
+    /// What its state was when it was told to freeze, if that is sent by a fault.
+    pub(super) early: Option<Vec<u64>>,
     /// Told to serve: epoch, and whether latecomers follow.
     pub(super) begins: Option<(Epoch, bool)>,
     /// Its state goes there, and was not taken yet.
@@ -202,6 +204,7 @@ impl World {
                 attempt: None,
                 hand: None,
                 restored: None,
+                early: None,
                 begins: None,
                 sending: None,
             }),

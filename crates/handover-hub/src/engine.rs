@@ -3,13 +3,14 @@
 //! | engine | owners | needs |
 //! |---|---|---|
 //! | [`memory`] | at most one, always | all hubs in one program |
-//! | gossip | one in each part of a divided network | nothing |
+//! | [`gossip`] | one in each part of a divided network | nothing |
 //! | etcd | at most one, always | an etcd, and the feature `etcd` |
 //!
 //! A hub asks an engine for nothing beyond [`Guarantees`], [`EngineOrder`]s and [`EngineEvent`]s.
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
+pub mod gossip;
 pub mod memory;
 mod post;
 mod validity;

@@ -3,26 +3,19 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::transport::Posted;
+
 /// Letters that may wait in each direction. Engines repeat what is lost, so more would only be
 /// stale.
 const LETTERS: usize = 1024;
 
-/// What the transport brings to an engine, or takes from it.
+/// Bytes for the engine of whoever is at an address. They may be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
-    /// Bytes for, or from, the engine of the node at this address. They may be lost.
-    Bytes {
-        /// The other node, as it is in [`Member::address`](handover_hub_proto::view::Member).
-        address: String,
-        /// What only the engines understand.
-        bytes: Bytes,
-    },
-    /// To the engine only: connections to this address are refused and none is left open, so the
-    /// kernel there says that nobody listens.
-    Refused {
-        /// Where.
-        address: String,
-    },
+pub struct Letter {
+    /// The other node, as it is in [`Member::address`](handover_hub_proto::view::Member).
+    pub address: String,
+    /// What only the engines understand.
+    pub bytes: Bytes,
 }
 
 /// The engine's end.
@@ -30,15 +23,15 @@ pub enum Letter {
 pub struct Post {
     /// Letters to send. Full: the letter is to be dropped.
     pub outbox: mpsc::Sender<Letter>,
-    /// Letters that came.
-    pub inbox: mpsc::Receiver<Letter>,
+    /// What came: letters of other engines, and what happens to connections.
+    pub inbox: mpsc::Receiver<Posted>,
 }
 
 /// The transport's end.
 #[derive(Debug)]
 pub struct Postman {
-    /// Letters that engines elsewhere sent. Full: the letter is to be dropped.
-    pub inbox: mpsc::Sender<Letter>,
+    /// What engines elsewhere sent, and what happens to connections. Full: it is to be dropped.
+    pub inbox: mpsc::Sender<Posted>,
     /// Letters to carry.
     pub outbox: mpsc::Receiver<Letter>,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{PeerEvent, Posted, Transport};
-use crate::engine::{Letter, Postman};
+use super::{Posted, Transport};
+use crate::engine::Postman;
 
 /// Carries the letters of an engine until the engine or the transport ends. To be spawned.
 pub async fn carry(
@@ -17,32 +17,14 @@ pub async fn carry(
     loop {
         tokio::select! {
             arrival = arrivals.recv() => match arrival {
-                Some(arrival) => {
-                    if let Some(letter) = letter(arrival) {
-                        // A full inbox drops it, as its engine expects.
-                        let _ = inbox.try_send(letter);
-                    }
-                }
+                // A full inbox drops it, as its engine expects.
+                Some(arrival) => drop(inbox.try_send(arrival)),
                 None => return,
             },
             letter = outbox.recv() => match letter {
-                Some(Letter::Bytes { address, bytes }) => transport.post(&address, bytes),
-                Some(Letter::Refused { .. }) => {}
+                Some(letter) => transport.post(&letter.address, letter.bytes),
                 None => return,
             },
         }
-    }
-}
-
-fn letter(arrival: Posted) -> Option<Letter> {
-    match arrival {
-        Posted::Bytes { address, bytes, .. } => Some(Letter::Bytes { address, bytes }),
-        Posted::Peer(PeerEvent::Refused { address, .. }) => Some(Letter::Refused { address }),
-        Posted::Peer(
-            PeerEvent::Connected(_)
-            | PeerEvent::Disconnected(_)
-            | PeerEvent::Replaced { .. }
-            | PeerEvent::Rejected { .. },
-        ) => None,
     }
 }

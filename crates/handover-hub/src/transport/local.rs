@@ -295,18 +295,29 @@ impl Transport for Port {
     }
 
     fn post(&self, address: &str, bytes: Bytes) {
-        if let Answer::Station(station) = self.network.dial(&self.station, address) {
-            let (from, to) = (self.station.me.node, station.me.node);
-            if self.network.muted(from, to) {
+        let station = match self.network.dial(&self.station, address) {
+            Answer::Station(station) => station,
+            Answer::Rejected(rejection) => {
+                let rejected = PeerEvent::Rejected {
+                    address: address.to_owned(),
+                    by_us: false,
+                    rejection,
+                };
+                let _ = self.station.engine.try_send(Posted::Peer(rejected));
                 return;
             }
-            let delay = self.network.delayed(from, to);
-            let me = self.station.me.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(delay).await;
-                station.deliver(&me, Frame::Engine(bytes)).await;
-            });
+            Answer::Refused | Answer::Silence => return,
+        };
+        let (from, to) = (self.station.me.node, station.me.node);
+        if self.network.muted(from, to) {
+            return;
         }
+        let delay = self.network.delayed(from, to);
+        let me = self.station.me.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            station.deliver(&me, Frame::Engine(bytes)).await;
+        });
     }
 
     fn close(&self, within: Duration) -> BoxFuture<'static, ()> {

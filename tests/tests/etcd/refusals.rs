@@ -82,11 +82,14 @@ async fn a_certificate_of_the_right_authority_joins_and_others_are_told() {
         matches!(stranger, EngineError::Untrusted { .. }),
         "{stranger}"
     );
-    let without = refusal(trusted.clone().start_timeout(Duration::from_secs(1))).await;
-    assert!(
-        matches!(without, EngineError::Untrusted { .. }),
-        "{without}"
-    );
+    let without = refusal(trusted.start_timeout(Duration::from_secs(1))).await;
+    // Its answer is an alert, behind which it closes the connection: the alert may be lost.
+    let said = match &without {
+        EngineError::Untrusted { .. } => true,
+        EngineError::Unreachable { reason, .. } => reason.contains("a certificate of its clients"),
+        _ => false,
+    };
+    assert!(said, "{without}");
     let missing = refusal(engine().certificate_authority(PathBuf::from("/nowhere.pem"))).await;
     assert!(
         matches!(&missing, EngineError::File { path, .. } if path == "/nowhere.pem"),

@@ -64,6 +64,13 @@ pub(crate) fn member(id: u64) -> Member {
     }
 }
 
+/// What the engine logs is shown when its test fails.
+fn show_logs() {
+    let logs = tracing_subscriber::fmt().with_test_writer();
+    // Somebody else was first.
+    let _ = logs.with_ansi(false).try_init();
+}
+
 pub(crate) async fn start(engine: Engine, member: Member) -> Result<Session, EngineError> {
     Box::new(engine)
         .start(member, hub(), SHARDS, Post::new().0)
@@ -72,6 +79,7 @@ pub(crate) async fn start(engine: Engine, member: Member) -> Result<Session, Eng
 
 impl Seat {
     pub(crate) async fn join(engine: Engine, id: u64, checker: &Checker) -> Self {
+        show_logs();
         let session = start(engine, member(id)).await.expect("etcd is there");
         let mut seat = Self {
             id: NodeId(id),

@@ -345,11 +345,16 @@ impl Etcd {
             None => "nobody".to_owned(),
         };
         match fault {
-            Fault::Silent(reason) => EngineError::Unreachable {
-                endpoints,
-                waited: self.patience,
-                reason,
-            },
+            Fault::Silent(mut reason) => {
+                if self.authority.is_some() && self.identity.is_none() {
+                    reason.push_str("; if etcd wants a certificate of its clients, give it one");
+                }
+                EngineError::Unreachable {
+                    endpoints,
+                    waited: self.patience,
+                    reason,
+                }
+            }
             Fault::Untrusted(reason) => EngineError::Untrusted { endpoints, reason },
             Fault::Credentials(reason) => EngineError::Credentials { user, reason },
             Fault::Forbidden(reason) => EngineError::Forbidden {

@@ -216,7 +216,7 @@ impl Balancer {
     }
 
     fn board(&mut self, members: &[Member]) -> Board {
-        let most = members.iter().map(|m| per_weight(m)).max().unwrap_or(0);
+        let most = members.iter().map(per_weight).max().unwrap_or(0);
         self.histories
             .retain(|node, _| members.iter().any(|member| member.id == *node));
         for member in members {
@@ -319,7 +319,7 @@ pub fn split(
         return Vec::new();
     }
     // One point in each of `count` equal steps along all shares laid end to end.
-    let start = u128::from(mix(seed)) * total >> u64::BITS;
+    let start = (u128::from(mix(seed)) * total) >> u64::BITS;
     let (mut reached, mut given) = (0, 0);
     let mut split = Vec::new();
     for ((member, _), part) in takers.iter().zip(parts) {

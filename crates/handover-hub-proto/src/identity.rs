@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a hub, a node or a kind, in bytes: they appear in metrics labels and file names.
@@ -41,11 +42,11 @@ pub enum NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $max:expr) => {
+    ($(#[$doc:meta])* $type:ident($text:ty), $what:literal, $max:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "alloc::string::String", into = "alloc::string::String")]
-        pub struct $type(Arc<str>);
+        pub struct $type($text);
 
         impl $type {
             /// Checks a text.
@@ -54,6 +55,16 @@ macro_rules! name {
             ///
             /// [`NameError`] if it is empty, too long, or has control characters.
             pub fn new(text: &str) -> Result<Self, NameError> {
+                Self::check(text)?;
+                Ok(Self(<$text>::from(text)))
+            }
+
+            /// Whether a text would do.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`new`](Self::new).
+            pub fn check(text: &str) -> Result<(), NameError> {
                 if text.is_empty() {
                     return Err(NameError::Empty { what: $what });
                 }
@@ -63,7 +74,7 @@ macro_rules! name {
                 if let Some(found) = text.chars().find(|c| c.is_control()) {
                     return Err(NameError::Control { what: $what, found });
                 }
-                Ok(Self(Arc::from(text)))
+                Ok(())
             }
 
             /// The text.
@@ -117,20 +128,27 @@ macro_rules! name {
 
 name!(
     /// The name of a hub: nodes that run one of the same name are one cluster.
-    HubName, "hub's name", NAME_MAX
+    HubName(Arc<str>), "hub's name", NAME_MAX
 );
 name!(
     /// The name of a node, unique in its hub at any time.
-    NodeName, "node's name", NAME_MAX
+    NodeName(Arc<str>), "node's name", NAME_MAX
 );
 name!(
     /// The name of a kind of process: what code runs it.
-    KindName, "kind's name", NAME_MAX
+    KindName(Arc<str>), "kind's name", NAME_MAX
 );
 name!(
-    /// The id of a process, unique in its hub.
-    ProcessId, "process's id", PROCESS_ID_MAX
+    /// The id of a process, unique in its hub. Up to 24 bytes are kept in place.
+    ProcessId(CompactString), "process's id", PROCESS_ID_MAX
 );
+
+impl KindName {
+    /// A text that was checked before.
+    pub(crate) fn trusted(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
 
 /// One run of a hub on one node: drawn at random when it starts, so that a restarted node is
 /// another one. A node that hands over to its successor on the same host keeps it.

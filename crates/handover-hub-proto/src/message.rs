@@ -301,8 +301,8 @@ impl Item {
             Self::Changed {
                 change: Change::Put(row),
                 ..
-            } => row_size(row),
-            Self::Whole { rows, .. } => rows.iter().map(row_size).sum(),
+            } => row.size(),
+            Self::Whole { rows, .. } => rows.iter().map(Row::size).sum(),
             Self::Report { report, .. } => report
                 .hosted
                 .iter()
@@ -337,10 +337,6 @@ impl Item {
             | Self::Answered { .. } => 0,
         }
     }
-}
-
-fn row_size(row: &Row) -> usize {
-    spec_size(row.spec()) + row.hosts().len() * 24
 }
 
 fn spec_size(spec: &ChildSpec) -> usize {

@@ -1,9 +1,16 @@
 //! The registry: which child runs where. Every node has a copy; look-ups never leave the node.
 
+mod packed;
+
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use self::packed::Packed;
 
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
 use crate::spec::ChildSpec;
@@ -32,48 +39,154 @@ pub struct Host {
     pub role: Role,
 }
 
-/// A child and who runs it. Fields are private so that a row can be kept small.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
-    spec: Arc<ChildSpec>,
-    hosts: Vec<Host>,
+/// A child and who runs it. Small, since every node has one for every child: one allocation of 88
+/// bytes and one for what [`spec`](Self::spec) has besides the id, encoded. Cloning it copies
+/// nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    id: ProcessId,
+    /// What it is, without its id.
+    rest: Packed,
+    hosts: Hosts,
+}
+
+/// Most children have one host, which needs no allocation of its own.
+#[derive(Clone, PartialEq, Eq)]
+enum Hosts {
+    None,
+    One(Host),
+    More(Box<[Host]>),
+}
+
+impl Hosts {
+    fn new(hosts: &[Host]) -> Self {
+        match hosts {
+            [] => Self::None,
+            [host] => Self::One(*host),
+            more => Self::More(more.into()),
+        }
+    }
+
+    fn as_slice(&self) -> &[Host] {
+        match self {
+            Self::None => &[],
+            Self::One(host) => core::slice::from_ref(host),
+            Self::More(hosts) => hosts,
+        }
+    }
 }
 
 impl Row {
     /// A child that nobody runs yet if `hosts` is empty.
     #[must_use]
-    pub fn new(spec: Arc<ChildSpec>, hosts: &[Host]) -> Self {
-        Self {
-            spec,
-            hosts: hosts.to_vec(),
-        }
+    pub fn new(spec: impl Borrow<ChildSpec>, hosts: &[Host]) -> Self {
+        let spec = spec.borrow();
+        Self(Arc::new(Inner {
+            id: spec.id.clone(),
+            rest: Packed::new(spec),
+            hosts: Hosts::new(hosts),
+        }))
+    }
+
+    /// The same child with other hosts.
+    #[must_use]
+    pub fn with_hosts(&self, hosts: &[Host]) -> Self {
+        Self(Arc::new(Inner {
+            id: self.0.id.clone(),
+            rest: self.0.rest.clone(),
+            hosts: Hosts::new(hosts),
+        }))
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &ProcessId {
-        &self.spec.id
+        &self.0.id
     }
 
-    /// What it is.
+    /// Its kind. Free, like [`tag`](Self::tag).
     #[must_use]
-    pub fn spec(&self) -> &Arc<ChildSpec> {
-        &self.spec
+    pub fn kind(&self) -> &str {
+        self.0.rest.head().kind
+    }
+
+    /// Its tag.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.0.rest.head().tag
+    }
+
+    /// Whether it is on the list of declared children.
+    #[must_use]
+    pub fn declared(&self) -> bool {
+        self.0.rest.head().declared
+    }
+
+    /// What it is. Decoded anew by every call: for starting it, not for looking it up.
+    #[must_use]
+    pub fn spec(&self) -> Arc<ChildSpec> {
+        Arc::new(self.0.rest.spec(&self.0.id))
     }
 
     /// Who runs it.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
-        &self.hosts
+        self.0.hosts.as_slice()
     }
 
     /// The host that answers calls; the first if several do.
     #[must_use]
     pub fn active(&self) -> Option<Host> {
-        self.hosts
-            .iter()
-            .copied()
-            .find(|host| host.role == Role::Active)
+        let active = |host: &&Host| host.role == Role::Active;
+        self.hosts().iter().find(active).copied()
+    }
+
+    /// Bytes it takes in a message, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.id.as_str().len() + self.0.rest.size() + self.hosts().len() * 24
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("spec", &self.spec())
+            .field("hosts", &self.hosts())
+            .finish()
+    }
+}
+
+/// A row as nodes send it.
+#[derive(Serialize, Deserialize)]
+struct Sent<I, P, H> {
+    id: I,
+    rest: P,
+    hosts: H,
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Sent {
+            id: &self.0.id,
+            rest: &self.0.rest,
+            hosts: self.hosts(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sent: Sent<ProcessId, Packed, Vec<Host>> = Sent::deserialize(deserializer)?;
+        Ok(Self(Arc::new(Inner {
+            id: sent.id,
+            rest: sent.rest,
+            hosts: Hosts::new(&sent.hosts),
+        })))
     }
 }
 
@@ -91,3 +204,6 @@ pub trait Rows {
     /// How many rows a shard has.
     fn count(&self, shard: ShardId) -> usize;
 }
+
+#[cfg(test)]
+mod tests;

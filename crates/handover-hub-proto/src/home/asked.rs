@@ -132,9 +132,9 @@ impl<R: Rows> Node<R> {
             self.tell(asker, process, Told::Failed(failure));
             return;
         }
-        let mut spec = ChildSpec::clone(row.spec());
+        let mut spec = ChildSpec::clone(&row.spec());
         spec.placing = placing;
-        let row = Row::new(Arc::new(spec), row.hosts());
+        let row = Row::new(spec, row.hosts());
         self.publish(shard, Change::Put(row));
         self.sweep.insert(shard);
         self.tell_when_held(shard, asker, process, Told::Done);

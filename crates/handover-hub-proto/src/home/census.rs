@@ -335,7 +335,7 @@ impl<R: Rows> Node<R> {
                 (Some(_), None) => {
                     let rest: Vec<Host> = row.hosts().to_vec();
                     let rest: Vec<Host> = rest.into_iter().filter(|h| h.node != node).collect();
-                    let row = Row::new(row.spec().clone(), &rest);
+                    let row = row.with_hosts(&rest);
                     self.publish(shard, Change::Put(row));
                     self.sweep.insert(shard);
                 }
@@ -423,7 +423,7 @@ impl<R: Rows> Node<R> {
         let change = if rest.is_empty() {
             Change::Remove(gone.process)
         } else {
-            Change::Put(Row::new(row.spec().clone(), &rest))
+            Change::Put(row.with_hosts(&rest))
         };
         self.publish(shard, change);
         self.sweep.insert(shard);

@@ -220,7 +220,7 @@ impl<R: Rows> Node<R> {
             .filter(|h| h.node != source.node && h.node != host.node);
         let mut hosts: Vec<Host> = others.copied().collect();
         hosts.insert(0, host);
-        self.publish(shard, Change::Put(Row::new(row.spec().clone(), &hosts)));
+        self.publish(shard, Change::Put(row.with_hosts(&hosts)));
     }
 
     fn move_ended(&mut self, shard: ShardId, process: &ProcessId, outcome: Outcome) {
@@ -317,7 +317,7 @@ impl<R: Rows> Node<R> {
             let rest: Vec<Host> = rest
                 .filter(|host| host.role != crate::row::Role::Active)
                 .collect();
-            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &rest)));
+            self.publish(shard, Change::Put(row.with_hosts(&rest)));
         }
         self.sweep.insert(shard);
     }
@@ -363,7 +363,7 @@ impl<R: Rows> Node<R> {
             let mut hosts: Vec<Host> = others.copied().collect();
             let epoch = *epoch;
             hosts.insert(0, Host { epoch, ..host });
-            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &hosts)));
+            self.publish(shard, Change::Put(row.with_hosts(&hosts)));
             return;
         }
         match &report.word {

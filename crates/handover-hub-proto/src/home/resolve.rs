@@ -52,7 +52,7 @@ impl<R: Rows> Node<R> {
             }
             Resolution::Serves(_) | Resolution::Restart => {
                 if !row.hosts().is_empty() {
-                    let change = Change::Put(Row::new(row.spec().clone(), &[]));
+                    let change = Change::Put(row.with_hosts(&[]));
                     self.publish(shard, change);
                 }
                 for (node, holding) in moving {

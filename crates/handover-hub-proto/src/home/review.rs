@@ -52,13 +52,13 @@ impl<R: Rows> Node<R> {
             .copied()
             .filter(|host| self.members.has(host.node))
             .collect();
-        let wanted = self.wanted(shard, row.spec(), &alive);
+        let wanted = self.wanted(shard, &row.spec(), &alive);
         let changes = redundancy::changes(&alive, &wanted);
         if alive.is_empty() {
             if !changes.start.is_empty() {
                 self.start_on(shard, row, Vec::new(), &changes.start);
             } else if !row.hosts().is_empty() {
-                let change = Change::Put(Row::new(row.spec().clone(), &[]));
+                let change = Change::Put(row.with_hosts(&[]));
                 self.publish(shard, change);
             }
             return;
@@ -81,7 +81,7 @@ impl<R: Rows> Node<R> {
         } else if alive.len() > wanted.len() && !wanted.is_empty() {
             self.end_surplus(shard, row, alive, &changes.stop);
         } else if alive.len() < row.hosts().len() {
-            self.publish(shard, Change::Put(Row::new(row.spec().clone(), &alive)));
+            self.publish(shard, Change::Put(row.with_hosts(&alive)));
         }
     }
 
@@ -109,7 +109,7 @@ impl<R: Rows> Node<R> {
             };
             self.outbox.say(host.node, item);
         }
-        self.publish(shard, Change::Put(Row::new(row.spec().clone(), &rest)));
+        self.publish(shard, Change::Put(row.with_hosts(&rest)));
     }
 
     /// Where a child should run. Pinned: there, as far as those nodes are members.
@@ -183,7 +183,7 @@ impl<R: Rows> Node<R> {
             return false;
         };
         let runs = row.hosts().iter().any(|host| host.node == from);
-        let wanted = self.wanted(shard, row.spec(), row.hosts());
+        let wanted = self.wanted(shard, &row.spec(), row.hosts());
         runs && self.members.has(from) && wanted.iter().any(|(node, _)| *node == to)
     }
 }

@@ -44,18 +44,14 @@ pub(super) struct Wanted {
 
 impl Wanted {
     fn fits(&self, row: &Row) -> bool {
-        let spec = row.spec();
         self.prefix
             .as_ref()
-            .is_none_or(|prefix| spec.id.as_str().starts_with(prefix.as_str()))
-            && self
-                .kind
-                .as_ref()
-                .is_none_or(|kind| spec.kind.as_str() == kind)
+            .is_none_or(|prefix| row.id().as_str().starts_with(prefix.as_str()))
+            && self.kind.as_ref().is_none_or(|kind| row.kind() == kind)
             && self
                 .tag
                 .as_ref()
-                .is_none_or(|tag| spec.metadata.tag.as_deref() == Some(tag))
+                .is_none_or(|tag| row.tag() == Some(tag.as_str()))
             && self
                 .node
                 .is_none_or(|node| row.hosts().iter().any(|host| host.node == node))

@@ -86,7 +86,7 @@ impl Hub {
     /// Children with this tag.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<Row> {
-        self.rows(|row| row.spec().metadata.tag.as_deref() == Some(tag))
+        self.shared().registry.tagged(tag)
     }
 
     /// Children whose metadata has this field with this value.

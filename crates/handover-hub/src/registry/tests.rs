@@ -1,0 +1,94 @@
+use handover_hub_proto::identity::{Epoch, KindName, NodeId, Term};
+use handover_hub_proto::row::{Host, Role};
+use handover_hub_proto::spec::ChildSpec;
+
+use super::*;
+
+fn id(n: u64) -> ProcessId {
+    ProcessId::new(&format!("process-{n}")).unwrap()
+}
+
+fn row(n: u64, node: u64, tag: Option<&str>) -> Row {
+    let mut spec = ChildSpec::new(KindName::new("k").unwrap(), id(n));
+    spec.metadata.tag = tag.map(str::to_owned);
+    let host = Host {
+        node: NodeId(node),
+        epoch: Epoch {
+            term: Term(1),
+            grant: node,
+        },
+        role: Role::Active,
+    };
+    Row::new(spec, &[host])
+}
+
+#[test]
+fn rows_are_found_replaced_and_removed() {
+    let mut registry = Registry::new(64);
+    for n in 0..5_000 {
+        registry.put(row(n, 1, None));
+    }
+    registry.put(row(7, 2, None));
+    assert_eq!(registry.len(), 5_000);
+    assert_eq!(registry.get(&id(7)), Some(row(7, 2, None)));
+    let shard = shard_of(&id(7), 64);
+    let rows = registry.shard(shard);
+    assert_eq!(rows.len(), registry.count(shard));
+    assert!(rows.contains(&row(7, 2, None)));
+    for n in 0..5_000 {
+        assert!(registry.remove(&id(n)).is_some(), "{n}");
+        assert!(registry.remove(&id(n)).is_none(), "{n}");
+    }
+    assert!(registry.is_empty());
+    assert_eq!(registry.get(&id(7)), None);
+}
+
+#[test]
+fn tags_follow_their_rows() {
+    let mut registry = Registry::new(8);
+    let tagged = |registry: &Registry, tag| {
+        let mut rows = registry.tagged(tag);
+        rows.sort_by(|a, b| a.id().cmp(b.id()));
+        rows
+    };
+    registry.put(row(1, 1, Some("red")));
+    registry.put(row(2, 1, Some("red")));
+    registry.put(row(3, 1, None));
+    assert_eq!(
+        tagged(&registry, "red"),
+        [row(1, 1, Some("red")), row(2, 1, Some("red"))]
+    );
+    registry.put(row(1, 9, Some("red")));
+    registry.put(row(2, 1, Some("blue")));
+    assert_eq!(tagged(&registry, "red"), [row(1, 9, Some("red"))]);
+    assert_eq!(tagged(&registry, "blue"), [row(2, 1, Some("blue"))]);
+    registry.remove(&id(1));
+    registry.put(row(2, 1, None));
+    assert_eq!(tagged(&registry, "red"), []);
+    assert_eq!(tagged(&registry, "blue"), []);
+}
+
+#[test]
+fn many_read_while_one_writes() {
+    let mut registry = Registry::new(16);
+    for n in 0..1_000 {
+        registry.put(row(n, 1, None));
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let registry = registry.clone();
+            scope.spawn(move || {
+                for n in (0..1_000).cycle().take(20_000) {
+                    let node = registry.with(&id(n), Row::active).flatten().unwrap().node;
+                    assert!((1..=20).contains(&node.0));
+                }
+            });
+        }
+        for node in 1..=20 {
+            for n in 0..1_000 {
+                registry.put(row(n, node, None));
+            }
+        }
+    });
+    registry.each(|row| assert_eq!(row.hosts()[0].node, NodeId(20)));
+}

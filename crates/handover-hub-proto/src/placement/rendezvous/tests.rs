@@ -119,6 +119,63 @@ fn a_join_moves_little_and_only_what_it_must() {
     assert!((ideal * 9 / 10..=ideal * 6 / 5).contains(&moved), "{moved}");
 }
 
+/// A thousand nodes, as `cargo xtask bench hub-placement` has them.
+#[test]
+fn a_thousand_nodes_are_even_and_move_little() {
+    let shards = 16_384;
+    let members = cluster(1_005);
+    let mut before = homes(&members[..1_000], shards);
+    let most = shares(&before).into_values().max().unwrap();
+    assert!(most <= 22, "{most} shards, of 16.4 on average");
+    let least = shares(&before).into_values().min().unwrap();
+    assert!(least >= 4, "{least} shards, of 16.4 on average");
+    let mut sum = 0;
+    for size in 1_001..=1_005 {
+        let after = homes(&members[..size], shards);
+        let joined = after.iter().filter(|home| home.0 == size as u64).count();
+        let moved = moved(&before, &after);
+        assert!(joined > 0 && moved >= joined, "{joined} of {moved}");
+        assert!(
+            moved <= 5 * 17,
+            "{moved}, with a thousandth of the shards 17"
+        );
+        sum += moved;
+        before = after;
+    }
+    assert!(sum <= 5 * 17 * 2, "{sum}");
+    let gone = homes(&members[1..1_005], shards);
+    let orphans = before.iter().filter(|home| home.0 == 1).count();
+    let moved = super::tests::moved(&before, &gone);
+    assert!((orphans..=5 * 17).contains(&moved), "{moved} of {orphans}");
+}
+
+/// Nodes of two versions are in one hub during an upgrade: both must place alike, for ever.
+#[test]
+fn placement_does_not_change_with_the_version() {
+    let members = [
+        member("a", 1, 100),
+        member("b", 2, 250),
+        member("c", 3, 100),
+    ];
+    let homes: Vec<u64> = homes(&members, 24).iter().map(|home| home.0).collect();
+    assert_eq!(
+        homes,
+        [
+            1, 2, 3, 2, 1, 2, 1, 1, 2, 2, 2, 3, 1, 3, 3, 2, 1, 2, 3, 1, 2, 2, 3, 2
+        ]
+    );
+    let ranks: Vec<u64> = (0..4)
+        .flat_map(|shard| ranked(&members, ShardId(shard), 3))
+        .map(|node| node.0)
+        .collect();
+    assert_eq!(ranks, [1, 2, 3, 2, 3, 1, 3, 2, 1, 2, 3, 1]);
+    let shards = ["a", "session-1", "ü"].map(|id| {
+        let id = crate::identity::ProcessId::new(id).unwrap();
+        crate::placement::shard_of(&id, 1024).0
+    });
+    assert_eq!(shards, [543, 773, 878]);
+}
+
 proptest! {
     #[test]
     fn the_order_of_members_does_not_matter(

@@ -41,7 +41,7 @@ pub const BYTES_MAX: usize = 16 << 20;
 pub const OPENING_MAX: Duration = Duration::from_secs(1);
 
 /// Bounds of a mailbox. Each of queue, latecomers and what is held while opening has them on its
-/// own: a process that moves has at most three times as much waiting, on two nodes.
+/// own: of a process that moves at most three times as much waits, on two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Messages.

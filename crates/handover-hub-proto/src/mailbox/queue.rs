@@ -41,11 +41,17 @@ impl<M> Queue<M> {
 }
 
 /// Whether no further message fits, by number or bytes. `times`: how often the bounds.
-pub(super) fn is_full<M>(queue: Option<&Queue<M>>, limits: &Limits, times: usize) -> bool {
-    queue.is_some_and(|queue| {
-        queue.len() >= limits.messages.saturating_mul(times)
-            || queue.bytes > limits.bytes.saturating_mul(times)
-    })
+pub(super) fn is_full<'a, M: 'a>(
+    queues: impl IntoIterator<Item = &'a Queue<M>>,
+    limits: &Limits,
+    times: usize,
+) -> bool {
+    let (mut messages, mut bytes) = (0, 0);
+    for queue in queues {
+        messages += queue.len();
+        bytes += queue.bytes;
+    }
+    messages >= limits.messages.saturating_mul(times) || bytes > limits.bytes.saturating_mul(times)
 }
 
 /// Adds a message at the end. Nothing is allocated before the first one.

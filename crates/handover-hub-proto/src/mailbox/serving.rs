@@ -3,14 +3,18 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::queue::{self, is_full};
+use super::queue::{self, Queue, is_full};
 use super::{Arrival, Finished, Letter, Limits, Mailbox, Refusal, Released, State};
 use crate::identity::{CallId, NodeId};
 use crate::reply::Known;
 
+/// Of a process on its way, queue and latecomers together have this much room. Without it each move
+/// that fails would add to the queue.
+const ON_THE_WAY: usize = 2;
+
 /// A message sent after a process, or one that was held, was taken once already: there is room for
-/// all that its mailbox, that of its source and the latecomers there may have had.
-const TAKEN_BEFORE: usize = 3;
+/// all that was on the way, and what arrived directly.
+const TAKEN_BEFORE: usize = ON_THE_WAY + 1;
 
 impl<M: Letter, B: AsRef<[u8]> + Clone> Mailbox<M, B> {
     /// A message arrives.
@@ -204,17 +208,20 @@ impl<M: Letter, B: AsRef<[u8]> + Clone> Mailbox<M, B> {
                 Known::Settled => return Arrival::Settled,
             }
         }
+        let queue = self.queue.as_deref();
+        let crowded = |held: Option<&Queue<M>>| {
+            is_full(held, limits, 1) || is_full(held.into_iter().chain(queue), limits, ON_THE_WAY)
+        };
         let held = match &mut self.state {
             State::Freezing {
                 opening: Some(held),
                 ..
             } => {
-                return if is_full(Some(held), limits, 1) {
-                    Arrival::Refused(letter, Refusal::Full)
-                } else {
-                    held.add(letter);
-                    Arrival::Held
-                };
+                if crowded(Some(held)) {
+                    return Arrival::Refused(letter, Refusal::Full);
+                }
+                held.add(letter);
+                return Arrival::Held;
             }
             State::Frozen { late: held, .. }
             | State::Restoring { held, .. }
@@ -223,7 +230,7 @@ impl<M: Letter, B: AsRef<[u8]> + Clone> Mailbox<M, B> {
                 return Arrival::Refused(letter, Refusal::NotHere);
             }
         };
-        if is_full(held.as_deref(), limits, 1) {
+        if crowded(held.as_deref()) {
             return Arrival::Refused(letter, Refusal::Full);
         }
         queue::push(held, letter);

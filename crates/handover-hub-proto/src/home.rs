@@ -94,6 +94,16 @@ impl Home {
         matches!(self.stage, Stage::Live)
     }
 
+    /// What a successor on the same host must know: the term, and what was granted.
+    pub(crate) fn granted(&self) -> (Term, u64) {
+        (self.term, self.grants)
+    }
+
+    /// It goes on where its predecessor stopped.
+    pub(crate) fn went_on(&mut self, sequence: u64, grants: u64) {
+        (self.sequence, self.grants) = (sequence, grants);
+    }
+
     /// The next epoch. No two grants of one home are alike (H1).
     pub(crate) fn epoch(&mut self) -> Epoch {
         self.grants += 1;

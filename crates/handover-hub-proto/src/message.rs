@@ -4,17 +4,16 @@
 //! versions form one cluster while it is upgraded: items are only ever added at the end, and a node
 //! that cannot read a message drops it; whatever it missed is repaired by digests and asked again.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
 use crate::migration::{self, Holding};
 use crate::node::{Answer, Failure, HostFailure};
+use crate::partition::Memory;
 use crate::row::{Host, Role, Row};
 use crate::spec::{ChildSpec, Placing};
 
@@ -281,14 +280,15 @@ pub(crate) enum Item {
     /// To the leader.
     Declare {
         request: u64,
-        timeout: Duration,
         children: Vec<Arc<ChildSpec>>,
     },
     /// From the leader: the list of declared children.
     Declared {
         version: u64,
-        children: BTreeMap<ProcessId, Arc<ChildSpec>>,
+        children: Vec<Arc<ChildSpec>>,
     },
+    /// What a partition rule remembers.
+    Memory(Memory),
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -313,8 +313,10 @@ impl Item {
                 ask: Ask::Start { spec, .. },
                 ..
             } => spec_size(spec),
-            Self::Declare { children, .. } => children.iter().map(|spec| spec_size(spec)).sum(),
-            Self::Declared { children, .. } => children.values().map(|spec| spec_size(spec)).sum(),
+            Self::Declare { children, .. } | Self::Declared { children, .. } => {
+                children.iter().map(|spec| spec_size(spec)).sum()
+            }
+            Self::Memory(memory) => ITEM * (memory.names.len() + memory.lost.len()),
             Self::Changed { .. }
             | Self::Held { .. }
             | Self::Digest { .. }

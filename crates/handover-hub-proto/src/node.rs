@@ -7,22 +7,27 @@
 mod cluster;
 mod command;
 mod declared;
+mod division;
 mod emptying;
+mod handed;
 mod host;
 mod hosting;
 mod machine;
 mod moving;
 mod outbox;
 mod settings;
+mod status;
 mod stillness;
 mod timers;
 
 pub use self::command::{
     Answer, Command, Evacuation, Failure, OnFailure, StartOptions, Started, Stopped,
 };
+pub use self::handed::Handed;
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};
 pub use self::machine::Node;
 pub use self::settings::{Moves, Settings};
+pub use self::status::{Counters, MoveStatus, NodeStatus, ShardStatus};
 
 pub(crate) use self::timers::Timer;
 

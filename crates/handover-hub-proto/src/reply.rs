@@ -244,8 +244,7 @@ impl<B: AsRef<[u8]>> Replies<B> {
                 Slot::Waits => Known::Waits,
                 Slot::Answered(reply) => Known::Answered(reply),
             },
-            // The one at the floor is always taken in: only its answer makes room again.
-            Err(_) if call.number > caller.floor && caller.is_full(limits) => Known::Full,
+            Err(_) if caller.is_full(limits) => Known::Full,
             Err(at) => {
                 caller.calls.insert(at, (call.number, Slot::Waits));
                 Known::New

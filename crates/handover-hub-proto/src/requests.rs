@@ -71,7 +71,9 @@ impl Requests {
 impl<R: Rows> Node<R> {
     /// Takes a command.
     pub(crate) fn command(&mut self, request: RequestId, command: Command) {
-        if self.is_still() {
+        // Those who are here may be said to be all there are.
+        let resets = matches!(command, Command::ResetClusterSize { .. });
+        if self.is_still() && !resets {
             let reason = self.why_still().into();
             self.answer(request, Answer::Failed(Failure::Suspended { reason }));
             return;
@@ -107,7 +109,7 @@ impl<R: Rows> Node<R> {
             Command::AbortEvacuation { node } => self.command_abort_evacuation(request, &node),
             Command::Leave { timeout } => self.command_leave(request, timeout),
             Command::Declare { children } => self.command_declare(request, children),
-            Command::ResetClusterSize { size } => self.command_reset_size(request, size),
+            Command::ResetClusterSize { .. } => self.command_reset_size(request),
         }
     }
 

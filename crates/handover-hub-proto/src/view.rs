@@ -103,7 +103,9 @@ pub enum EngineEvent {
     },
     /// Shards have these owners now. Also the answer to every order, carried out or refused.
     Owners(Vec<(ShardId, Owner)>),
-    /// The lease cannot be vouched for: whatever this node runs must stand still.
+    /// The lease cannot be vouched for: whatever this node runs must stand still. Whoever drives a
+    /// node looks at the lease before each input, and says this first if it is over: a node that
+    /// was stopped and goes on must not act on what has waited for it meanwhile (H12).
     Fenced,
     /// The lease is held again. What others took meanwhile has been said by `Owners` before this.
     Unfenced,

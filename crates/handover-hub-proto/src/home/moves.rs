@@ -260,6 +260,9 @@ impl<R: Rows> Node<R> {
                 Told::Failed(Failure::NotMoved { serves, reason })
             }
         };
+        if self.replicas() > 1 {
+            self.sweep.insert(shard);
+        }
         for asker in work.askers {
             self.tell_when_held(shard, asker, process.clone(), told.clone());
         }

@@ -36,6 +36,7 @@ impl<R: Rows> Node<R> {
             // Looked at again when the members have settled.
             return;
         }
+        self.review_declared(shard);
         let mut rows = self.rows.shard(shard);
         rows.sort_by(|a, b| a.id().cmp(b.id()));
         for row in rows {

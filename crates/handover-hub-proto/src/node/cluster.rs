@@ -18,6 +18,7 @@ impl<R: Rows> Node<R> {
         match event {
             EngineEvent::Ready => {
                 self.ready = true;
+                self.judge_ready();
                 self.members_changed();
             }
             EngineEvent::Member(member) => self.member(member),
@@ -29,7 +30,7 @@ impl<R: Rows> Node<R> {
     }
 
     fn member(&mut self, member: Member) {
-        let node = member.id;
+        let (node, name) = (member.id, member.name.clone());
         let (new, changed) = self.members.put(member);
         if new {
             self.effects
@@ -38,6 +39,10 @@ impl<R: Rows> Node<R> {
                 self.census_of_newcomer(node);
                 self.say_digests(Some(node));
                 self.say_emptying(Some(node));
+                if self.members.leader() == Some(self.me.id) {
+                    self.say_declared(node);
+                }
+                self.judge_joined(node, &name);
             }
         }
         if changed {
@@ -54,6 +59,7 @@ impl<R: Rows> Node<R> {
         }
         self.effects
             .push_back(Effect::Report(Event::Gone { node, cause }));
+        self.judge_gone(node, cause);
         self.outbox.forget(node);
         self.settling = true;
         self.census_without(node);

@@ -106,6 +106,11 @@ impl Hosting {
         self.homes.get(&shard).map(|owner| owner.node)
     }
 
+    /// The home of the highest term that was heard of.
+    pub(crate) fn obeyed(&self, shard: ShardId) -> Option<Owner> {
+        self.homes.get(&shard).copied()
+    }
+
     /// Nothing goes on before its home has confirmed it.
     pub(crate) fn doubt_all(&mut self) {
         for local in self.shards.values_mut() {

@@ -6,6 +6,7 @@ use alloc::collections::btree_set::BTreeSet;
 
 use handover_proto::moment::{Machine, Moment};
 
+use super::declared::Declared;
 use super::emptying::Leaving;
 use super::hosting::Hosting;
 use super::outbox::Outbox;
@@ -19,6 +20,7 @@ use crate::members::{Members, Table};
 use crate::message::{Emptying, Item, Message};
 use crate::migration::Terminal;
 use crate::pace::Pace;
+use crate::partition::Judge;
 use crate::placement;
 use crate::registry::Copies;
 use crate::requests::Requests;
@@ -54,6 +56,8 @@ pub struct Node<R> {
     pub(crate) emptying: BTreeMap<NodeId, Emptying>,
     /// Who waits for this node to be empty.
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) declared: Declared,
+    pub(crate) judge: Judge,
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
@@ -69,6 +73,7 @@ impl<R: Rows> Node<R> {
     #[must_use]
     pub fn new(settings: Settings, me: Member, rows: R, now: Moment) -> Self {
         let (shards, migration) = (settings.shards, settings.migration);
+        let judge = Judge::new(settings.partition, me.name.clone());
         let pace = Pace::new(settings.moves.at_once, settings.moves.rate);
         let mut timers = Timers::default();
         timers.set(Timer::Digest, now + settings.digest);
@@ -92,6 +97,8 @@ impl<R: Rows> Node<R> {
             moved_away: 0,
             emptying: BTreeMap::new(),
             leaving: None,
+            declared: Declared::default(),
+            judge,
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
             ready: false,
@@ -142,6 +149,7 @@ impl<R: Rows> Node<R> {
                 Timer::Debounce => self.settle(),
                 Timer::Digest => {
                     self.say_digests(None);
+                    self.review_all_declared();
                     let at = self.now + self.settings.digest;
                     self.timers.set(Timer::Digest, at);
                 }
@@ -259,12 +267,11 @@ impl<R: Rows> Node<R> {
                 self.heard_evacuate(Self::asker(from, request), emptying);
             }
             Item::Answered { request, answer } => self.passed_back(request, answer),
-            Item::Declare {
-                request,
-                timeout,
-                children,
-            } => self.heard_declare(from, request, timeout, children),
-            Item::Declared { version, children } => self.heard_declared(version, children),
+            Item::Declare { request, children } => {
+                self.heard_declare(Self::asker(from, request), children);
+            }
+            Item::Declared { version, children } => self.take_declared(version, children),
+            Item::Memory(memory) => self.heard_memory(memory),
             Item::Changed { .. }
             | Item::Held { .. }
             | Item::Digest { .. }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::migration;
+use crate::partition::Rule;
 use crate::redundancy::Redundancy;
 use crate::view::Guarantees;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub moves: Moves,
     /// How long each may take, and what becomes of one that is deferred.
     pub migration: migration::Settings,
+    /// When a part of a divided network stands still.
+    pub partition: Rule,
     /// How many nodes run a child, and as what.
     pub redundancy: Redundancy,
     /// Members that come or go within this time cause one redistribution.
@@ -63,6 +66,7 @@ impl Default for Settings {
             },
             moves: Moves::default(),
             migration: migration::Settings::default(),
+            partition: Rule::default(),
             redundancy: Redundancy::default(),
             debounce: Duration::from_millis(100),
             digest: Duration::from_secs(15),

@@ -43,7 +43,7 @@ impl<R: Rows> Node<R> {
         self.stillness_changed(before);
     }
 
-    /// The partition rule was asked.
+    /// The partition rule says whether this part is too small.
     pub(crate) fn divided(&mut self, divided: bool) {
         let before = self.is_still();
         self.stillness.divided = divided;
@@ -63,7 +63,10 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.effects.push_back(Effect::Report(Event::Continued));
-        self.confirm_again();
+        if self.settings.guarantees.exclusive {
+            self.confirm_again();
+        }
+        // Otherwise who owns what by now is still being told: the retry asks.
         self.members_changed();
         self.retry_later();
     }
@@ -86,6 +89,7 @@ impl Item {
             | Self::Told { .. }
             | Self::Emptying(_)
             | Self::Answered { .. }
+            | Self::Memory(_)
             | Self::Declared { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }

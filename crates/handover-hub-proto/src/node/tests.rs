@@ -3,6 +3,8 @@
 mod emptying;
 mod ends;
 mod host;
+mod lasting;
 mod moves;
 mod starts;
+mod stillness;
 mod world;

@@ -9,7 +9,6 @@ use crate::node::{HostFailure, HostOrder, HostReport, Origin};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Now {
-    Warm,
     Answers,
     Frozen(MoveId),
 }
@@ -31,7 +30,6 @@ pub(crate) struct Moved {
 pub(crate) struct Hosts {
     all: BTreeMap<ProcessId, Running>,
     arrived: BTreeMap<(ProcessId, MoveId), u64>,
-    still: bool,
     unconfirmed: Vec<ProcessId>,
     reports: VecDeque<HostReport>,
     sends: VecDeque<(NodeId, Moved)>,
@@ -59,7 +57,7 @@ impl Hosts {
 
     pub(crate) fn answers(&self, process: &ProcessId) -> bool {
         let running = self.all.get(process);
-        let still = self.still || self.unconfirmed.contains(process);
+        let still = self.unconfirmed.contains(process);
         !still && running.is_some_and(|running| running.now == Now::Answers)
     }
 
@@ -106,7 +104,7 @@ impl Hosts {
                 });
             }
             HostOrder::Warm { spec, epoch, .. } => {
-                self.run(spec.id.clone(), epoch, Now::Warm, 0);
+                // Beside what may still run of it.
                 self.reports.push_back(HostReport::Warmed {
                     process: spec.id.clone(),
                     epoch,
@@ -119,7 +117,11 @@ impl Hosts {
                 origin,
                 ..
             } => self.activate(spec.id.clone(), epoch, origin),
-            HostOrder::Stop { process, .. } => {
+            HostOrder::Stop { process, epoch } => {
+                let is_it = |running: &Running| running.epoch == epoch;
+                if !self.all.get(&process).is_some_and(is_it) {
+                    return;
+                }
                 if let Some(running) = self.all.remove(&process) {
                     self.reports.push_back(HostReport::Ended {
                         process,
@@ -130,11 +132,9 @@ impl Hosts {
             }
             HostOrder::Role { process, epoch, .. } => self.renew(&process, epoch),
             HostOrder::Suspend => {
-                self.still = true;
                 self.unconfirmed = self.all.keys().cloned().collect();
             }
             HostOrder::Continue { process, epoch } => {
-                self.still = false;
                 self.unconfirmed.retain(|id| *id != process);
                 self.renew(&process, epoch);
             }
@@ -196,10 +196,7 @@ impl Hosts {
                 self.all.remove(&process);
             }
             HostOrder::Discard { process, attempt } => {
-                self.arrived.remove(&(process.clone(), attempt));
-                if self.all.get(&process).is_some_and(|r| r.now == Now::Warm) {
-                    self.all.remove(&process);
-                }
+                self.arrived.remove(&(process, attempt));
             }
             _ => {}
         }

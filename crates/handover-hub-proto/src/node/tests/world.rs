@@ -202,6 +202,41 @@ impl World {
         self.tell_others(node, &EngineEvent::Gone { node, cause });
     }
 
+    /// The engine holds a node for dead that is not.
+    pub(crate) fn bury(&mut self, number: u64) {
+        let node = NodeId(number);
+        self.members.remove(&node);
+        self.wires
+            .retain(|(from, to), _| *from != node && *to != node);
+        let cause = Departure::Lost;
+        self.tell_others(node, &EngineEvent::Gone { node, cause });
+    }
+
+    /// It finds that out, and is a member again.
+    pub(crate) fn come_back(&mut self, number: u64) {
+        let me = self.places[&NodeId(number)].node.status().me;
+        self.members.insert(me.id, me.clone());
+        self.tell_others(me.id, &EngineEvent::Member(me.clone()));
+        let owners: Vec<_> = self.owners.iter().map(|(s, owner)| (*s, *owner)).collect();
+        self.input(me.id, Input::Engine(EngineEvent::Owners(owners)));
+    }
+
+    /// A new version of a node's program goes on where the old one stopped, over the same hosts.
+    pub(crate) fn succeed(&mut self, number: u64) {
+        let (now, settings) = (self.now, self.settings.clone());
+        let owners: Vec<_> = self.owners.iter().map(|(s, owner)| (*s, *owner)).collect();
+        let members: Vec<_> = self.members.values().cloned().collect();
+        let place = self.places.get_mut(&NodeId(number)).expect("it lives");
+        let handed = place.node.hand_over();
+        assert_eq!(handed.processes().count(), place.hosts.len());
+        place.node = Node::handed(settings, handed, Memory::default(), now);
+        place
+            .engine
+            .extend(members.into_iter().map(EngineEvent::Member));
+        place.engine.push_back(EngineEvent::Owners(owners));
+        place.engine.push_back(EngineEvent::Ready);
+    }
+
     /// The connection between two nodes breaks with all that is on it, and is there again.
     pub(crate) fn cut(&mut self, one: u64, other: u64) {
         let (one, other) = (NodeId(one), NodeId(other));

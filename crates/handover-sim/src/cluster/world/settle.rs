@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use handover_hub_proto::identity::{NodeId, ProcessId, ShardId};
 use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::placement::{homes, shard_of};
-use handover_hub_proto::row::Row;
+use handover_hub_proto::row::{Row, Rows as _};
+use handover_hub_proto::spec::Placing;
 use handover_hub_proto::view::Owner;
 
 use super::World;
@@ -70,6 +71,10 @@ impl World {
         let running = children.filter(|(_, child)| child.wanted == Wanted::Running);
         let running: Vec<_> = running.map(|(process, _)| process.clone()).collect();
         let runs = self.living();
+        let running = running
+            .into_iter()
+            .filter(|process| !self.waits_for_its_node(process, &runs));
+        let running: Vec<_> = running.collect();
         let mut open = Vec::new();
         for process in running {
             if let Some(run) = self.random.one(&runs).copied() {
@@ -89,7 +94,10 @@ impl World {
 
     fn settled(&self) -> Result<(), Broken> {
         let alive = self.living();
-        let members: Vec<_> = alive.iter().map(|run| self.runs[*run].me.clone()).collect();
+        let members: Vec<_> = alive
+            .iter()
+            .map(|run| self.runs[*run].machine.status().me)
+            .collect();
         let placed = homes(&members, self.plan.shards);
         for shard in 0..self.plan.shards {
             let wanted = placed.get(usize::from(shard)).copied();
@@ -149,7 +157,10 @@ impl World {
             let runs = |run: &&RunIndex| self.runs[**run].host.cells.contains_key(process);
             let hosts: Vec<_> = alive.iter().filter(runs).copied().collect();
             let right = match child.wanted {
-                Wanted::Running => hosts.len() == 1,
+                Wanted::Running => {
+                    hosts.len() == 1
+                        || (hosts.is_empty() && self.waits_for_its_node(process, alive))
+                }
                 Wanted::Stopped => hosts.is_empty() || (!self.plan.exclusive && self.diverged),
                 Wanted::Either => hosts.len() <= 1,
             };
@@ -172,6 +183,19 @@ impl World {
                 .map_err(|v| (v.rule, v.words, v.about))?;
         }
         Ok(())
+    }
+
+    /// It is pinned to nodes that are gone, and runs nowhere else.
+    fn waits_for_its_node(&self, process: &ProcessId, alive: &[RunIndex]) -> bool {
+        let names: Vec<_> = alive.iter().map(|run| &self.runs[*run].me.name).collect();
+        let waits = |run: &RunIndex| {
+            let row = self.runs[*run].machine.rows().get(process);
+            row.is_some_and(|row| match &row.spec().placing {
+                Placing::Pinned(nodes) => !nodes.iter().any(|node| names.contains(&node)),
+                Placing::Strategy => false,
+            })
+        };
+        alive.iter().all(waits)
     }
 
     fn in_place(
@@ -210,6 +234,9 @@ impl World {
             for row in self.runs[*run].machine.rows().all() {
                 let hosts: BTreeSet<_> = row.hosts().iter().map(|h| (h.node, h.epoch)).collect();
                 let process = row.id();
+                if hosts.is_empty() && self.waits_for_its_node(process, alive) {
+                    continue;
+                }
                 if truth.get(process) != Some(&hosts) {
                     let words = format!(
                         "run {run} says that {process} runs on {hosts:?}, not on {:?}",

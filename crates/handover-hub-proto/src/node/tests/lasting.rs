@@ -1,0 +1,138 @@
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::moves::{assert_marked, with_children};
+use super::world::{SHARDS, World, child, children, id};
+use crate::identity::NodeId;
+use crate::node::{Answer, Command, Settings};
+use crate::redundancy::{Factor, Model, Redundancy, Signal};
+use crate::row::{Role, Rows};
+use crate::view::Guarantees;
+
+fn declare(world: &mut World, node: u64, names: &[&str]) {
+    let children = names.iter().map(|name| child(name)).collect();
+    let request = world.command(node, Command::Declare { children });
+    assert_eq!(world.answer(node, request), Answer::Done);
+    world.settle();
+}
+
+#[test]
+fn declared_children_run_as_long_as_they_are_on_the_list() {
+    let mut world = World::of(3);
+    world.start(1, [child("other")].into());
+    declare(&mut world, 2, &["a", "b", "c"]);
+    for name in ["a", "b", "c", "other"] {
+        assert_eq!(world.runs_on(&id(name)).len(), 1, "{name}");
+    }
+    declare(&mut world, 3, &["b", "d"]);
+    for (name, runs) in [("a", 0), ("b", 1), ("c", 0), ("d", 1), ("other", 1)] {
+        assert_eq!(world.runs_on(&id(name)).len(), runs, "{name}");
+    }
+    // One that ends by itself is started again; a node that joins later knows the list.
+    let host = world.runs_on(&id("d"))[0];
+    world
+        .places
+        .get_mut(&host)
+        .expect("it lives")
+        .hosts
+        .end(&id("d"));
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.runs_on(&id("d")).len(), 1);
+    world.join(4);
+    world.settle();
+    for node in [1, 2, 3] {
+        world.kill(node);
+    }
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.runs_on(&id("b")), [NodeId(4)]);
+    assert_eq!(world.runs_on(&id("d")), [NodeId(4)]);
+    assert!(world.runs_on(&id("a")).is_empty());
+}
+
+fn replicated(model: Model, state: bool) -> World {
+    let settings = Settings {
+        shards: SHARDS,
+        guarantees: Guarantees {
+            exclusive: true,
+            lease: None,
+        },
+        redundancy: Redundancy::Replicated {
+            factor: Factor::Nodes(2),
+            model,
+            signal: Signal::default(),
+            state,
+        },
+        ..Settings::default()
+    };
+    World::with(3, settings)
+}
+
+fn assert_replicas(world: &World, count: usize, actives: usize) {
+    let hosts: Vec<_> = (0..count)
+        .map(|at| {
+            let place = world.places.values().next().expect("a node");
+            let row = place.node.rows().get(&id(&alloc::format!("child-{at}")));
+            row.expect("a row").hosts().to_vec()
+        })
+        .collect();
+    for (at, hosts) in hosts.iter().enumerate() {
+        assert_eq!(hosts.len(), 2, "child-{at}: {hosts:?}");
+        let active = hosts
+            .iter()
+            .filter(|host| host.role == Role::Active)
+            .count();
+        assert_eq!(active, actives, "child-{at}: {hosts:?}");
+        for host in hosts {
+            let place = &world.places[&host.node];
+            assert!(place.hosts.answers(&id(&alloc::format!("child-{at}"))));
+        }
+    }
+    let running: usize = world.places.values().map(|place| place.hosts.len()).sum();
+    assert_eq!(running, 2 * count);
+}
+
+/// H9: with replicas, whoever dies or joins, each child has as many again.
+#[test]
+fn replicas_are_made_up_for_when_nodes_die_and_join() {
+    for (model, actives) in [(Model::ActiveActive, 2), (Model::ActivePassive, 1)] {
+        let mut world = replicated(model, model == Model::ActivePassive);
+        world.start(1, children(60));
+        world.settle();
+        assert_replicas(&world, 60, actives);
+        world.kill(2);
+        world.run(Duration::from_secs(20));
+        assert_replicas(&world, 60, actives);
+        world.assert_settled();
+        world.join(4);
+        world.run(Duration::from_secs(20));
+        assert_replicas(&world, 60, actives);
+        world.join(5);
+        world.run(Duration::from_secs(20));
+        assert_replicas(&world, 60, actives);
+        world.assert_settled();
+        world.kill(1);
+        world.run(Duration::from_secs(20));
+        assert_replicas(&world, 60, actives);
+    }
+}
+
+/// The successor of a node's program on the same host goes on with all it had.
+#[test]
+fn a_node_is_handed_to_its_successor() {
+    let (mut world, all) = with_children(3, 60);
+    assert!(world.places[&NodeId(2)].node.is_quiet());
+    world.succeed(2);
+    world.settle();
+    world.assert_settled();
+    world.assert_all_run(&all);
+    assert_marked(&mut world, &all);
+    let more: Vec<_> = children(90).split_off(60);
+    world.start(2, more.clone());
+    world.settle();
+    world.assert_all_run(&more);
+    world.join(4);
+    world.settle();
+    world.assert_settled();
+    world.assert_all_run(&all);
+    assert_marked(&mut world, &all);
+}

@@ -59,7 +59,7 @@ pub(super) fn measure() -> Result<Table, Failure> {
         format!("{:.2}", alone[1] / alone[0]),
         "–",
         true,
-        "the rows of the one are in the second level of the cache, those of the other are not"
+        "the rows of the one stay in the cache of a processor, those of the other do not"
             .to_owned(),
     ));
     let output = Command::new(std::env::current_exe()?)

@@ -39,18 +39,15 @@ pub struct Host {
     pub role: Role,
 }
 
-/// A child and who runs it. Small, since every node has one for every child: one allocation of 88
-/// bytes and one for what [`spec`](Self::spec) has besides the id, encoded. Cloning it copies
-/// nothing.
+/// A child and who runs it. Small, since every node has one for every child: 64 bytes, which hold all
+/// that a look-up of its host needs, and one allocation for what [`spec`](Self::spec) has besides the
+/// id, encoded. Rows of the same child share it; ids over 24 bytes have an allocation of their own.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Row(Arc<Inner>);
-
-#[derive(PartialEq, Eq)]
-struct Inner {
+pub struct Row {
     id: ProcessId,
-    /// What it is, without its id.
-    rest: Packed,
     hosts: Hosts,
+    /// What it is, without its id.
+    rest: Arc<Packed>,
 }
 
 /// Most children have one host, which needs no allocation of its own.
@@ -84,57 +81,57 @@ impl Row {
     #[must_use]
     pub fn new(spec: impl Borrow<ChildSpec>, hosts: &[Host]) -> Self {
         let spec = spec.borrow();
-        Self(Arc::new(Inner {
+        Self {
             id: spec.id.clone(),
-            rest: Packed::new(spec),
             hosts: Hosts::new(hosts),
-        }))
+            rest: Arc::new(Packed::new(spec)),
+        }
     }
 
     /// The same child with other hosts.
     #[must_use]
     pub fn with_hosts(&self, hosts: &[Host]) -> Self {
-        Self(Arc::new(Inner {
-            id: self.0.id.clone(),
-            rest: self.0.rest.clone(),
+        Self {
+            id: self.id.clone(),
             hosts: Hosts::new(hosts),
-        }))
+            rest: self.rest.clone(),
+        }
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &ProcessId {
-        &self.0.id
+        &self.id
     }
 
     /// Its kind. Free, like [`tag`](Self::tag).
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.0.rest.head().kind
+        self.rest.head().kind
     }
 
     /// Its tag.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.0.rest.head().tag
+        self.rest.head().tag
     }
 
     /// Whether it is on the list of declared children.
     #[must_use]
     pub fn declared(&self) -> bool {
-        self.0.rest.head().declared
+        self.rest.head().declared
     }
 
     /// What it is. Decoded anew by every call: for starting it, not for looking it up.
     #[must_use]
     pub fn spec(&self) -> Arc<ChildSpec> {
-        Arc::new(self.0.rest.spec(&self.0.id))
+        Arc::new(self.rest.spec(&self.id))
     }
 
     /// Who runs it.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
-        self.0.hosts.as_slice()
+        self.hosts.as_slice()
     }
 
     /// The host that answers calls; the first if several do.
@@ -147,7 +144,7 @@ impl Row {
     /// Bytes it takes in a message, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.id.as_str().len() + self.0.rest.size() + self.hosts().len() * 24
+        self.id.as_str().len() + self.rest.size() + self.hosts().len() * 24
     }
 }
 
@@ -171,8 +168,8 @@ struct Sent<I, P, H> {
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Sent {
-            id: &self.0.id,
-            rest: &self.0.rest,
+            id: &self.id,
+            rest: &*self.rest,
             hosts: self.hosts(),
         }
         .serialize(serializer)
@@ -182,11 +179,11 @@ impl Serialize for Row {
 impl<'de> Deserialize<'de> for Row {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let sent: Sent<ProcessId, Packed, Vec<Host>> = Sent::deserialize(deserializer)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self {
             id: sent.id,
-            rest: sent.rest,
             hosts: Hosts::new(&sent.hosts),
-        })))
+            rest: Arc::new(sent.rest),
+        })
     }
 }
 

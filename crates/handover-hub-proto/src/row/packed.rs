@@ -12,8 +12,15 @@ use crate::spec::{ChildSpec, Metadata, Placing, Restart};
 
 /// A [`ChildSpec`] without its id, encoded by postcard: [`Head`], then [`Tail`]. Always can be
 /// decoded: it was encoded here, or decoded once when it came from elsewhere.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Packed(Box<[u8]>);
+#[derive(Clone)]
+pub(super) enum Packed {
+    /// A kind of seven bytes, an argument of eight, no metadata: 22 bytes.
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+/// What fits in place of a pointer and a length.
+const SHORT: usize = 22;
 
 /// What is read without decoding all.
 #[derive(Default, Serialize, Deserialize)]
@@ -41,11 +48,29 @@ impl Packed {
         let tail: Tail<_, _, _> = (&spec.placing, &spec.argument, &spec.metadata.fields);
         // Nothing in it can fail to be written to a vector.
         let bytes = postcard::to_allocvec(&(head, tail)).unwrap_or_default();
-        Self(bytes.into_boxed_slice())
+        Self::from_bytes(&bytes)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(start), Ok(len)) => {
+                start.copy_from_slice(bytes);
+                Self::Short(len, short)
+            }
+            _ => Self::Long(bytes.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or(bytes),
+            Self::Long(bytes) => bytes,
+        }
     }
 
     pub(super) fn head(&self) -> Head<'_> {
-        postcard::take_from_bytes(&self.0).map_or_else(|_| Head::default(), |(head, _)| head)
+        postcard::take_from_bytes(self.bytes()).map_or_else(|_| Head::default(), |(head, _)| head)
     }
 
     pub(super) fn spec(&self, id: &ProcessId) -> ChildSpec {
@@ -65,12 +90,12 @@ impl Packed {
         }
     }
 
-    pub(super) const fn size(&self) -> usize {
-        self.0.len()
+    pub(super) fn size(&self) -> usize {
+        self.bytes().len()
     }
 
     fn decode(&self) -> Result<Decoded<'_>, postcard::Error> {
-        postcard::from_bytes(&self.0)
+        postcard::from_bytes(self.bytes())
     }
 
     fn check(&self) -> Result<(), String> {
@@ -80,16 +105,24 @@ impl Packed {
     }
 }
 
+impl PartialEq for Packed {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Packed {}
+
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(self.bytes())
     }
 }
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
-        let packed = Self(bytes.into_boxed_slice());
+        let packed = Self::from_bytes(&bytes);
         packed.check().map_err(serde::de::Error::custom)?;
         Ok(packed)
     }

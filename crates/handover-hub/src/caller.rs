@@ -8,7 +8,8 @@ use bytes::Bytes;
 use handover_hub_proto::call::{Call, Effect, Input, Outcome as Ended, Settings};
 use handover_hub_proto::identity::{Epoch, NodeId, ProcessId};
 use handover_hub_proto::mailbox::Refusal as Why;
-use handover_hub_proto::row::{Host, Row};
+use handover_hub_proto::placement::shard_of;
+use handover_hub_proto::row::{Host, Role, Row};
 use handover_proto::moment::{Machine, Moment};
 use tokio::time::{Instant, timeout_at};
 
@@ -22,9 +23,9 @@ use crate::transport::{Frame, SendError};
 /// How often the registry is asked whether the process has another host meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long a process may be missing in the registry: the row of one that has just been started is
-/// on its way to nodes that need not have it yet.
-const UNKNOWN: Duration = Duration::from_millis(500);
+/// How long a process may be missing in the registry, and at its home: the row of one that has just
+/// been started is on its way to nodes that need not have it yet.
+const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// How long a cast looks for its process.
 const CAST: Duration = Duration::from_secs(5);
@@ -146,9 +147,20 @@ impl<'a> Errand<'a> {
     fn row(&self) -> Option<Option<Host>> {
         match self.shared.host_of(self.process) {
             Some(host) => Some(host),
-            None if self.began.elapsed() < UNKNOWN => Some(None),
+            // Its home knows, and says where it is, or runs it.
+            None if self.began.elapsed() < UNKNOWN => Some(self.home()),
             None => None,
         }
+    }
+
+    fn home(&self) -> Option<Host> {
+        let shard = shard_of(self.process, self.shared.registry.shards());
+        let owner = self.shared.view().owners.get(&shard).copied()?;
+        (owner.node != self.shared.me).then_some(Host {
+            node: owner.node,
+            epoch: Epoch::default(),
+            role: Role::Active,
+        })
     }
 
     /// Sends it. Returns what is known of it at once.

@@ -139,11 +139,6 @@ impl Cell {
         matches!(state.phase, Phase::Retired | Phase::Ended)
     }
 
-    /// Messages that wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.lock().mailbox.waiting()
-    }
-
     /// Has something done, after what was ordered before and the message it is at.
     pub(crate) fn order(self: &Arc<Self>, shared: &Arc<Shared>, work: Work) {
         let mut state = self.lock();

@@ -7,6 +7,7 @@ mod wires;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use handover_hub_proto::message::Message;
 use handover_hub_proto::node::{Answer, Effect, HostReport, Input, Node};
@@ -20,6 +21,9 @@ use crate::handlers::Handlers;
 use crate::hub::{Order, Shared};
 use crate::registry::Registry;
 use crate::transport::{Frame, PeerEvent};
+
+/// How long a node that left lets its last words reach their readers.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a driver reads from.
 pub(crate) struct Sources {
@@ -95,7 +99,7 @@ impl Driver {
                 self.handle(input);
             }
         }
-        self.leave();
+        self.leave().await;
     }
 
     /// One input, and all that follows from it.
@@ -137,7 +141,8 @@ impl Driver {
     }
 
     /// The engine has ended: this node is no member any more.
-    fn leave(self) {
+    async fn leave(self) {
+        self.shared.transport.close(FAREWELL).await;
         self.shared.end();
         self.stage.send_replace(Stage::Left);
     }

@@ -1,7 +1,7 @@
 //! What a node tells whoever wants to know.
 
 use handover_hub_proto::event::Event;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events that may wait for one listener. The oldest are dropped for one that is slower.
 pub(crate) const BACKLOG: usize = 4096;
@@ -10,13 +10,15 @@ pub(crate) const BACKLOG: usize = 4096;
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Event>,
+    ended: watch::Receiver<bool>,
     missed: u64,
 }
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
+    pub(crate) fn new(receiver: broadcast::Receiver<Event>, ended: watch::Receiver<bool>) -> Self {
         Self {
             receiver,
+            ended,
             missed: 0,
         }
     }
@@ -24,7 +26,12 @@ impl Events {
     /// The next event, or none once the node has left its hub. May be cancelled: nothing is lost.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            match self.receiver.recv().await {
+            let received = tokio::select! {
+                biased;
+                received = self.receiver.recv() => received,
+                _ = self.ended.wait_for(|ended| *ended) => return None,
+            };
+            match received {
                 Ok(event) => return Some(event),
                 Err(broadcast::error::RecvError::Lagged(missed)) => self.missed += missed,
                 Err(broadcast::error::RecvError::Closed) => return None,

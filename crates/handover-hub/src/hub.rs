@@ -6,7 +6,7 @@ mod command;
 mod query;
 mod shared;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 pub use self::builder::Builder;
 pub use self::call::PATIENCE;
@@ -14,11 +14,57 @@ pub use self::command::{Evacuated, Moved, StartResult, StopResult};
 pub use self::query::{Scope, Status};
 pub(crate) use self::shared::{Order, Shared, View};
 
+use handover_hub_proto::hook::{Handler, HandlerTwice, Hook};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 
 use crate::events::Events;
+use crate::handlers::Call;
 
 /// One node of a hub. Clones are the same node.
+///
+/// ```
+/// use handover_hub::engine::gossip::Gossip;
+/// use handover_hub::process::{Context, Process, Stop};
+/// use handover_hub::{ChildSpec, Hub};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Session {
+///     balance: i64,
+/// }
+///
+/// impl Process for Session {
+///     type Argument = i64;
+///     type Request = i64;
+///     type Reply = i64;
+///
+///     async fn start(balance: i64, _: &Context) -> Result<Self, Stop> {
+///         Ok(Self { balance })
+///     }
+///
+///     async fn handle(&mut self, deposit: i64, _: &mut Context) -> i64 {
+///         self.balance += deposit;
+///         self.balance
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder("sessions")
+///     .node("a")
+///     .listen("127.0.0.1:0")
+///     .engine(Gossip::alone())
+///     .kind::<Session>("session")
+///     .start()
+///     .await?;
+/// hub.start_child(ChildSpec::new("session", "alice").argument(&100_i64))
+///     .await?;
+/// // From any node, wherever it lives, even while it moves.
+/// assert_eq!(hub.call::<Session>("alice", 10).await?, 110);
+/// hub.leave(std::time::Duration::from_secs(30)).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Made by [`Hub::builder`]. When the last clone is dropped the node is gone as if it had been
 /// killed; [`leave`](Self::leave) moves everything away first. A program may run several.
@@ -64,13 +110,40 @@ impl Hub {
     /// Where its page is served, if [`Builder::dashboard`] asked for one.
     #[must_use]
     pub fn dashboard(&self) -> Option<std::net::SocketAddr> {
-        self.seat.operations.as_ref()?.page()
+        let operations = self.seat.operations.lock();
+        operations
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()?
+            .page()
     }
 
     /// What happens from now on, as far as this node learns of it.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::new(self.shared().events.subscribe())
+        let shared = self.shared();
+        Events::new(shared.events.subscribe(), shared.ended.subscribe())
+    }
+
+    /// Calls `call` at a hook from now on, those with the higher priority first.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerTwice`]: the hook has a handler of this id.
+    pub fn add_hook(
+        &self,
+        hook: Hook,
+        id: &str,
+        priority: i32,
+        call: Call,
+    ) -> Result<(), HandlerTwice> {
+        let id = id.to_owned();
+        let handler = Handler { id, priority, call };
+        self.shared().handlers.add(hook, handler)
+    }
+
+    /// Calls a handler no more; false if the hook has none of this id.
+    pub fn remove_hook(&self, hook: Hook, id: &str) -> bool {
+        self.shared().handlers.remove(hook, id)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

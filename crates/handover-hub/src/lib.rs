@@ -1,6 +1,5 @@
 //! Stateful processes that live on many nodes and move with their state.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
 pub mod admin;
 mod caller;

@@ -1,6 +1,6 @@
 //! What a hub is asked to do: start, stop, move, pin, evacuate, leave.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use handover_hub_proto::identity::{NodeId, NodeName, ProcessId};
@@ -229,7 +229,16 @@ impl Hub {
     ///
     /// [`CommandError`]; the node stays.
     pub async fn leave(&self, timeout: Duration) -> Result<Evacuated, CommandError> {
-        self.evacuated(Command::Leave { timeout }).await
+        let evacuated = self.evacuated(Command::Leave { timeout }).await?;
+        let operations = &self.seat.operations;
+        let operations = operations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(operations) = operations {
+            operations.finish().await;
+        }
+        Ok(evacuated)
     }
 
     /// Waits for SIGTERM or SIGINT, then [leaves](Self::leave).

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 
 use bytes::Bytes;
 use handover_hub_proto::event::Event;
@@ -15,7 +17,7 @@ use handover_hub_proto::node::{Answer, Command, HostReport};
 use handover_hub_proto::view::{Member, Owner};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) orders: mpsc::Sender<Order>,
     /// To the driver; each answers an order, so there are no more than processes.
     pub(crate) reports: mpsc::UnboundedSender<HostReport>,
+    /// Says so as well, to those who wait.
+    pub(crate) ended: watch::Sender<bool>,
     /// Set when the node runs.
     pub(crate) seat: OnceLock<Weak<Seat>>,
 }
@@ -229,6 +233,7 @@ impl Shared {
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::Release);
         self.view_mut().left = true;
+        self.ended.send_replace(true);
         self.cells.clear();
     }
 }
@@ -238,7 +243,7 @@ pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tasks: Vec<AbortHandle>,
     /// What operators are served; ends with the seat.
-    pub(crate) operations: Option<Operations>,
+    pub(crate) operations: Mutex<Option<Operations>>,
 }
 
 impl Drop for Seat {

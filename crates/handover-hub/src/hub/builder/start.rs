@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
@@ -112,6 +112,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         gone: AtomicBool::new(false),
         orders,
         reports,
+        ended: watch::Sender::new(false),
         seat: OnceLock::new(),
         handlers: Arc::clone(&handlers),
     });
@@ -138,7 +139,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     let seat = Arc::new(Seat {
         shared,
         tasks,
-        operations,
+        operations: Mutex::new(operations),
     });
     let _ = seat.shared.seat.set(Arc::downgrade(&seat));
     let hub = Hub { seat };

@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use handover_sim::cluster::Campaign;
+use handover_sim::cluster::fault::Fault;
+use handover_sim::cluster::plan::Plan;
+use handover_sim::cluster::{Campaign, play};
 use handover_sim::scenario::{self, Depth};
 use handover_sim::seen::Seen;
 use handover_sim::{arms, explorer, tables, trace};
@@ -18,9 +20,10 @@ fn main() -> ExitCode {
         Some("arms") => deprive(),
         Some("tables") => print_tables(),
         Some("cluster") => clusters(&filter),
+        Some("seed") => one_cluster(&filter),
         _ => {
             eprintln!(
-                "usage: handover-sim explore|once [PART OF A NAME] | arms | tables | cluster [SEEDS]"
+                "usage: handover-sim explore|once [PART OF A NAME] | arms | tables | cluster SEEDS | seed N"
             );
             return ExitCode::from(2);
         }
@@ -84,6 +87,23 @@ fn clusters(seeds: &str) -> bool {
     println!("{:?}", found.counts);
     println!("{count} seeds, {failed} failed, {:.1?}", begun.elapsed());
     failed == 0
+}
+
+fn one_cluster(seed: &str) -> bool {
+    let Ok(seed) = seed.parse() else {
+        eprintln!("which seed?");
+        return false;
+    };
+    let plan = Plan::drawn(seed);
+    println!("{plan:?}");
+    match play(&plan, Fault::No) {
+        Ok(counts) => println!("{counts:?}"),
+        Err(failure) => {
+            println!("{}", failure.tell(&plan));
+            return false;
+        }
+    }
+    true
 }
 
 fn deprive() -> bool {

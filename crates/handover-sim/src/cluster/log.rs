@@ -39,7 +39,16 @@ impl Log {
     #[must_use]
     pub fn about(&self, words: &[String]) -> String {
         let concerns = |line: &&(Time, String)| {
-            line.1.starts_with("===") || words.iter().any(|word| line.1.contains(&**word))
+            let whole = [
+                "===",
+                "Announce(",
+                "AbortEvacuation",
+                "Fenced",
+                "Unfenced",
+                "engine Gone",
+            ];
+            whole.iter().any(|word| line.1.contains(word))
+                || words.iter().any(|word| line.1.contains(&**word))
         };
         let lines: Vec<_> = self.lines.iter().filter(concerns).collect();
         let first = lines.len().saturating_sub(PRINTED);

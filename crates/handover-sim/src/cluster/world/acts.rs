@@ -115,13 +115,10 @@ impl World {
                 }
             }
             Act::Leave => {
-                let runs = self.settled_runs();
-                if let Some(run) = self
-                    .random
-                    .one(&runs)
-                    .copied()
-                    .filter(|_| runs.len() > LEAST)
-                {
+                let mut runs = self.settled_runs();
+                runs.retain(|run| !self.runs[*run].evacuated);
+                let enough = runs.len() > LEAST;
+                if let Some(run) = self.random.one(&runs).copied().filter(|_| enough) {
                     self.runs[run].leaving = true;
                     let timeout = Duration::from_secs(60);
                     self.command(run, Command::Leave { timeout });
@@ -154,6 +151,17 @@ impl World {
                 let node = self.runs[run].me.name.clone();
                 self.command(run, Command::AbortEvacuation { node });
             }
+        }
+    }
+
+    /// No child is pinned any more: one that is waits for its node, however long that is gone.
+    pub(super) fn unpin(&mut self) {
+        let Some(run) = self.a_run() else {
+            return;
+        };
+        for process in std::mem::take(&mut self.pinned).into_keys() {
+            let placing = Placing::Strategy;
+            self.command(run, Command::Pin { process, placing });
         }
     }
 

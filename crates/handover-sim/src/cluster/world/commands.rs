@@ -7,9 +7,8 @@ use handover_hub_proto::identity::{KindName, ProcessId, RequestId};
 use handover_hub_proto::node::{Answer, Command, Failure, Input, StartOptions};
 use handover_hub_proto::spec::ChildSpec;
 
+use super::World;
 use super::orders::REFUSES;
-use super::{Event, World};
-use crate::cluster::agenda::MILLISECOND;
 use crate::cluster::checker::{Checker, Violation, Wanted};
 use crate::cluster::network::RunIndex;
 
@@ -106,7 +105,6 @@ impl World {
                     let calls = calls.unwrap_or_default();
                     self.checker.excuse(&process, calls.into_iter());
                 }
-                self.agenda.after(500 * MILLISECOND, Event::Exit(run));
             }
             (_, Answer::Failed(_)) => self.checker.counts.failed += 1,
             _ => {}

@@ -7,11 +7,11 @@ use handover_hub_proto::event::Event as Told;
 use handover_hub_proto::identity::{CallId, NodeId, NodeName, ProcessId};
 use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::node::{Effect, Input, Node};
-use handover_hub_proto::view::{Load, Member, Standing};
+use handover_hub_proto::view::{EngineOrder, Load, Member, Standing};
 use handover_proto::moment::{Machine, Moment};
 
 use super::{Event, Message, Run, World};
-use crate::cluster::agenda::MILLISECOND;
+use crate::cluster::agenda::{MILLISECOND, SECOND};
 use crate::cluster::fault::Fault;
 use crate::cluster::host::{Frame, Host};
 use crate::cluster::network::{Class, Network, RunIndex, Seat};
@@ -104,6 +104,9 @@ impl World {
             }
             Effect::Engine(order) => {
                 self.note(|| format!("run {run} asks {order:?}"));
+                if order == EngineOrder::Leave {
+                    self.agenda.after(SECOND / 2, Event::Exit(run));
+                }
                 self.at_engine(|engine, around| engine.order(around, run, order));
             }
             Effect::Host(order) => {

@@ -41,6 +41,9 @@ impl World {
             self.go_on(run);
         }
         self.refill();
+        self.until(self.now() + 20 * SECOND)?;
+        // Again: what was asked while the network was divided may not have been heard.
+        self.unpin();
         let begun = self.now();
         loop {
             self.until(self.now() + 5 * SECOND)?;

@@ -70,6 +70,8 @@ pub(crate) struct Home {
     pub(crate) unmerged: BTreeSet<(ProcessId, NodeId)>,
     /// Nodes whose processes are counted again, since their connection broke or they joined.
     pub(crate) recount: BTreeSet<NodeId>,
+    /// The term of the rows that this home began with.
+    pub(crate) base: Term,
 }
 
 impl Home {
@@ -87,6 +89,7 @@ impl Home {
             apart: BTreeMap::new(),
             unmerged: BTreeSet::new(),
             recount: BTreeSet::new(),
+            base: Term::default(),
         }
     }
 

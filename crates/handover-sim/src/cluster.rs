@@ -14,6 +14,7 @@ pub mod agenda;
 pub mod checker;
 pub mod engine;
 pub mod fault;
+pub mod figures;
 pub mod host;
 pub mod log;
 pub mod network;
@@ -73,7 +74,7 @@ impl Failure {
              about {about:?}\n{}\n\
              {rule}: {words}\n\
              repeat: HANDOVER_SIM_SEED={seed} cargo test -p handover-sim --test cluster -- \
-             --nocapture clusters_keep",
+             --nocapture one_seed",
             self.trace
         )
     }
@@ -92,12 +93,15 @@ impl Campaign {
     /// Plays all of these.
     #[must_use]
     pub fn of(seeds: &[u64]) -> Self {
+        let plans: Vec<Plan> = seeds.iter().map(|seed| Plan::drawn(*seed)).collect();
+        Self::plans(&plans)
+    }
+
+    /// Plays all of these.
+    #[must_use]
+    pub fn plans(plans: &[Plan]) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let results = parallel::map(seeds, threads, |seed| {
-            let plan = Plan::drawn(*seed);
-            let result = play(&plan, Fault::No);
-            (plan, result)
-        });
+        let results = parallel::map(plans, threads, |plan| (plan.clone(), play(plan, Fault::No)));
         let mut campaign = Self::default();
         for (plan, result) in results {
             match result {

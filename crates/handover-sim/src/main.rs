@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use handover_sim::cluster::fault::Fault;
 use handover_sim::cluster::plan::Plan;
-use handover_sim::cluster::{Campaign, play};
+use handover_sim::cluster::{Campaign, figures, play};
 use handover_sim::scenario::{self, Depth};
 use handover_sim::seen::Seen;
 use handover_sim::{arms, explorer, tables, trace};
@@ -21,9 +21,10 @@ fn main() -> ExitCode {
         Some("tables") => print_tables(),
         Some("cluster") => clusters(&filter),
         Some("seed") => one_cluster(&filter),
+        Some("figures") => figures(&filter),
         _ => {
             eprintln!(
-                "usage: handover-sim explore|once [PART OF A NAME] | arms | tables | cluster SEEDS | seed N"
+                "usage: handover-sim explore|once [PART OF A NAME] | arms | tables | cluster SEEDS | seed N | figures NODESxPROCESSES"
             );
             return ExitCode::from(2);
         }
@@ -87,6 +88,34 @@ fn clusters(seeds: &str) -> bool {
     println!("{:?}", found.counts);
     println!("{count} seeds, {failed} failed, {:.1?}", begun.elapsed());
     failed == 0
+}
+
+/// Nodes and processes, as `200x20000`.
+fn figures(size: &str) -> bool {
+    let size = size.split_once('x').map(|(n, p)| (n.parse(), p.parse()));
+    let Some((Ok(nodes), Ok(processes))) = size else {
+        eprintln!("how many nodes and processes? 200x20000");
+        return false;
+    };
+    let begun = Instant::now();
+    let found = match figures::measure(nodes, processes) {
+        Ok(found) => found,
+        Err(broken) => {
+            println!("{}: {}", broken.rule, broken.words);
+            return false;
+        }
+    };
+    println!("{nodes} nodes, {processes} processes, 1024 shards");
+    for part in found {
+        let each = part.messages as f64 / part.seconds / nodes as f64;
+        println!(
+            "{:<24} {:>6} transactions {:>6} shards {:>9} messages {:>10} items {:>6} moved, \
+             {each:.2} messages a second and node",
+            part.what, part.changes, part.shards, part.messages, part.items, part.moved
+        );
+    }
+    println!("{:.1?}", begun.elapsed());
+    true
 }
 
 fn one_cluster(seed: &str) -> bool {

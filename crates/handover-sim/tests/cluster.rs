@@ -1,54 +1,140 @@
 //! Whole clusters from seeds: H1 to H12 as far as a cluster can show them.
 //!
-//! `HANDOVER_SIM_SEED=n` repeats one seed, `HANDOVER_SIM_SEEDS=n` tries as many at random.
+//! `HANDOVER_SIM_SEED=n` repeats one seed, `HANDOVER_SIM_SEEDS=n` tries as many others, each time
+//! other ones.
 
 use handover_sim::cluster::fault::Fault;
-use handover_sim::cluster::plan::Plan;
+use handover_sim::cluster::plan::{Plan, Profile};
 use handover_sim::cluster::{Campaign, play};
 
 /// Seeds that are tried each time.
 const FIXED: u64 = 60;
 
-/// Seeds that are tried once.
-const AT_RANDOM: u64 = 10;
-
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
-    )
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+/// The fixed seeds and as many others as the environment asks for.
+fn seeds() -> Vec<u64> {
+    let time = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let first = time.map_or(0, |time| u64::from(time.subsec_nanos()) << 8);
+    let count = number("HANDOVER_SIM_SEEDS").unwrap_or(0);
+    (0..FIXED).chain(first..first + count).collect()
+}
+
+fn all_keep(plans: &[Plan]) -> Campaign {
+    let found = Campaign::plans(plans);
+    println!("{:?}", found.counts);
+    let failures = found.failures.iter().take(3);
+    let told: Vec<_> = failures.map(|(plan, failure)| failure.tell(plan)).collect();
+    let (failed, all) = (found.failures.len(), plans.len());
+    assert!(
+        failed == 0,
+        "{failed} of {all} clusters fail\n{}",
+        told.join("\n")
+    );
+    found
+}
+
+/// Whatever the seed says: `HANDOVER_SIM_SEED=n`.
+#[test]
+fn one_seed_as_it_was_drawn() {
+    let Some(seed) = number("HANDOVER_SIM_SEED") else {
+        println!("HANDOVER_SIM_SEED says which");
+        return;
+    };
+    let plan = Plan::drawn(seed);
+    println!("{plan:?}");
+    match play(&plan, Fault::No) {
+        Ok(counts) => println!("{counts:?}"),
+        Err(failure) => panic!("{}", failure.tell(&plan)),
+    }
 }
 
 #[test]
-#[ignore = "the machine does not move processes yet"]
-fn clusters_keep_what_they_promise_and_settle() {
-    if let Some(seed) = number("HANDOVER_SIM_SEED") {
-        let plan = Plan::drawn(seed);
-        println!("{plan:?}");
-        match play(&plan, Fault::No) {
-            Ok(counts) => println!("{counts:?}"),
-            Err(failure) => panic!("{}", failure.tell(&plan)),
-        }
-        return;
+fn clusters_that_change_in_order_or_lose_two_nodes_keep_what_they_promise() {
+    let drawn = seeds().into_iter().flat_map(|seed| {
+        let with = |profile| Plan::drawn(seed).with(true, profile);
+        [with(Profile::Calm), with(Profile::Kills)]
+    });
+    let plans: Vec<Plan> = drawn.collect();
+    let counts = all_keep(&plans).counts;
+    // The musts: all of it happened.
+    let happened = [
+        counts.answered,
+        counts.moved,
+        counts.killed,
+        counts.left,
+        counts.commands,
+    ];
+    assert!(happened.iter().all(|count| *count > 20), "{counts:?}");
+}
+
+#[test]
+#[ignore = "an evacuation asked of a node that is fenced is not answered; see the seeds below"]
+fn divided_clusters_and_those_whose_engine_fails_keep_what_they_promise() {
+    // With an exclusive engine, as drawn: 104, 163 (evacuation), 282 (a stopped child is back), 92 (a
+    // shard stays with a home that is not its own), 375 (a copy of an older epoch goes on), 247.
+    let profiles = [
+        Profile::Partitions,
+        Profile::Pauses,
+        Profile::Engine,
+        Profile::All,
+    ];
+    let drawn = seeds()
+        .into_iter()
+        .flat_map(|seed| profiles.map(|profile| Plan::drawn(seed).with(true, profile)));
+    all_keep(&drawn.collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "after a divided network heals, some children are not merged or not moved home"]
+fn clusters_that_gossip_settle() {
+    let drawn = seeds().into_iter().map(|seed| {
+        let profile = Plan::drawn(seed).profile;
+        Plan::drawn(seed).with(false, profile)
+    });
+    all_keep(&drawn.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_seed_says_everything() {
+    for seed in 0..5 {
+        let plan = Plan::drawn(seed).with(true, Profile::Calm);
+        let first = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
+        let again = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
+        assert_eq!(first, again, "seed {seed}");
     }
-    let some = std::time::SystemTime::UNIX_EPOCH.elapsed();
-    let some = some.map_or(0, |time| u64::from(time.subsec_nanos()) << 8);
-    let count = number("HANDOVER_SIM_SEEDS").unwrap_or(AT_RANDOM);
-    let seeds: Vec<u64> = (0..FIXED).chain(some..some + count).collect();
-    let found = Campaign::of(&seeds);
-    println!("{:?}", found.counts);
-    let failures: Vec<_> = found
-        .failures
-        .iter()
-        .take(3)
-        .map(|(plan, f)| f.tell(plan))
-        .collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {} seeds fail\n{}",
-        found.failures.len(),
-        seeds.len(),
-        failures.join("\n")
-    );
+}
+
+/// Every rule that is broken on purpose is missed by the checker.
+#[test]
+fn whatever_is_broken_on_purpose_is_noticed() {
+    let mut unnoticed = Vec::new();
+    for fault in Fault::ALL {
+        let noticed = (0..FIXED).find_map(|seed| {
+            let profile = match fault {
+                Fault::NoFence | Fault::Hasty => Profile::Pauses,
+                Fault::Deaf => Profile::Kills,
+                _ => Profile::Calm,
+            };
+            let plan = Plan::drawn(seed).with(true, profile);
+            // Only where nothing is wrong without the fault.
+            play(&plan, Fault::No).ok()?;
+            let failure = play(&plan, fault).err()?;
+            Some((seed, failure.violation))
+        });
+        match noticed {
+            Some((seed, violation)) => {
+                println!(
+                    "{fault:?}: {} by seed {seed}: {}",
+                    violation.rule, violation.words
+                );
+            }
+            None => unnoticed.push(fault),
+        }
+    }
+    assert!(unnoticed.is_empty(), "nobody notices {unnoticed:?}");
 }

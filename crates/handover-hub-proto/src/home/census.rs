@@ -211,6 +211,7 @@ impl<R: Rows> Node<R> {
         let Stage::Census(census) = core::mem::replace(&mut home.stage, Stage::Live) else {
             return;
         };
+        home.base = base.term;
         let position = Position {
             term: home.term,
             home: self.me.id,
@@ -358,6 +359,23 @@ impl<R: Rows> Node<R> {
     fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
         if !self.settings.guarantees.exclusive {
             self.reclaim(shard);
+            return;
+        }
+        let unknown = self
+            .homes
+            .get(&shard)
+            .is_some_and(|home| found.epoch.term > home.base);
+        let id = &found.spec.id;
+        if unknown && found.ready && self.rows.get(id).is_none() {
+            // It began after the rows that this home began with: all who knew it were held for dead,
+            // and this one is back (H9).
+            let host = Host {
+                node,
+                epoch: found.epoch,
+                role: found.role,
+            };
+            self.publish(shard, Change::Put(Row::new(found.spec.clone(), &[host])));
+            self.sweep.insert(shard);
             return;
         }
         self.end_copy(shard, node, found);

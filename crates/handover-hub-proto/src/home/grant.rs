@@ -373,6 +373,10 @@ impl<R: Rows> Node<R> {
         let Some(home) = self.homes.get(&shard).filter(|home| home.is_live()) else {
             return;
         };
+        if home.recount.contains(&from) {
+            // What it runs is looked at first; it asks again.
+            return;
+        }
         let term = home.term;
         let row = self.rows.get(process);
         let is_it = |host: &Host| host.node == from && host.epoch == epoch;

@@ -6,7 +6,7 @@ use super::agenda::{MILLISECOND, Time};
 const KEPT: usize = 400_000;
 
 /// Lines printed.
-const PRINTED: usize = 160;
+const PRINTED: usize = 400;
 
 /// The log of one run.
 #[derive(Debug, Default)]

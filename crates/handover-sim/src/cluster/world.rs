@@ -169,8 +169,8 @@ pub struct World {
     /// Where processes may be beside where placement says, since they were moved there.
     moved_to: BTreeMap<ProcessId, BTreeSet<NodeId>>,
     pinned: BTreeMap<ProcessId, Vec<Seat>>,
-    /// When nodes were killed.
-    kills: Vec<Time>,
+    /// When nodes were killed, stopped or cut off.
+    harms: Vec<Time>,
     incarnations: u64,
     divided: bool,
     /// The network was divided, or a node wrongly suspected, at some time.
@@ -191,7 +191,6 @@ impl World {
     pub fn new(plan: Plan, fault: Fault, log: Log) -> Self {
         let engine = if plan.exclusive {
             let mut store = Store::new(plan.patience);
-            store.robs = fault == Fault::Robbery;
             store.vouches = fault == Fault::NoFence;
             Engine::Exclusive(store)
         } else {
@@ -211,7 +210,7 @@ impl World {
             stubborn: BTreeSet::new(),
             moved_to: BTreeMap::new(),
             pinned: BTreeMap::new(),
-            kills: Vec::new(),
+            harms: Vec::new(),
             incarnations: 0,
             divided: false,
             diverged: false,
@@ -259,6 +258,16 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A node starts, under a name that nobody alive has.
+    pub fn begin(&mut self, seat: Seat) {
+        self.start_node(seat);
+    }
+
+    /// As many children start, asked of any node.
+    pub fn begin_children(&mut self, count: usize) {
+        self.start_children(count);
     }
 
     /// The whole plan: a cluster starts, things happen, then it is left alone until it is settled.
@@ -348,7 +357,12 @@ impl World {
             // Held for dead: what it ran starts elsewhere, as if it had been killed.
             self.excuse(lost);
         }
-        if self.fault == Fault::NoFence && event == EngineEvent::Fenced {
+        let unheard = match event {
+            EngineEvent::Fenced => self.fault == Fault::NoFence,
+            EngineEvent::Gone { .. } => self.fault == Fault::Deaf,
+            _ => false,
+        };
+        if unheard {
             return;
         }
         self.input(run, Input::Engine(event));

@@ -133,8 +133,6 @@ pub struct Store {
     down: bool,
     /// What everything takes in addition.
     pub slow: Time,
-    /// Broken on purpose: a claim takes a shard from an owner that lives.
-    pub robs: bool,
     /// Broken on purpose: a client vouches for its node for ever.
     pub vouches: bool,
     /// What was done.
@@ -155,7 +153,6 @@ impl Store {
             sessions: Vec::new(),
             down: false,
             slow: 0,
-            robs: false,
             vouches: false,
             operations: Operations {
                 changes: 0,

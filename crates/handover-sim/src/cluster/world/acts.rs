@@ -13,8 +13,11 @@ use crate::cluster::engine::{Disturbance, Engine};
 use crate::cluster::network::{RunIndex, Seat};
 use crate::cluster::plan::Act;
 
-/// Between kills, so that what two kills took is there again before the next.
-const BETWEEN_KILLS: u64 = 40 * SECOND;
+/// So many nodes may be lost at once (H9) ...
+const LOST_AT_ONCE: usize = 2;
+
+/// ... and what they had is there again after this time.
+const HEALS: u64 = 40 * SECOND;
 
 /// Nodes that are there, at least.
 const LEAST: usize = 2;
@@ -154,31 +157,48 @@ impl World {
         }
     }
 
-    /// No child is pinned any more: one that is waits for its node, however long that is gone.
+    /// No child is pinned any more, and no node is emptied: one that is pinned waits for its node, however long that is gone.
     pub(super) fn unpin(&mut self) {
         let Some(run) = self.a_run() else {
             return;
         };
+        for other in self.settled_runs() {
+            let node = self.runs[other].me.name.clone();
+            self.command(other, Command::AbortEvacuation { node });
+        }
         for process in std::mem::take(&mut self.pinned).into_keys() {
             let placing = Placing::Strategy;
             self.command(run, Command::Pin { process, placing });
         }
     }
 
-    fn harm(&mut self, act: Act) {
+    /// How many nodes may be lost now, within what H9 promises.
+    fn room_for_harm(&self) -> usize {
         let now = self.now();
+        let recent = self
+            .harms
+            .iter()
+            .filter(|then| **then + HEALS > now)
+            .count();
+        let most = LOST_AT_ONCE.min(self.living().len().saturating_sub(1));
+        most.saturating_sub(recent)
+    }
+
+    fn harm(&mut self, act: Act) {
         let runs = self.living();
-        let recent = self.kills.iter().any(|then| then + BETWEEN_KILLS > now);
+        let room = self.room_for_harm();
         match act {
+            _ if room == 0 => {}
             Act::Pause => {
                 if let Some(run) = self.a_run() {
+                    self.harms.push(self.now());
                     let lasts = self.random.between(SECOND / 10, self.plan.patience * 3);
                     self.pause(run, lasts);
                 }
             }
-            Act::Kill | Act::KillTwo if recent || self.divided => {}
+            Act::Kill | Act::KillTwo if self.divided => {}
             _ => {
-                let count = if act == Act::KillTwo { 2 } else { 1 };
+                let count = if act == Act::KillTwo { room } else { 1 };
                 let mut left = runs;
                 for _ in 0..count {
                     if left.len() <= LEAST {
@@ -222,8 +242,9 @@ impl World {
                 self.sever(one, other, false);
             }
             Act::Divide if !self.divided => self.divide(),
-            Act::CutOff => {
+            Act::CutOff if self.room_for_harm() > 0 => {
                 if let Some(run) = self.a_run() {
+                    self.harms.push(self.now());
                     let seat = self.runs[run].seat;
                     self.note(|| format!("=== n{seat} does not reach the engine"));
                     self.network.cut_off(seat);
@@ -260,7 +281,9 @@ impl World {
         self.note(|| format!("=== cut {cut:?}"));
         if self.random.chance(600) && self.plan.exclusive {
             for (seat, part) in parts.iter().enumerate() {
-                if *part == 0 {
+                let lives = self.runs.iter().any(|run| run.alive && run.seat == seat);
+                if *part == 0 && lives && self.room_for_harm() > 0 {
+                    self.harms.push(self.now());
                     self.note(|| format!("=== n{seat} does not reach the engine"));
                     self.network.cut_off(seat);
                 }

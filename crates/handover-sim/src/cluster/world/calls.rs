@@ -79,11 +79,7 @@ impl World {
                     let row = Input::Row(row.map(|row| row.active()));
                     under_way.machine.handle(moment, row);
                 }
-                Effect::Send { to, epoch } => {
-                    let number = call.number;
-                    self.note(|| {
-                        format!("run {run} sends call {number} of {process} to {to} {epoch}")
-                    });
+                Effect::Send { to, epoch: _ } => {
                     if let Some(to) = self.by_id.get(&to).copied() {
                         let ticket = self.runs[run].ledger.again(&process, call);
                         let frame = Frame::Call { process, ticket };

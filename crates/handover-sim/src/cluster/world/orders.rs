@@ -160,7 +160,7 @@ impl World {
         how: (Origin, Role, Option<NodeId>, bool),
     ) {
         let process = spec.id.clone();
-        let result = self.begin(run, spec, epoch, how);
+        let result = self.bring_up(run, spec, epoch, how);
         let result = result.map(|released| {
             self.check_epoch(run, &process, epoch);
             self.check_acting(&process);
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    fn begin(
+    fn bring_up(
         &mut self,
         run: RunIndex,
         spec: Arc<ChildSpec>,

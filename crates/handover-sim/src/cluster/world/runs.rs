@@ -128,7 +128,7 @@ impl World {
         let id = self.runs[run].id;
         self.note(|| format!("=== run {run} ({id}) is killed"));
         self.checker.counts.killed += 1;
-        self.kills.push(self.agenda.now());
+        self.harms.push(self.agenda.now());
         self.excuse(run);
         self.end(run);
     }

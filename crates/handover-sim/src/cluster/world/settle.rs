@@ -112,7 +112,8 @@ impl World {
             return Err(broken("H8", words, &[process]));
         }
         if let Some((run, request)) = self.checker.open() {
-            let words = format!("run {run} does not answer {}", request.0);
+            let command = self.runs[*run].requests.get(request);
+            let words = format!("run {run} does not answer {}: {command:?}", request.0);
             return Err(broken("H8", words, &[&format!("run {run} ")]));
         }
         self.children_settled(&alive, &placed)?;

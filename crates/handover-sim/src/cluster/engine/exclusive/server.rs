@@ -93,9 +93,8 @@ impl Store {
         let lives = self.members.contains_key(&node);
         let free = |claim: &&Claim| {
             let owner = self.shards.get(&claim.shard);
-            let gone = owner.is_none_or(|owner| {
-                owner.node == node || !self.members.contains_key(&owner.node) || self.robs
-            });
+            let gone = owner
+                .is_none_or(|owner| owner.node == node || !self.members.contains_key(&owner.node));
             owner.map(|owner| owner.term) == claim.over && gone && lives
         };
         let won = claims.iter().filter(free);

@@ -1,0 +1,3 @@
+//! Hubs as their operators meet them.
+
+mod dashboard;

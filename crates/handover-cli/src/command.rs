@@ -22,6 +22,7 @@ mod verify;
 mod watch;
 
 pub(crate) use demo::DemoError;
+pub(crate) use hub::HubDemoError;
 pub(crate) use incumbent::IncumbentError;
 pub(crate) use peer::TemplateError;
 

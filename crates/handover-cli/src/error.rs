@@ -1,7 +1,7 @@
 //! Every way in which a command can fail, with its exit code.
 
 use crate::client::ClientError;
-use crate::command::{DemoError, IncumbentError, TemplateError};
+use crate::command::{DemoError, HubDemoError, IncumbentError, TemplateError};
 use crate::compose::ComposeError;
 use crate::configuration::ConfigError;
 use crate::discovery::DiscoveryError;
@@ -42,6 +42,8 @@ pub(crate) enum CliError {
     Supervise(#[from] SuperviseError),
     #[error("the demo could not begin: {0}")]
     Demo(#[from] DemoError),
+    #[error("the demo of the hub could not go on: {0}; its nodes were stopped")]
+    HubDemo(#[from] HubDemoError),
     #[error("the server could not start: {0}")]
     Server(String),
     #[error(transparent)]
@@ -154,6 +156,7 @@ impl CliError {
             | Self::Terminal(_)
             | Self::Supervise(_)
             | Self::Demo(_)
+            | Self::HubDemo(_)
             | Self::Server(_)
             | Self::NotAsked(_)
             | Self::Keeper(_)

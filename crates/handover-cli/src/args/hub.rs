@@ -162,8 +162,8 @@ pub(crate) struct HubDemoArgs {
     /// Passive copies of each counter that receive its state: with one, a node that is killed
     /// takes nothing acknowledged with it
     #[arg(long, value_name = "N", default_value_t = 0,
-          value_parser = clap::value_parser!(u32).range(0..=3))]
-    pub(crate) replicas: u32,
+          value_parser = clap::value_parser!(u16).range(0..=3))]
+    pub(crate) replicas: u16,
     /// Clients that increment all the time
     #[arg(long, value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -192,7 +192,7 @@ pub(crate) struct DemoNodeArgs {
     pub(crate) seed: Vec<SocketAddr>,
     /// Passive copies of each counter.
     #[arg(long, default_value_t = 0)]
-    pub(crate) replicas: u32,
+    pub(crate) replicas: u16,
     /// Where its page is.
     #[arg(long)]
     pub(crate) dashboard: Option<SocketAddr>,

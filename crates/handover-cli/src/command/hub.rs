@@ -1,10 +1,13 @@
 //! `handover hub`: asks a node, and shows what it says.
 
+mod demo;
 mod evacuate;
 mod watch;
 
 use super::interruptible;
 use super::show::json_line;
+pub(crate) use demo::HubDemoError;
+
 use crate::args::{
     Format, FormatArgs, HubArgs, HubCommand, HubEventsArgs, MoveArgs, PinArgs, PsArgs, WhereisArgs,
 };
@@ -14,6 +17,7 @@ use crate::hub::client::Wanted;
 use crate::hub::{HubClient, HubError, discovery, view};
 use crate::output::{Ink, Output, say};
 use handover_hub::admin::view::{MoveRequest, Outcome, PinRequest};
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -33,8 +37,23 @@ pub(super) fn dispatch(root: PathBuf, args: HubArgs) -> Result<ExitCode, CliErro
         HubCommand::Evacuate(args) => super::block_on(evacuate::run(client()?, args)),
         HubCommand::Top => super::block_on(watch::top(client()?)),
         HubCommand::Events(args) => super::block_on(events(client()?, args)),
-        HubCommand::Demo(_) | HubCommand::DemoNode(_) => Ok(ExitCode::Unexpected),
+        HubCommand::Demo(args) => on_all_cores(demo::run(args)),
+        HubCommand::DemoNode(args) => on_all_cores(demo::node(root, args)),
     }
+}
+
+/// A node serves many at the same time.
+fn on_all_cores(
+    command: impl Future<Output = Result<ExitCode, CliError>>,
+) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let ended = runtime.block_on(command);
+    // A read of standard input that waits would be waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 fn connect(root: &Path, socket: Option<&Path>) -> Result<HubClient, HubError> {

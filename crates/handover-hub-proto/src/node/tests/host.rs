@@ -209,6 +209,7 @@ impl Hosts {
     }
 
     fn run(&mut self, process: ProcessId, epoch: Epoch, now: Now, value: u64) {
+        self.unconfirmed.retain(|id| *id != process);
         self.all.insert(process, Running { epoch, now, value });
     }
 

@@ -321,6 +321,7 @@ impl<R: Rows> Node<R> {
         for one in report.hosted {
             hosted.insert(one.spec.id.clone(), one);
         }
+        let mut busy = false;
         for (process, holding) in report.landing {
             if !self.is_busy(shard, &process) {
                 self.let_go(shard, &process, node, &holding);
@@ -330,6 +331,7 @@ impl<R: Rows> Node<R> {
             let listed = row.hosts().iter().find(|host| host.node == node).copied();
             let found = hosted.remove(row.id());
             if self.is_busy(shard, row.id()) {
+                busy |= listed.is_some() || found.is_some();
                 continue;
             }
             match (listed, found) {
@@ -348,9 +350,16 @@ impl<R: Rows> Node<R> {
             }
         }
         for (process, found) in hosted {
-            if !self.is_busy(shard, &process) {
+            if self.is_busy(shard, &process) {
+                busy = true;
+            } else {
                 self.unlisted(shard, node, &found);
             }
+        }
+        // What is under way settles first; then it is counted once more.
+        if let Some(home) = self.homes.get_mut(&shard).filter(|_| busy) {
+            home.recount.insert(node);
+            self.retry_later();
         }
     }
 

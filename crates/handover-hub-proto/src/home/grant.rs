@@ -52,6 +52,7 @@ impl<R: Rows> Node<R> {
             hosts,
             pending,
             failed: None,
+            adopted: false,
             fresh,
         };
         let work = Work::new(Doing::Starting(starting), asker, self.now);
@@ -89,6 +90,7 @@ impl<R: Rows> Node<R> {
             hosts,
             pending,
             failed: None,
+            adopted: true,
             fresh,
         };
         let work = Work::new(Doing::Starting(starting), None, self.now);
@@ -323,7 +325,7 @@ impl<R: Rows> Node<R> {
                 self.publish(shard, Change::Put(row));
             }
         }
-        if self.replicas() > 1 && starting.failed.is_none() {
+        if (starting.adopted || self.replicas() > 1) && starting.failed.is_none() {
             self.sweep.insert(shard);
         }
         if nobody || starting.failed.is_some() {

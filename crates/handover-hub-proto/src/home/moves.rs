@@ -102,6 +102,8 @@ impl<R: Rows> Node<R> {
                 .and_then(|later| later.deferral.as_ref());
             later.is_some_and(|deferral| deferral.is_over(self.now, &self.settings.migration))
         });
+        // A copy beside the one that was kept is not asked whether it wants to end.
+        let forced = forced || matches!(purpose, Purpose::Merge { .. });
         self.moves += 1;
         let attempt = MoveId {
             home: self.me.id,
@@ -260,7 +262,8 @@ impl<R: Rows> Node<R> {
                 Told::Failed(Failure::NotMoved { serves, reason })
             }
         };
-        if self.replicas() > 1 {
+        let merged = matches!(plan.purpose, Purpose::Merge { .. });
+        if merged || self.replicas() > 1 {
             self.sweep.insert(shard);
         }
         for asker in work.askers {
@@ -289,7 +292,10 @@ impl<R: Rows> Node<R> {
             serves: host.node,
             reason: reason.clone(),
         }));
-        if let Some(home) = self.homes.get_mut(&shard) {
+        if *why == Reason::HomeChanged {
+            // Where it goes is for this home to say, which has not asked it yet.
+            self.sweep.insert(shard);
+        } else if let Some(home) = self.homes.get_mut(&shard) {
             let later = home.later.entry(process.clone()).or_insert(Later {
                 at: now,
                 deferral: None,

@@ -37,6 +37,8 @@ pub(crate) struct Starting {
     pub(crate) hosts: Vec<Host>,
     pub(crate) pending: BTreeMap<NodeId, Pending>,
     pub(crate) failed: Option<Failure>,
+    /// An earlier home had it started: where it should run has not been looked at yet.
+    pub(crate) adopted: bool,
     /// Nobody ran it before, so that it is nothing if it does not start.
     pub(crate) fresh: bool,
 }

@@ -92,3 +92,27 @@ fn many_read_while_one_writes() {
     });
     registry.each(|row| assert_eq!(row.hosts()[0].node, NodeId(20)));
 }
+
+proptest::proptest! {
+    /// Whatever is put and removed, in any order, is what is there.
+    #[test]
+    fn a_registry_is_a_map(steps in proptest::collection::vec((0_u64..60, 0_u64..4), 0..400)) {
+        let (mut registry, mut model) = (Registry::new(2), std::collections::BTreeMap::new());
+        for (n, step) in steps {
+            if step == 0 {
+                proptest::prop_assert_eq!(registry.remove(&id(n)), model.remove(&id(n)));
+            } else {
+                registry.put(row(n, step, None));
+                model.insert(id(n), row(n, step, None));
+            }
+            proptest::prop_assert_eq!(registry.len(), model.len());
+        }
+        let mut rows = Vec::new();
+        registry.each(|row| rows.push(row.clone()));
+        rows.sort_by(|a, b| a.id().cmp(b.id()));
+        proptest::prop_assert!(rows.iter().eq(model.values()));
+        for n in 0..60 {
+            proptest::prop_assert_eq!(registry.get(&id(n)), model.get(&id(n)).cloned());
+        }
+    }
+}

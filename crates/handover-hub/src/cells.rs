@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Cells {
     parts: Vec<Mutex<Part>>,
     /// Those that moved away, in the order in which they are forgotten.
     retired: Mutex<VecDeque<(Instant, Arc<Cell>)>>,
+    /// How many of those have come back: their place in the map is another cell's.
+    returned: AtomicUsize,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -31,6 +34,7 @@ impl Cells {
         Self {
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             retired: Mutex::default(),
+            returned: AtomicUsize::new(0),
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -41,18 +45,21 @@ impl Cells {
 
     pub(crate) fn put(&self, cell: Arc<Cell>) {
         let id = cell.id().clone();
-        self.part(&id).insert(id, cell);
+        // One that ended is no longer in the map, so this one moved away before.
+        if self.part(&id).insert(id.clone(), cell).is_some() {
+            self.returned.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// Removes this very cell, not one that took its place.
-    pub(crate) fn remove(&self, cell: &Arc<Cell>) {
+    /// Removes this very cell, not one that took its place; whether it was there.
+    pub(crate) fn remove(&self, cell: &Arc<Cell>) -> bool {
         let mut part = self.part(cell.id());
-        if part
-            .get(cell.id())
-            .is_some_and(|found| Arc::ptr_eq(found, cell))
-        {
+        let found = part.get(cell.id());
+        let is_here = found.is_some_and(|found| Arc::ptr_eq(found, cell));
+        if is_here {
             part.remove(cell.id());
         }
+        is_here
     }
 
     /// One moved away: it is kept for a while, to say where to.
@@ -69,13 +76,18 @@ impl Cells {
             old.extend(retired.pop_front());
         }
         drop(retired);
-        old.iter().for_each(|(_, cell)| self.remove(cell));
+        for (_, cell) in old {
+            if !self.remove(&cell) {
+                self.returned.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Processes that are here.
     pub(crate) fn len(&self) -> usize {
         let all: usize = self.parts.iter().map(|part| lock(part).len()).sum();
-        all.saturating_sub(lock(&self.retired).len())
+        let away = lock(&self.retired).len();
+        all.saturating_sub(away.saturating_sub(self.returned.load(Ordering::Relaxed)))
     }
 
     /// All of them as they are now.

@@ -1,5 +1,7 @@
-//! What a hub costs where nothing is sent: looking up a row, keeping one, placing shards.
+//! What a hub costs: where nothing is sent (looking up a row, keeping one, placing shards), and a
+//! cluster of processes.
 
+pub(crate) mod cluster;
 mod placement;
 mod registry;
 

@@ -1,7 +1,7 @@
 //! Benchmarks: ratios against a floor of the same run, never absolute times.
 //!
-//! `cargo xtask bench upgrade`, `exclusive`, `takeover`, `adopt`, `containers`, `hub-registry` and
-//! `hub-placement` print their tables;
+//! `cargo xtask bench upgrade`, `exclusive`, `takeover`, `adopt`, `containers`, `hub-registry`,
+//! `hub-placement` and `hub-cluster` print their tables;
 //! `-- --write` also puts them into `bench/README.md`.
 #![forbid(unsafe_code)]
 
@@ -63,12 +63,13 @@ async fn dispatch(args: &[&str]) -> Result<(), Failure> {
         ["exclusive", words @ ..] => exclusive::run(words).await,
         ["takeover", words @ ..] => takeover::run(words).await,
         ["self-upgrade", words @ ..] => self_upgrade::run(words),
+        ["hub-cluster", words @ ..] => hub::cluster::run(words).await,
         [name @ ("hub-registry" | "hub-placement"), words @ ..] => hub::run(name, words),
         ["starts"] => upgrade::starts_only().await,
         _ => Err(format!(
             "unknown benchmark {args:?}; there is: upgrade [--write], exclusive [--write], \
              takeover [--write], adopt [--write], containers [--write], self-upgrade [--write], hub-registry [--write], \
-             hub-placement [--write], starts"
+             hub-placement [--write], hub-cluster [--write], starts"
         )
         .into()),
     }

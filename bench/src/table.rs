@@ -96,18 +96,20 @@ pub(crate) fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Replaces what stands between the markers of `bench/README.md` for this benchmark.
+/// Replaces what stands between the markers of `bench/README.md`, or of the hub's page, for this
+/// benchmark.
 pub(crate) fn write(name: &str, table: &Table) -> Result<(), Failure> {
     let begin = format!("<!-- {name}: begin -->");
     let end = format!("<!-- {name}: end -->");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let page = match name.starts_with("hub-") {
+        true => "hub/README.md",
+        false => "README.md",
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let text = fs::read_to_string(&path)?;
-    let (before, rest) = text
-        .split_once(&begin)
-        .ok_or("bench/README.md has lost its marker")?;
-    let (_, after) = rest
-        .split_once(&end)
-        .ok_or("bench/README.md has lost its end marker")?;
+    let lost = |marker: &str| format!("bench/{page} has lost its marker {marker}");
+    let (before, rest) = text.split_once(&begin).ok_or_else(|| lost(&begin))?;
+    let (_, after) = rest.split_once(&end).ok_or_else(|| lost(&end))?;
     fs::write(&path, format!("{before}{begin}\n{table}{end}{after}"))?;
     Ok(())
 }

@@ -1,0 +1,207 @@
+//! What is measured.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{CLIENTS, PACE, three};
+use crate::Failure;
+use crate::table::{Row, Table, millis};
+
+/// How long nodes are watched that have nothing to do.
+const REST: Duration = Duration::from_secs(20);
+
+/// What ProcessHub 0.4.1-beta took, from PEERS: seconds to start, to join, to leave; where a range was
+/// seen the better end.
+fn theirs(size: u64) -> (Option<f64>, Option<f64>, Option<f64>) {
+    match size {
+        10_000 => (Some(0.44), Some(1.9), Some(2.2)),
+        30_000 => (None, Some(9.0), Some(5.0)),
+        100_000 => (Some(3.3), None, None),
+        _ => (None, None, None),
+    }
+}
+
+/// A fourth node joins under load, then leaves again.
+pub(super) async fn start_join_leave(table: &mut Table, size: u64) -> Result<(), Failure> {
+    let (start, join, leave) = theirs(size);
+    let (mut cluster, took) = three(size).await?;
+    table.push(timed("start", size, took, start, 1.0));
+
+    let memory: u64 = cluster
+        .members
+        .iter()
+        .map(|m| m.resident().unwrap_or(0))
+        .sum();
+    let busy = rest(&cluster).await?;
+    table.push(Row {
+        figure: format!("processor of a node at rest, {size} processes"),
+        measured: format!("{:.2} %", busy * 100.0),
+        detail: format!(
+            "mean of three over {} s; resident {} MiB in all",
+            REST.as_secs(),
+            memory >> 20
+        ),
+        wanted: "< 1 %".into(),
+        met: busy < 0.01,
+    });
+
+    let first = cluster.first();
+    first.ask(&format!("add {size}"))?;
+    first.ask(&format!("load {size}"))?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    cluster.join().await?;
+    cluster.settled(size, size / 5).await?;
+    let took = begun.elapsed();
+    let moved = cluster.members[3].count("processes")?;
+    let seen = cluster.first().ask("unload")?;
+    table.push(timed(&format!("join, {moved} move"), size, took, join, 5.0));
+    calls(table, "join", size, &seen);
+
+    cluster.first().ask(&format!("load {size}"))?;
+    let begun = Instant::now();
+    let left = cluster.members[3].ask("leave")?;
+    let took = begun.elapsed();
+    cluster.members.pop();
+    cluster.settled(size, 1).await?;
+    let seen = cluster.first().ask("unload")?;
+    table.push(timed(
+        &format!("leave, {} move", left["moved"]),
+        size,
+        took,
+        leave,
+        5.0,
+    ));
+    calls(table, "leave", size, &seen);
+    let checked = cluster.first().ask(&format!("check {size}"))?;
+    table.push(Row {
+        figure: format!("states not kept through both, {size} processes"),
+        measured: checked["wrong"].to_string(),
+        detail: "every counter that no client used was added to once, and is read at the end"
+            .into(),
+        wanted: "0".into(),
+        met: checked["wrong"] == 0 && checked["failed"] == 0,
+    });
+    Ok(())
+}
+
+/// One of three is killed.
+pub(super) async fn kill(table: &mut Table, size: u64) -> Result<(), Failure> {
+    let (mut cluster, _) = three(size).await?;
+    let begun = Instant::now();
+    cluster.members[2].kill()?;
+    cluster.members.pop();
+    cluster.settled(size, 1).await?;
+    let theirs = (size == 10_000).then_some(0.7);
+    table.push(timed(
+        "one of three killed",
+        size,
+        begun.elapsed(),
+        theirs,
+        1.0,
+    ));
+    Ok(())
+}
+
+/// Two of four are killed at once.
+pub(super) async fn two_killed(table: &mut Table, size: u64) -> Result<(), Failure> {
+    let (mut cluster, _) = three(size).await?;
+    cluster.join().await?;
+    cluster.settled(size, size / 5).await?;
+    let begun = Instant::now();
+    for victim in [3, 2] {
+        cluster.members[victim].kill()?;
+        cluster.members.pop();
+    }
+    cluster.settled(size, 1).await?;
+    let took = millis(begun.elapsed());
+    let checked = cluster.first().ask(&format!("check {size}"))?;
+    table.push(Row {
+        figure: format!("two of four killed, {size} processes: never back"),
+        measured: checked["failed"].to_string(),
+        detail: format!("all ran after {took}; ProcessHub: 285"),
+        wanted: "0".into(),
+        met: checked["failed"] == 0,
+    });
+    Ok(())
+}
+
+async fn rest(cluster: &super::Cluster) -> Result<f64, Failure> {
+    let used = || -> Result<Duration, Failure> {
+        cluster
+            .members
+            .iter()
+            .map(super::member::Member::busy)
+            .sum()
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = used()?;
+    tokio::time::sleep(REST).await;
+    let spent = used()?.saturating_sub(before);
+    Ok(spent.as_secs_f64() / REST.as_secs_f64() / cluster.members.len() as f64)
+}
+
+fn timed(what: &str, size: u64, took: Duration, theirs: Option<f64>, faster: f64) -> Row {
+    let seconds = took.as_secs_f64();
+    let ratio = theirs.map(|theirs| theirs / seconds);
+    Row {
+        figure: format!("{what}, {size} processes"),
+        measured: ratio.map_or_else(|| "settles".into(), |ratio| format!("{ratio:.1} × faster")),
+        detail: match theirs {
+            Some(theirs) => format!("{}; ProcessHub {theirs} s", millis(took)),
+            None => format!(
+                "{}; ProcessHub: no figure, or it does not settle",
+                millis(took)
+            ),
+        },
+        wanted: theirs.map_or_else(|| "settles".into(), |_| format!("≥ {faster} ×")),
+        met: ratio.is_none_or(|ratio| ratio >= faster),
+    }
+}
+
+fn calls(table: &mut Table, during: &str, size: u64, seen: &Value) {
+    let bad = ["failed", "lost", "doubled"].map(|what| seen[what].as_u64().unwrap_or(u64::MAX));
+    table.push(Row {
+        figure: format!("calls failed, lost, doubled during the {during}, {size} processes"),
+        measured: format!("{}, {}, {}", bad[0], bad[1], bad[2]),
+        detail: format!(
+            "of {} by {CLIENTS} clients, one each {} ms",
+            seen["calls"],
+            PACE.as_millis()
+        ),
+        wanted: "0, 0, 0".into(),
+        met: bad == [0; 3],
+    });
+    let pauses = |key: &str| -> Vec<u64> {
+        let mut all: Vec<u64> = seen[key]
+            .as_array()
+            .map(|all| all.iter().filter_map(Value::as_u64).collect())
+            .unwrap_or_default();
+        all.sort_unstable();
+        all
+    };
+    let (moved, others) = (pauses("pauses_us"), pauses("others_us"));
+    let part = |all: &[u64], part: usize| {
+        let rank = (all.len() * part).div_ceil(100).saturating_sub(1);
+        all.get(rank)
+            .map_or_else(|| "–".into(), |us| format!("{:.1} ms", *us as f64 / 1e3))
+    };
+    let p99 = moved
+        .get((moved.len() * 99).div_ceil(100).saturating_sub(1))
+        .copied();
+    table.push(Row {
+        figure: format!(
+            "longest call of a process that moved, during the {during}, {size} processes, p50 / p99"
+        ),
+        measured: format!("{} / {}", part(&moved, 50), part(&moved, 99)),
+        detail: format!(
+            "{} busy ones moved; of those that stayed {} / {}",
+            moved.len(),
+            part(&others, 50),
+            part(&others, 99)
+        ),
+        wanted: "≤ 10 ms".into(),
+        met: p99.is_some_and(|us| us <= 10_000),
+    });
+}

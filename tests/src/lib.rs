@@ -12,6 +12,7 @@
 //! | [`load`] | `handover_verify` plans for a short run |
 //! | [`http`] | one request at a time, byte by byte where it matters |
 //! | [`process`] | what `/proc` knows |
+//! | [`etcd`] | an etcd, one member or three, and what can befall it |
 //! | [`network`] | containers and devices on networks of their own |
 //! | [`locks`] | who holds a lock, from outside |
 //! | [`crash`] | processes that die before a given effect |
@@ -31,6 +32,7 @@ pub mod browser;
 pub mod container;
 pub mod control;
 pub mod crash;
+pub mod etcd;
 pub mod fixture;
 pub mod handoff;
 pub mod http;

@@ -1,7 +1,7 @@
 //! What must hold before a change lands. `.ci/run` calls exactly this.
 
 use crate::steps::{Failure, Steps, capture, cargo};
-use crate::{deny, fuzz, suite, tables};
+use crate::{deny, fuzz, peers, suite, tables};
 
 /// Feature sets of the library that must each build without a warning: an item used only behind
 /// one feature goes unseen when all are on.
@@ -18,6 +18,7 @@ const FEATURES: [(&str, &[&str]); 4] = [
 /// Runs every check, all of them even when one fails.
 pub(crate) fn run(steps: &mut Steps) -> Result<(), Failure> {
     components()?;
+    peers::install(steps)?;
     let format = steps.cargo("format", |cargo| cargo.args(["fmt", "--all", "--check"]));
     steps.keep_going(format);
     let lints = steps.cargo("lints", |cargo| {
@@ -52,18 +53,13 @@ fn features(steps: &mut Steps) {
     }
     // `no_std` is the promise that the machines touch no clock, file, socket or thread. Alone,
     // so that no other crate's features lend it what it must not have.
-    let alone = steps.cargo("machines alone", |cargo| {
-        cargo.args([
-            "clippy",
-            "--package",
-            "handover-proto",
-            "--lib",
-            "--",
-            "-D",
-            "warnings",
-        ])
-    });
-    steps.keep_going(alone);
+    for package in ["handover-proto", "handover-hub-proto"] {
+        let alone = steps.cargo(&format!("{package} alone"), |cargo| {
+            let selection = ["clippy", "--package", package, "--lib"];
+            cargo.args(selection).args(["--", "-D", "warnings"])
+        });
+        steps.keep_going(alone);
+    }
 }
 
 /// The command and the library are both called `handover` and would write the same pages: apart,

@@ -48,13 +48,29 @@ struct Wanted<'a> {
     why: &'a str,
 }
 
+/// Installs the packages that are missing: some of them are needed to build everything.
+///
+/// Without `CI` set, what cannot be had is said and left out; with it, that is a failure.
+pub(crate) fn install(steps: &mut Steps) -> Result<(), Failure> {
+    let list = read(PACKAGES)?;
+    let wanted = parse(&list)?;
+    tolerate(steps, packages, &wanted)
+}
+
+/// Whether what needs `protoc` can be built.
+pub(crate) fn protoc(steps: &mut Steps) -> Result<bool, Failure> {
+    let found = which("protoc").is_some();
+    if !found {
+        missing(steps, "etcd", "the package protobuf-compiler brings protoc")?;
+    }
+    Ok(found)
+}
+
 /// Finds the peers and installs what is missing.
 ///
 /// Without `CI` set, a peer that cannot be had is said and left out; with it, that is a failure.
 pub(crate) fn prepare(steps: &mut Steps) -> Result<Peers, Failure> {
-    let list = read(PACKAGES)?;
-    let wanted = parse(&list)?;
-    tolerate(steps, packages, &wanted)?;
+    install(steps)?;
     let mut peers = Peers::default();
     match which("node") {
         Some(node) => peers.found.push(("HANDOVER_TEST_NODE", node)),

@@ -14,21 +14,32 @@ const INHERITED: [&str; 4] = [
     "NOTIFY_SOCKET",
 ];
 
+/// Tests that need `protoc` to be built.
+const ETCD: &str = "handover-tests/etcd";
+
 /// Installs the peers, builds every target once, runs every test that matches `filter`.
 ///
 /// The whole workspace is built before any test runs: the end-to-end tests start the programs of
 /// other crates, which `cargo test` builds only when it comes to them.
 pub(crate) fn run(steps: &mut Steps, filter: &[&str]) -> Result<(), Failure> {
     let peers = peers::prepare(steps)?;
+    let features: &[&str] = if peers::protoc(steps)? {
+        &["--features", ETCD]
+    } else {
+        &[]
+    };
     steps.cargo("build", |cargo| {
-        isolated(cargo).args(["build", "--workspace", "--all-targets"])
+        isolated(cargo)
+            .args(["build", "--workspace", "--all-targets"])
+            .args(features)
     })?;
     let programs = scratch::build(steps)?;
     steps.cargo("test", |cargo| {
         cargo.envs(programs.map(|programs| (scratch::VARIABLE, programs)));
         peers
             .export(isolated(cargo))
-            .args(["test", "--workspace", "--no-fail-fast"]);
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(features);
         if !filter.is_empty() {
             cargo.arg("--").args(filter);
         }

@@ -244,7 +244,8 @@ impl<B: AsRef<[u8]>> Replies<B> {
                 Slot::Waits => Known::Waits,
                 Slot::Answered(reply) => Known::Answered(reply),
             },
-            Err(_) if caller.is_full(limits) => Known::Full,
+            // The one at the floor is always taken in: only its answer makes room again.
+            Err(_) if call.number > caller.floor && caller.is_full(limits) => Known::Full,
             Err(at) => {
                 caller.calls.insert(at, (call.number, Slot::Waits));
                 Known::New

@@ -51,8 +51,13 @@ impl Shared {
         patience: Duration,
     ) -> Result<Bytes, CallError> {
         self.admits(&body)?;
-        let pending = Some(self.calls.begin(&process));
-        let errand = Errand::new(self, &process, body, pending, patience);
+        let began = Instant::now();
+        let Ok(pending) = tokio::time::timeout(patience, self.calls.begin(&process)).await else {
+            let waited = patience;
+            return Err(CallError::Deadline { process, waited });
+        };
+        let left = patience.saturating_sub(began.elapsed());
+        let errand = Errand::new(self, &process, body, Some(pending), left);
         errand.run().await
     }
 

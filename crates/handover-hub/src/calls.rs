@@ -1,18 +1,22 @@
 //! The calls that this node makes: each is sent until it is answered, under one number.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use handover_hub_proto::identity::{CallId, Epoch, NodeId, ProcessId};
 use handover_hub_proto::reply::Ticket;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::transport::frame::Refusal;
 
 /// Parts of the tables, each under its own lock.
 const PARTS: usize = 64;
+
+/// Calls to one process that are under way at once; further ones wait here, in order. Half of what
+/// the process remembers of one caller ([`CALLS_MAX`](handover_hub_proto::reply::CALLS_MAX)).
+const WINDOW: usize = 512;
 
 /// What became of a call so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +47,27 @@ pub(crate) struct Calls {
     me: NodeId,
     next: AtomicU64,
     slots: Vec<Mutex<HashMap<u64, Arc<Slot>, foldhash::fast::RandomState>>>,
-    floors: Vec<Mutex<HashMap<ProcessId, BTreeSet<u64>, foldhash::fast::RandomState>>>,
+    floors: Vec<Mutex<Floors>>,
+}
+
+type Floors = HashMap<ProcessId, Open, foldhash::fast::RandomState>;
+
+/// Calls of this node to one process.
+#[derive(Default)]
+struct Open {
+    numbers: BTreeSet<u64>,
+    waiting: VecDeque<oneshot::Sender<()>>,
+}
+
+impl Open {
+    /// Lets the next one begin that has not given up.
+    fn admit(&mut self) {
+        while let Some(next) = self.waiting.pop_front() {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+    }
 }
 
 /// Where the outcome of one call is left.
@@ -87,28 +111,53 @@ impl Calls {
         }
     }
 
-    pub(crate) fn begin<'a>(&'a self, process: &'a ProcessId) -> Pending<'a> {
-        let slot = Arc::new(Slot::default());
+    /// Begins a call, as soon as fewer than [`WINDOW`] to the same process are under way. May be
+    /// cancelled.
+    pub(crate) async fn begin<'a>(&'a self, process: &'a ProcessId) -> Pending<'a> {
+        loop {
+            let turn = match self.try_begin(process) {
+                Ok(pending) => return pending,
+                Err(turn) => turn,
+            };
+            // Whoever ends sends; a turn is never dropped before.
+            let _ = turn.await;
+        }
+    }
+
+    fn try_begin<'a>(
+        &'a self,
+        process: &'a ProcessId,
+    ) -> Result<Pending<'a>, oneshot::Receiver<()>> {
         // The number is drawn under the lock of the floors: one that is lower than another's floor
         // cannot turn up after it.
         let mut floors = self.floors(process);
+        if let Some(open) = floors.get_mut(process)
+            && open.numbers.len() >= WINDOW
+        {
+            let (turn, comes) = oneshot::channel();
+            open.waiting.push_back(turn);
+            return Err(comes);
+        }
         let number = self.number().number;
         match floors.get_mut(process) {
             Some(open) => {
-                open.insert(number);
+                open.numbers.insert(number);
             }
             None => {
-                floors.insert(process.clone(), BTreeSet::from([number]));
+                let numbers = BTreeSet::from([number]);
+                let waiting = VecDeque::new();
+                floors.insert(process.clone(), Open { numbers, waiting });
             }
         }
         drop(floors);
+        let slot = Arc::new(Slot::default());
         self.slots(number).insert(number, Arc::clone(&slot));
-        Pending {
+        Ok(Pending {
             calls: self,
             slot,
             process,
             number,
-        }
+        })
     }
 
     /// Leaves the outcome of a call for who waits for it.
@@ -139,10 +188,7 @@ impl Calls {
         lock(&self.slots[part(number)])
     }
 
-    fn floors(
-        &self,
-        process: &ProcessId,
-    ) -> MutexGuard<'_, HashMap<ProcessId, BTreeSet<u64>, foldhash::fast::RandomState>> {
+    fn floors(&self, process: &ProcessId) -> MutexGuard<'_, Floors> {
         let hash = xxhash_rust::xxh3::xxh3_64(process.as_str().as_bytes());
         lock(&self.floors[part(hash)])
     }
@@ -164,7 +210,9 @@ impl Pending<'_> {
     /// What the call says of itself.
     pub(crate) fn ticket(&self) -> Ticket {
         let floors = self.calls.floors(self.process);
-        let floor = floors.get(self.process).and_then(|open| open.first());
+        let floor = floors
+            .get(self.process)
+            .and_then(|open| open.numbers.first());
         Ticket {
             call: CallId {
                 caller: self.calls.me,
@@ -196,8 +244,9 @@ impl Drop for Pending<'_> {
         self.calls.slots(self.number).remove(&self.number);
         let mut floors = self.calls.floors(self.process);
         if let Some(open) = floors.get_mut(self.process) {
-            open.remove(&self.number);
-            if open.is_empty() {
+            open.numbers.remove(&self.number);
+            open.admit();
+            if open.numbers.is_empty() && open.waiting.is_empty() {
                 floors.remove(self.process);
             }
         }

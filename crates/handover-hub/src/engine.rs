@@ -60,7 +60,8 @@ pub struct Session {
     /// [`Ready`](EngineEvent::Ready), then what changes. Closed when the engine has ended, after
     /// [`Leave`](EngineOrder::Leave) only.
     pub events: mpsc::Receiver<EngineEvent>,
-    /// What the engine is asked.
+    /// What the engine is asked. An engine whose events nobody takes takes no orders: who waits to
+    /// give one has to take events meanwhile.
     pub orders: mpsc::Sender<EngineOrder>,
     /// Whether this node may act.
     pub valid: Arc<Validity>,

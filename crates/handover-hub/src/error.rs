@@ -8,6 +8,7 @@ use handover_hub_proto::node::Failure;
 
 use crate::admin::OperationsError;
 use crate::engine::EngineError;
+use crate::transport::remote::ListenError;
 
 /// Why a child cannot be described.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,30 +52,17 @@ pub enum StartError {
     /// A hub has no shards.
     #[error("a hub needs at least one shard")]
     NoShards,
-    /// It would be open to anybody.
-    #[error(
-        "{address} can be reached from elsewhere: give the hub certificates by Builder::tls, or say Builder::insecure if its network is closed"
-    )]
-    Open {
-        /// Where it should listen.
-        address: String,
-    },
-    /// The address is none.
-    #[error("{address} is no address of this host: {reason}; expected host:port")]
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {reason}; expected host:port of this machine")]
     Address {
         /// What was given.
         address: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The transport does not listen.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why.
-        reason: String,
-    },
+    /// The transport does not listen there, for its security or its certificates.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The engine did not let it join.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -53,6 +53,9 @@ const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// The margin is this part of the lease.
 const MARGIN_PART: u32 = 10;
 const CONNECT: Duration = Duration::from_secs(2);
+/// What an etcd was asked just before its leader died is lost, and it says so only after seven
+/// seconds: asked again sooner, the next leader answers.
+const REQUEST_MAX: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Events and orders that may wait for whoever takes them.
 const QUEUE: usize = 1024;
@@ -137,7 +140,7 @@ impl Etcd {
         self
     }
 
-    /// How long a request may take; a third of the lease unless set.
+    /// How long a request may take; a third of the lease unless set, and 3 s at most.
     #[must_use]
     pub fn request_timeout(mut self, time: Duration) -> Self {
         self.request_timeout = Some(time);
@@ -215,7 +218,8 @@ impl Etcd {
 
     async fn access(&self) -> Result<Access, EngineError> {
         self.check()?;
-        let limit = self.request_timeout.unwrap_or(self.lease / 3);
+        let usual = (self.lease / 3).min(REQUEST_MAX);
+        let limit = self.request_timeout.unwrap_or(usual);
         let mut options = ConnectOptions::new()
             .with_connect_timeout(self.connect_timeout)
             .with_require_leader(true)
@@ -341,11 +345,16 @@ impl Etcd {
             None => "nobody".to_owned(),
         };
         match fault {
-            Fault::Silent(reason) => EngineError::Unreachable {
-                endpoints,
-                waited: self.patience,
-                reason,
-            },
+            Fault::Silent(mut reason) => {
+                if self.authority.is_some() && self.identity.is_none() {
+                    reason.push_str("; if etcd wants a certificate of its clients, give it one");
+                }
+                EngineError::Unreachable {
+                    endpoints,
+                    waited: self.patience,
+                    reason,
+                }
+            }
             Fault::Untrusted(reason) => EngineError::Untrusted { endpoints, reason },
             Fault::Credentials(reason) => EngineError::Credentials { user, reason },
             Fault::Forbidden(reason) => EngineError::Forbidden {

@@ -22,6 +22,7 @@ use crate::error::StartError;
 use crate::handlers::{Call, Handlers};
 use crate::kind::Kinds;
 use crate::process::Process;
+use crate::transport::Tls;
 use crate::transport::local::Network;
 
 /// Bytes of the state of a process that moves, unless set.
@@ -34,6 +35,7 @@ pub struct Builder {
     node: Option<String>,
     listen: Option<String>,
     insecure: bool,
+    tls: Option<Tls>,
     network: Option<Network>,
     weight: u32,
     version: String,
@@ -58,6 +60,7 @@ impl Builder {
             node: None,
             listen: None,
             insecure: false,
+            tls: None,
             network: None,
             weight: 100,
             version: String::new(),
@@ -82,10 +85,19 @@ impl Builder {
         self
     }
 
-    /// Where peers reach this node: `host:port`.
+    /// Where peers reach this node: `host:port`. Port 0 takes any that is free. Without
+    /// [`tls`](Self::tls) or [`insecure`](Self::insecure) it must be a loopback address.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// Only nodes with a certificate of the hub's authority take part, and all that they tell each
+    /// other is encrypted.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -1,6 +1,9 @@
 //! Several hubs in one program, over the memory engine and a network without sockets.
 
+mod hooks;
 mod life;
 mod moves;
 mod operators;
+mod pressure;
+mod schema;
 mod world;

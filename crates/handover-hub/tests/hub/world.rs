@@ -87,6 +87,26 @@ pub(crate) fn counter(id: &str, value: u64) -> ChildSpec {
     ChildSpec::new("counter", id).argument(&value)
 }
 
+/// The name of the node that runs a child.
+pub(crate) async fn place(hub: &Hub, id: &str) -> String {
+    let host = hub.whereis(&id.parse().unwrap()).expect("it has a host");
+    hub.member(host.node).expect("a member").name.to_string()
+}
+
+/// An id that placement has on this node, which nobody uses.
+pub(crate) async fn id_on(hub: &Hub) -> String {
+    for n in 0.. {
+        let id = format!("id{n}");
+        hub.start_child(counter(&id, 0)).await.unwrap();
+        let place = place(hub, &id).await;
+        hub.stop_child(&id).await.unwrap();
+        if place == hub.node_name().as_str() {
+            return id;
+        }
+    }
+    unreachable!("every node has its share of ids")
+}
+
 /// Waits until something holds.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {

@@ -60,7 +60,7 @@ enum Done {
         outcome: Result<Vec<(ShardId, Owner)>, Fault>,
     },
     Announced(Result<(), Fault>),
-    Watching(Result<WatchStream, Fault>),
+    Watching(Result<(WatchStream, usize), Fault>),
     Read(Result<(i64, Vec<Change>), Fault>),
 }
 
@@ -211,7 +211,9 @@ impl Driver {
                     self.unsaid = true;
                 }
             }
-            Done::Watching(Ok(stream)) => self.watch = Watch::Open(Box::new(stream)),
+            Done::Watching(Ok((stream, number))) => {
+                self.watch = Watch::Open(Box::new(stream), number);
+            }
             Done::Watching(Err(fault)) => {
                 tracing::warn!(%fault, "etcd tells no news");
                 self.watch_later();
@@ -256,6 +258,7 @@ impl Driver {
             // What does not keep a lease may have stopped telling the news as well.
             self.watch = Watch::None;
         }
+        self.watch.follow(self.store.number());
         self.lease.answer(Boottime::now(), answer);
     }
 

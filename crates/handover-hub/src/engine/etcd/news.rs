@@ -11,19 +11,27 @@ pub(super) enum Watch {
     None,
     /// It is being asked for.
     Opening,
-    /// It runs.
-    Open(Box<WatchStream>),
+    /// It runs, on the connection with this number.
+    Open(Box<WatchStream>, usize),
 }
 
 impl Watch {
     pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Open(_))
+        matches!(self, Self::Open(..))
+    }
+
+    /// Ends it unless it is on the connection with this number, the one that keeps the lease:
+    /// otherwise nobody would notice that its own tells nothing any more.
+    pub(super) fn follow(&mut self, connection: usize) {
+        if matches!(self, Self::Open(_, number) if *number != connection) {
+            *self = Self::None;
+        }
     }
 
     /// What changed next. Cancelled, nothing is lost.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, Fault> {
         match self {
-            Self::Open(stream) => {
+            Self::Open(stream, _) => {
                 let message = stream.message().await?;
                 message.ok_or_else(|| Fault::Silent("etcd ended the watch".to_owned()))
             }

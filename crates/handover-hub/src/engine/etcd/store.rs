@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
@@ -37,6 +38,8 @@ pub(super) struct Store {
     keys: Keys,
     me: NodeId,
     line: Arc<Mutex<Line>>,
+    /// The number of the connection in use, for who cannot wait.
+    number: Arc<AtomicUsize>,
 }
 
 /// The connection in use. Its number tells a failure of this one from that of one before.
@@ -84,6 +87,7 @@ impl Store {
             keys,
             me,
             line: Arc::default(),
+            number: Arc::default(),
         }
     }
 
@@ -123,6 +127,7 @@ impl Store {
         let options = self.access.options.clone();
         let client = Client::connect([endpoint], Some(options)).await?;
         line.client = Some(client.clone());
+        self.number.store(line.number, Ordering::Release);
         Ok((client, line.number))
     }
 
@@ -264,15 +269,28 @@ impl Store {
         Ok((revision, changes.collect()))
     }
 
-    /// What changes from this revision on.
-    pub(super) async fn watch(&self, from: i64) -> Result<WatchStream, Fault> {
+    /// What changes from this revision on, and the number of the connection that tells it.
+    pub(super) async fn watch(&self, from: i64) -> Result<(WatchStream, usize), Fault> {
         let base = self.keys.base().to_owned();
         let options = WatchOptions::new().with_prefix().with_start_revision(from);
+        let number = self.connect_in_time().await?;
         let watch = |client: Client| async move {
             let mut watch = client.watch_client().max_decoding_message_size(ANSWER_MAX);
             watch.watch(base, Some(options)).await
         };
-        self.ask(watch).await
+        Ok((self.ask(watch).await?, number))
+    }
+
+    /// The number of the connection in use.
+    pub(super) fn number(&self) -> usize {
+        self.number.load(Ordering::Acquire)
+    }
+
+    async fn connect_in_time(&self) -> Result<usize, Fault> {
+        let limit = self.access.limit;
+        let connected = timeout(limit, self.connect()).await;
+        let silent = |_| Fault::Silent(format!("no connection within {limit:?}"));
+        connected.map_err(silent)?.map(|(_, number)| number)
     }
 
     /// Gives shards owners, each on its own conditions, all while this node's key is under this

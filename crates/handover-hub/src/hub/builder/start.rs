@@ -1,7 +1,7 @@
 //! From a description to a node that takes part.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,7 +27,8 @@ use crate::hub::{Hub, Shared};
 use crate::inbound;
 use crate::registry::Registry;
 use crate::timers::{self, Timers};
-use crate::transport::{Incoming, Introduction, Limits, Transport, carry};
+use crate::transport::remote::{Remote, Settings as RemoteSettings};
+use crate::transport::{Incoming, Introduction, Limits, Security, Transport, carry};
 
 /// Commands that wait for the machine; whoever has more waits.
 const ORDERS: usize = 256;
@@ -58,9 +59,9 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         node: random(),
         name: node.clone(),
         instance: 1,
-        address: address(&builder)?,
+        address: String::new(),
     };
-    let (transport, incoming) = connect(&builder, introduction.clone())?;
+    let (transport, incoming) = connect(&builder, introduction).await?;
     let Incoming {
         control,
         calls,
@@ -70,7 +71,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     } = incoming;
     let (post, postman) = Post::new();
     tokio::spawn(carry(Arc::clone(&transport), letters, postman));
-    let me = member(&builder, &introduction);
+    let me = member(&builder, transport.me());
     builder.settings.guarantees = guarantees;
     let session = engine.start(me.clone(), name.clone(), shards, post).await?;
     let Session {
@@ -189,28 +190,49 @@ async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartEr
     }
 }
 
-fn address(builder: &Builder) -> Result<String, StartError> {
-    match (&builder.listen, &builder.network) {
-        (Some(address), Some(_)) => Ok(address.clone()),
-        (Some(address), None) if builder.insecure || is_loopback(address) => Ok(address.clone()),
-        (Some(address), None) => Err(StartError::Open {
-            address: address.clone(),
-        }),
-        (None, Some(_)) => Ok(builder.node.clone().unwrap_or_else(host_name)),
-        (None, None) => Err(StartError::NoAddress),
+async fn connect(
+    builder: &Builder,
+    mut me: Introduction,
+) -> Result<(Arc<dyn Transport>, Incoming), StartError> {
+    if let Some(network) = &builder.network {
+        me.address = match &builder.listen {
+            Some(address) => address.clone(),
+            None => me.name.to_string(),
+        };
+        return Ok(network.join(me, Limits::default()));
     }
+    let Some(address) = builder.listen.clone() else {
+        return Err(StartError::NoAddress);
+    };
+    let security = match &builder.tls {
+        Some(tls) => Security::Tls(tls.clone()),
+        None if builder.insecure => Security::Insecure,
+        None => Security::Loopback,
+    };
+    let (bound, socket) = bind(address).await?;
+    // What peers dial is what was said, but for a port that the kernel chose.
+    me.address = if bound.ends_with(":0") {
+        String::new()
+    } else {
+        bound
+    };
+    let (transport, incoming) = Remote::listen(me, socket, security, RemoteSettings::default())?;
+    Ok((transport, incoming))
 }
 
-fn connect(
-    builder: &Builder,
-    me: Introduction,
-) -> Result<(Arc<dyn Transport>, Incoming), StartError> {
-    match &builder.network {
-        Some(network) => Ok(network.join(me, Limits::default())),
-        None => Err(StartError::Listen {
-            address: me.address,
-            reason: "this build has no transport for it".to_owned(),
+/// Names are looked up by the system, which may take a while.
+async fn bind(address: String) -> Result<(String, TcpListener), StartError> {
+    let bound = tokio::task::spawn_blocking(move || {
+        let bound = TcpListener::bind(&address);
+        (address, bound)
+    });
+    match bound.await {
+        Ok((address, Ok(socket))) => Ok((address, socket)),
+        Ok((address, Err(error))) => Err(StartError::Address {
+            address,
+            reason: error.to_string(),
         }),
+        Err(_) => Err(StartError::Ended),
     }
 }
 
@@ -244,13 +266,4 @@ fn host_name() -> String {
         "" => "localhost".to_owned(),
         name => name.to_owned(),
     }
-}
-
-/// Whether an address can be reached from this host only.
-fn is_loopback(address: &str) -> bool {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -36,3 +36,6 @@ pub use self::movement::{Decision, GRANTS, Movement, Outcome, Plan, Reason};
 pub use self::movement::{Effect as MovementEffect, Input as MovementInput};
 pub use self::settings::{Deferral, Settings};
 pub use self::terminal::{Effect as TerminalEffect, Terminal};
+
+#[cfg(test)]
+mod tests;

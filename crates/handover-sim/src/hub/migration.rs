@@ -17,6 +17,7 @@ mod host;
 mod judge;
 mod network;
 mod search;
+mod serving;
 mod world;
 
 pub use self::fault::Fault;

@@ -51,7 +51,7 @@ impl Fault {
         (Self::Dropped, &["H11"]),
         (Self::Doubled, &["H11"]),
         (Self::Unfenced, &["H1", "H2", "H5"]),
-        (Self::Unnamed, &["H5", "H7"]),
+        (Self::Unnamed, &["H5", "H7", "H8"]),
         (Self::Hasty, &["H5"]),
         (Self::Careless, &["H5"]),
         (Self::Renumbered, &["H4"]),

@@ -13,8 +13,6 @@
 //! In a divided network each part has owners of its own, and nobody is fenced; see
 //! [`Guarantees`]. When it heals, the rule says who stays. Use etcd where two owners must never be.
 //!
-//! What was measured with twenty nodes in one process, all of it: see [`Pace`].
-
 mod claims;
 mod driver;
 mod mail;
@@ -35,6 +33,9 @@ use super::{BoxFuture, Engine, EngineError, Post, Session, Validity};
 const QUEUE: usize = 1024;
 
 /// How fast gossip is, and how soon silence is death.
+///
+/// With the usual pace each of twenty idle nodes sends some 18 messages and 17 kB a second and takes
+/// a fifth of a percent of a processor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
     /// Between two rounds of gossip. In each, a node tells three others, and seeds now and then.
@@ -134,7 +135,8 @@ impl Engine for Gossip {
         post: Post,
     ) -> BoxFuture<Result<Session, EngineError>> {
         Box::pin(async move {
-            if !(self.pace.suspicion >= 1.0) || self.pace.interval.is_zero() {
+            let sane = self.pace.suspicion >= 1.0 && !self.pace.interval.is_zero();
+            if !sane {
                 return Err(EngineError::Setting {
                     setting: "gossip's pace",
                     found: format!("{:?}", self.pace),

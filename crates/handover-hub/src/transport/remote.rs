@@ -111,10 +111,12 @@ impl Shared {
         let _ = self.events.send(event).await;
     }
 
-    /// The same for what anybody can cause at any rate: what finds no room is not told.
+    /// For what anybody can cause at any rate: told while there is plenty of room, so that it takes
+    /// none from what matters, and not to the engine, which has no use for it.
     fn tell_soon(&self, event: PeerEvent) {
-        let _ = self.engine.try_send(Posted::Peer(event.clone()));
-        let _ = self.events.try_send(event);
+        if self.events.capacity() > EVENTS / 2 {
+            let _ = self.events.try_send(event);
+        }
     }
 
     async fn replaced(&self, node: NodeId, by: &Introduction) {
@@ -240,12 +242,7 @@ impl Transport for Remote {
                 }
             });
         }
-        let lanes = self
-            .shared
-            .links
-            .to(to)
-            .filter(|link| link.is_up())
-            .map(|link| link.lanes());
+        let lanes = self.shared.links.to(to).map(|link| link.lanes());
         Box::pin(async move {
             if let Some(lanes) = lanes {
                 lanes.queue(class).room().await;

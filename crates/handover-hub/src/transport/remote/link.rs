@@ -65,6 +65,8 @@ pub(super) struct Link {
 struct Node {
     /// Who should be there.
     expected: Option<NodeId>,
+    /// How often that was said: who is learnt again is told again that it is connected.
+    learnt: u64,
     /// Who is there.
     who: Option<Introduction>,
     /// When an engine last sent something there.
@@ -111,7 +113,10 @@ impl Link {
 
     /// Says who should be there; returns who should have been.
     pub(super) fn expect(&self, node: Option<NodeId>) -> Option<NodeId> {
-        let before = std::mem::replace(&mut self.node().expected, node);
+        let mut known = self.node();
+        known.learnt += 1;
+        let before = std::mem::replace(&mut known.expected, node);
+        drop(known);
         self.hint.notify_one();
         before
     }
@@ -181,8 +186,8 @@ struct Keeper {
     link: Arc<Link>,
     /// Who was there last.
     last: Option<NodeId>,
-    /// To whom a connection was said to be.
-    connected: Option<NodeId>,
+    /// To whom a connection was said to be, and how often that had been said then.
+    connected: Option<(NodeId, u64)>,
     /// What was last said about it being down, each only once.
     disconnected: Option<NodeId>,
     refused: Option<NodeId>,
@@ -255,14 +260,18 @@ impl Keeper {
     }
 
     async fn say_connected(&mut self, who: &Introduction) {
-        let Some(expected) = self.link.expected() else {
+        let (expected, learnt) = {
+            let node = self.link.node();
+            (node.expected, node.learnt)
+        };
+        let Some(expected) = expected else {
             return;
         };
         if expected != who.node {
             self.shared.links.lose(expected);
             self.shared.replaced(expected, who).await;
-        } else if self.connected != Some(expected) {
-            self.connected = Some(expected);
+        } else if self.connected != Some((expected, learnt)) {
+            self.connected = Some((expected, learnt));
             self.disconnected = None;
             self.refused = None;
             self.shared.tell(PeerEvent::Connected(who.clone())).await;
@@ -270,7 +279,10 @@ impl Keeper {
     }
 
     async fn say_disconnected(&mut self) {
-        let node = self.link.expected().or(self.connected);
+        let node = self
+            .link
+            .expected()
+            .or(self.connected.map(|(node, _)| node));
         self.connected = None;
         if let Some(node) = node.filter(|node| self.disconnected != Some(*node)) {
             self.disconnected = Some(node);

@@ -323,7 +323,7 @@ async fn what_was_queued_is_sent_before_a_node_closes() {
 
 #[tokio::test]
 async fn a_forgotten_node_is_left_alone() {
-    let (a, mut b) = pair().await;
+    let (mut a, mut b) = pair().await;
     a.transport.forget(b.id());
     assert_eq!(
         a.transport.send(b.id(), control("x")),
@@ -334,4 +334,11 @@ async fn a_forgotten_node_is_left_alone() {
     a.learn(&b);
     a.transport.send(b.id(), control("again")).unwrap();
     assert_eq!(b.control().await.1, control("again"));
+
+    // An engine's letters keep a connection that a forgotten node had.
+    a.transport.post(&b.address(), Bytes::from_static(b"x"));
+    a.connected(b.id()).await;
+    a.transport.forget(b.id());
+    a.learn(&b);
+    a.connected(b.id()).await;
 }

@@ -102,3 +102,61 @@ async fn a_node_whose_sockets_stand_still_is_lost_and_comes_back() {
         .unwrap()
         .unwrap();
 }
+
+/// Run with `--release -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "prints figures"]
+async fn the_cost_of_idling() {
+    const NODES: u64 = 20;
+    const TIME: Duration = Duration::from_secs(20);
+    let first = socket();
+    let seed = first.local_addr().unwrap().to_string();
+    let patient = || Settings::default();
+    let mut nodes = Vec::new();
+    let mut sockets = vec![first];
+    sockets.extend((1..NODES).map(|_| socket()));
+    for (number, socket) in (1..).zip(sockets) {
+        let who = Introduction {
+            address: String::new(),
+            ..introduction(number, &format!("n{number}"))
+        };
+        let (remote, incoming) =
+            Remote::listen(who, socket, Security::Loopback, patient()).unwrap();
+        let transport: Arc<dyn Transport> = remote.clone();
+        let node = Node::on(transport, incoming, Gossip::seeds([seed.as_str()])).await;
+        nodes.push((node.unwrap(), remote));
+    }
+    let all: Vec<_> = nodes.iter().map(|(node, _)| node).collect();
+    for node in &all {
+        node.knows(&all).await;
+    }
+    // All shards have owners, so that everybody publishes what it has.
+    for (index, node) in (0_u16..).zip(&all) {
+        let own: Vec<_> = (0..super::SHARDS)
+            .filter(|shard| shard % NODES as u16 == index)
+            .collect();
+        node.claim(&own, None).await;
+    }
+    let sum = || {
+        let counts = nodes.iter().map(|(_, remote)| remote.counts());
+        counts.fold((0, 0), |(sent, bytes), counts| {
+            (sent + counts.sent, bytes + counts.bytes)
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let spent = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = |time: rustix::time::Timespec| time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+    let (before, used) = (sum(), seconds(spent()));
+    tokio::time::sleep(TIME).await;
+    let (after, used) = (sum(), seconds(spent()) - used);
+    let each = |total: u64| total as f64 / TIME.as_secs_f64() / NODES as f64;
+    println!(
+        "each of {NODES} nodes: {:.1} messages a second, {:.0} bytes a second, {:.3} % of a processor",
+        each(after.0 - before.0),
+        each(after.1 - before.1),
+        used / TIME.as_secs_f64() / NODES as f64 * 100.0
+    );
+    for node in &all {
+        assert!(node.view().gone.is_empty());
+    }
+}

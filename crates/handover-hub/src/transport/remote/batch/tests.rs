@@ -10,87 +10,98 @@ use crate::transport::frame::{
     Call, Cast, Forward, Part, Redirect, Refusal, Refused, Replica, Reply, State,
 };
 
+const ID: CallId = CallId {
+    caller: NodeId(u64::MAX),
+    number: u64::MAX,
+};
+const EPOCH: Epoch = Epoch {
+    term: Term(u64::MAX),
+    grant: u64::MAX,
+};
+const ATTEMPT: MoveId = MoveId {
+    home: NodeId(u64::MAX),
+    number: u64::MAX,
+};
+const BODY: Bytes = Bytes::from_static(b"body");
+
+fn process() -> ProcessId {
+    ProcessId::new("alice").unwrap()
+}
+
+fn state(part: Part) -> Frame {
+    Frame::State(State {
+        attempt: ATTEMPT,
+        process: process(),
+        epoch: EPOCH,
+        part,
+    })
+}
+
 /// One of each, with numbers as large as they get.
 fn frames() -> Vec<Frame> {
-    let body = Bytes::from_static(b"body");
-    let process = ProcessId::new("alice").unwrap();
-    let id = CallId {
-        caller: NodeId(u64::MAX),
-        number: u64::MAX,
-    };
-    let epoch = Epoch {
-        term: Term(u64::MAX),
-        grant: u64::MAX,
-    };
-    let attempt = MoveId {
-        home: NodeId(u64::MAX),
-        number: u64::MAX,
-    };
-    let state = |part| {
-        Frame::State(State {
-            attempt,
-            process: process.clone(),
-            epoch,
-            part,
-        })
-    };
-    vec![
-        Frame::Control(body.clone()),
-        Frame::Call(Call {
-            id,
-            floor: u64::MAX,
-            process: process.clone(),
-            epoch,
-            patience_ms: u32::MAX,
-            body: body.clone(),
-        }),
-        Frame::Reply(Reply {
-            id,
-            epoch,
-            body: body.clone(),
-        }),
-        Frame::Redirect(Redirect {
-            id,
-            process: process.clone(),
-            to: NodeId(u64::MAX),
-            epoch,
-        }),
-        Frame::Refused(Refused {
-            id,
-            refusal: Refusal::Failed("reason".to_owned()),
-        }),
-        Frame::Refused(Refused {
-            id,
-            refusal: Refusal::Epoch { found: epoch },
-        }),
-        Frame::Cast(Cast {
-            id,
-            process: process.clone(),
-            epoch,
-            body: body.clone(),
-        }),
+    let refused = |refusal| Frame::Refused(Refused { id: ID, refusal });
+    let mut frames = vec![
+        Frame::Control(BODY),
+        refused(Refusal::Failed("reason".to_owned())),
+        refused(Refusal::Epoch { found: EPOCH }),
         state(Part::Open { size: u64::MAX }),
         state(Part::Chunk {
             offset: u64::MAX,
-            bytes: body.clone(),
+            bytes: BODY,
         }),
         state(Part::Close { digest: [255; 32] }),
         state(Part::Abandon),
-        Frame::Forward(Forward {
-            attempt,
-            process: process.clone(),
-            epoch,
-            number: u64::MAX,
-            last: true,
-            body: body.clone(),
-        }),
-        Frame::Replica(Replica {
-            process,
-            epoch,
-            number: u64::MAX,
-            body: body.clone(),
-        }),
-        Frame::Engine(body),
+        Frame::Engine(BODY),
+    ];
+    frames.extend(frames_of_calls());
+    frames.push(Frame::Forward(Forward {
+        attempt: ATTEMPT,
+        process: process(),
+        epoch: EPOCH,
+        number: u64::MAX,
+        last: true,
+        body: BODY,
+    }));
+    frames.push(Frame::Replica(Replica {
+        process: process(),
+        epoch: EPOCH,
+        number: u64::MAX,
+        body: BODY,
+    }));
+    frames
+}
+
+fn frames_of_calls() -> Vec<Frame> {
+    let call = Call {
+        id: ID,
+        floor: u64::MAX,
+        process: process(),
+        epoch: EPOCH,
+        patience_ms: u32::MAX,
+        body: BODY,
+    };
+    let reply = Reply {
+        id: ID,
+        epoch: EPOCH,
+        body: BODY,
+    };
+    let redirect = Redirect {
+        id: ID,
+        process: process(),
+        to: NodeId(u64::MAX),
+        epoch: EPOCH,
+    };
+    let cast = Cast {
+        id: ID,
+        process: process(),
+        epoch: EPOCH,
+        body: BODY,
+    };
+    vec![
+        Frame::Call(call),
+        Frame::Reply(reply),
+        Frame::Redirect(redirect),
+        Frame::Cast(cast),
     ]
 }
 

@@ -7,6 +7,7 @@ mod acts;
 mod calls;
 mod commands;
 mod deliver;
+mod moving;
 mod orders;
 mod runs;
 mod serve;

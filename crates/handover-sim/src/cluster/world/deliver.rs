@@ -61,17 +61,7 @@ impl World {
                 self.input(to, Input::Heard { from, message });
             }
             Frame::Call { process, ticket } => self.called(to, &process, Called(ticket)),
-            Frame::Reply {
-                process,
-                call,
-                incarnation,
-            } => {
-                let number = call.number;
-                self.note(|| {
-                    format!("run {to} hears of call {number} of {process} ({incarnation})")
-                });
-                self.tell_call(call, call::Input::Answered);
-            }
+            Frame::Reply { call, .. } => self.tell_call(call, call::Input::Answered),
             Frame::Refused { call, why } => self.refused(from, call, why),
             Frame::Redirect {
                 call,
@@ -97,10 +87,8 @@ impl World {
                 attempt,
                 taken,
             } => {
-                let result = taken.then_some(()).ok_or_else(|| {
-                    HostFailure::Transfer("nobody waits for this state there".into())
-                });
-                self.state_sent(to, &process, attempt, result);
+                let nobody = HostFailure::Transfer("nobody waits for this state there".into());
+                self.state_sent(to, &process, attempt, taken.then_some(()).ok_or(nobody));
             }
             Frame::Replica {
                 process,

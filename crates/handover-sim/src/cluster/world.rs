@@ -353,7 +353,7 @@ impl World {
         if let EngineEvent::Gone { node, .. } = event
             && let Some(lost) = self.by_id.get(&node).copied()
             && self.runs[lost].alive
-            && !(self.plan.merges && !self.plan.exclusive)
+            && (!self.plan.merges || self.plan.exclusive)
         {
             // Held for dead: what it ran starts elsewhere, as if it had been killed.
             self.excuse(lost);

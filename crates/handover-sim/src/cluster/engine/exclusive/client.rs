@@ -229,7 +229,8 @@ impl Store {
             self.tell_owners(around, run, &owners);
             return;
         }
-        for change in self.changes[first..].to_vec() {
+        let changes = self.changes[first..].to_vec();
+        for change in changes {
             match change {
                 EngineEvent::Gone { node, .. } if node == me => {}
                 EngineEvent::Owners(owners) => self.tell_owners(around, run, &owners),

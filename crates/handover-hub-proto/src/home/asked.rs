@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::work::Doing;
-use super::{Asker, Stage};
+use super::{Asker, Stage, host_at};
 use crate::identity::{NodeId, ProcessId, ShardId};
 use crate::message::{Ask, Change, Told};
+use crate::migration::Purpose;
 use crate::node::{Failure, Node};
 use crate::row::{Role, Row, Rows};
 use crate::spec::{ChildSpec, Placing};
@@ -120,6 +121,50 @@ impl<R: Rows> Node<R> {
                 self.tell(asker, process, Told::Failed(failure));
             }
         }
+    }
+
+    /// Somebody asks for a move by hand.
+    pub(crate) fn asked_to_move(
+        &mut self,
+        shard: ShardId,
+        asker: Asker,
+        process: ProcessId,
+        to: NodeId,
+    ) {
+        let Some(row) = self.rows.get(&process) else {
+            let failure = Failure::Unknown(process.clone());
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        };
+        let Some(source) = row.active().filter(|host| self.members.has(host.node)) else {
+            self.tell(asker, process, Told::Failed(Failure::Nowhere));
+            return;
+        };
+        let serves = source.node;
+        let refused = if matches!(row.spec().placing, Placing::Pinned(_)) {
+            Some("it is pinned; pin it elsewhere instead")
+        } else if !self.members.serves(to) {
+            Some("that node takes no processes")
+        } else if serves != to && host_at(&row, to).is_some() {
+            Some("that node runs a replica of it")
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            let reason = reason.into();
+            let failure = Failure::NotMoved { serves, reason };
+            self.tell(asker, process, Told::Failed(failure));
+            return;
+        }
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.placed.insert(process.clone(), to);
+        }
+        if serves == to {
+            let (node, pause_ns) = (to, 0);
+            self.tell(asker, process, Told::Moved { node, pause_ns });
+            return;
+        }
+        self.launch(shard, &row, source, to, Purpose::Move, Some(asker));
     }
 
     fn asked_to_pin(&mut self, shard: ShardId, asker: Asker, process: ProcessId, placing: Placing) {

@@ -22,7 +22,6 @@ use crate::migration::{
 use crate::node::{Effect, Failure, Node, Timer};
 use crate::pace::Next;
 use crate::row::{Host, Row, Rows};
-use crate::spec::Placing;
 
 impl<R: Rows> Node<R> {
     /// A process should run elsewhere: it moves when its turn comes.
@@ -425,50 +424,6 @@ impl<R: Rows> Node<R> {
         for (shard, process) in all {
             self.drive_move(shard, &process, Some(input.clone()));
         }
-    }
-
-    /// Somebody asks for a move by hand.
-    pub(crate) fn asked_to_move(
-        &mut self,
-        shard: ShardId,
-        asker: Asker,
-        process: ProcessId,
-        to: NodeId,
-    ) {
-        let Some(row) = self.rows.get(&process) else {
-            let failure = Failure::Unknown(process.clone());
-            self.tell(asker, process, Told::Failed(failure));
-            return;
-        };
-        let Some(source) = row.active().filter(|host| self.members.has(host.node)) else {
-            self.tell(asker, process, Told::Failed(Failure::Nowhere));
-            return;
-        };
-        let serves = source.node;
-        let refused = if matches!(row.spec().placing, Placing::Pinned(_)) {
-            Some("it is pinned; pin it elsewhere instead")
-        } else if !self.members.serves(to) {
-            Some("that node takes no processes")
-        } else if serves != to && host_at(&row, to).is_some() {
-            Some("that node runs a replica of it")
-        } else {
-            None
-        };
-        if let Some(reason) = refused {
-            let reason = reason.into();
-            let failure = Failure::NotMoved { serves, reason };
-            self.tell(asker, process, Told::Failed(failure));
-            return;
-        }
-        if let Some(home) = self.homes.get_mut(&shard) {
-            home.placed.insert(process.clone(), to);
-        }
-        if serves == to {
-            let (node, pause_ns) = (to, 0);
-            self.tell(asker, process, Told::Moved { node, pause_ns });
-            return;
-        }
-        self.launch(shard, &row, source, to, Purpose::Move, Some(asker));
     }
 
     /// A process that deferred is ready: it need not wait.

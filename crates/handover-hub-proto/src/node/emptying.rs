@@ -173,22 +173,21 @@ impl<R: Rows> Node<R> {
 
     /// Answers those who wait for this node to be empty, if it is.
     pub(crate) fn may_be_empty(&mut self) {
+        if self.leaving.is_none() {
+            return;
+        }
+        let (empty, homeless) = (self.is_empty(), self.homes.is_empty());
         match &self.leaving {
-            None => {}
-            Some(Leaving::Gone) => {
-                if self.hosting.len() == 0 {
-                    self.timers.set_sooner(Timer::Leave, self.now + FAREWELL);
-                }
+            Some(Leaving::Gone) if self.hosting.len() == 0 => {
+                self.timers.set_sooner(Timer::Leave, self.now + FAREWELL);
             }
-            Some(Leaving::Evacuation { .. }) => {
-                if self.is_empty() && self.homes.is_empty() {
-                    self.evacuated(|_| Failure::Nowhere);
-                }
+            Some(Leaving::Evacuation { .. }) if empty && homeless => {
+                self.evacuated(|_| Failure::Nowhere);
             }
-            Some(Leaving::Departure { .. }) => {
-                if self.is_alone() || (self.is_empty() && self.homes.is_empty()) {
-                    self.depart(|_| Failure::Nowhere);
-                }
+            Some(Leaving::Departure { .. }) if self.is_alone() || (empty && homeless) => {
+                self.depart(|_| Failure::Nowhere);
+            }
+            Some(Leaving::Gone | Leaving::Evacuation { .. } | Leaving::Departure { .. }) | None => {
             }
         }
     }

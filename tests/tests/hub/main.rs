@@ -1,3 +1,4 @@
 //! Hubs as their operators meet them.
 
+mod command;
 mod dashboard;

@@ -42,8 +42,9 @@ pub(crate) fn share(thousandths: u16) -> String {
     format!("{} %", (u32::from(thousandths) + 5) / 10)
 }
 
-pub(crate) fn takes(standing: Standing) -> &'static str {
-    match standing {
+pub(crate) fn takes(node: &NodeView) -> &'static str {
+    match node.standing {
+        Standing::Serving if node.weight == 0 => "no, weight 0",
         Standing::Serving => "yes",
         Standing::Evacuating => "no, being emptied",
         Standing::Leaving => "no, leaving",
@@ -118,7 +119,7 @@ pub(crate) fn nodes(status: &Status, nodes: &[NodeView], ink: Ink) -> String {
     for node in nodes {
         table.row(vec![
             node.name.to_string(),
-            takes(node.standing).to_owned(),
+            takes(node).to_owned(),
             count(node.processes),
             count(u64::from(node.shards)),
             count(u64::from(node.load.queued)),

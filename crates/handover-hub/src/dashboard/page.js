@@ -94,7 +94,8 @@ function glance(data) {
     row.dataset.node = member.name;
     cell(row, member.name + (member.here ? " (this one)" : ""));
     const [takes, style] = STANDING[member.standing] || [member.standing, ""];
-    cell(row, takes, style);
+    const weightless = member.standing === "serving" && member.weight === 0;
+    cell(row, weightless ? "no, weight 0" : takes, weightless ? "" : style);
     cell(row, number.format(member.processes), "number");
     const bar = document.createElement("div");
     bar.className = "bar";

@@ -4,7 +4,7 @@ mod builder;
 mod call;
 mod command;
 mod query;
-mod shared;
+mod running;
 
 use std::sync::{Arc, PoisonError};
 
@@ -12,7 +12,7 @@ pub use self::builder::Builder;
 pub use self::call::PATIENCE;
 pub use self::command::{Evacuated, Moved, StartResult, StopResult};
 pub use self::query::{Scope, Status};
-pub(crate) use self::shared::{Order, Shared, View};
+pub(crate) use self::running::{Order, Shared, View};
 
 use handover_hub_proto::hook::{Handler, HandlerTwice, Hook};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
@@ -70,7 +70,7 @@ use crate::handlers::Call;
 /// killed; [`leave`](Self::leave) moves everything away first. A program may run several.
 #[derive(Clone)]
 pub struct Hub {
-    seat: Arc<shared::Seat>,
+    seat: Arc<running::Seat>,
 }
 
 impl std::fmt::Debug for Hub {

@@ -162,7 +162,7 @@ impl Hub {
         rows
     }
 
-    fn view<T>(&self, look: impl FnOnce(&super::shared::View) -> T) -> T {
+    fn view<T>(&self, look: impl FnOnce(&super::running::View) -> T) -> T {
         look(&self.shared().view())
     }
 }

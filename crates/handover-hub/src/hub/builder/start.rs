@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
-use handover_hub_proto::node::{Failure, Node, OnFailure, StartOptions};
-use handover_hub_proto::view::{Load, Member, Standing};
+use handover_hub_proto::node::{Failure, Node, OnFailure, Settings, StartOptions};
+use handover_hub_proto::redundancy::Redundancy;
+use handover_hub_proto::view::{Guarantees, Load, Member, Standing};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -22,13 +23,15 @@ use crate::driver::{Driver, Sources, Stage};
 use crate::engine::{Post, Session};
 use crate::error::{CommandError, StartError};
 use crate::events::BACKLOG;
-use crate::hub::shared::{Seat, View};
+use crate::hub::running::{Seat, View};
 use crate::hub::{Hub, Shared};
 use crate::inbound;
 use crate::registry::Registry;
 use crate::timers::{self, Timers};
 use crate::transport::remote::{Remote, Settings as RemoteSettings};
-use crate::transport::{Incoming, Introduction, Limits, Security, Transport, carry};
+use crate::transport::{
+    Frame, Incoming, Introduction, Limits, PeerEvent, Security, Transport, carry,
+};
 
 /// Commands that wait for the machine; whoever has more waits.
 const ORDERS: usize = 256;
@@ -40,6 +43,32 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     if let Some(wrong) = builder.wrong.take() {
         return Err(wrong);
     }
+    let joined = join(&mut builder).await?;
+    let children = std::mem::take(&mut builder.children);
+    let (hub, mut staged) = assemble(builder, joined).await?;
+    let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;
+    if waited.map_or(Stage::Left, |stage| *stage) == Stage::Left {
+        return Err(StartError::Ended);
+    }
+    start_static(&hub, children).await?;
+    Ok(hub)
+}
+
+/// A node that its engine knows and that does nothing yet.
+struct Joined {
+    name: HubName,
+    me: Member,
+    guarantees: Guarantees,
+    transport: Arc<dyn Transport>,
+    control: mpsc::Receiver<(NodeId, Frame)>,
+    calls: mpsc::Receiver<(NodeId, Frame)>,
+    states: mpsc::Receiver<(NodeId, Frame)>,
+    peers: mpsc::Receiver<PeerEvent>,
+    session: Session,
+}
+
+/// Connects, then becomes a member.
+async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
     let name = HubName::new(&builder.name)?;
     let node = match &builder.node {
         Some(node) => NodeName::new(node)?,
@@ -48,20 +77,20 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     let Some(engine) = builder.engine.take() else {
         return Err(StartError::NoEngine);
     };
-    if builder.settings.shards == 0 {
+    let shards = builder.settings.shards;
+    if shards == 0 {
         return Err(StartError::NoShards);
     }
-    let shards = builder.settings.shards;
     let guarantees = engine.guarantees();
     let introduction = Introduction {
         hub: name.clone(),
         shards,
         node: random(),
-        name: node.clone(),
+        name: node,
         instance: 1,
         address: String::new(),
     };
-    let (transport, incoming) = connect(&builder, introduction).await?;
+    let (transport, incoming) = connect(builder, introduction).await?;
     let Incoming {
         control,
         calls,
@@ -71,44 +100,56 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     } = incoming;
     let (post, postman) = Post::new();
     tokio::spawn(carry(Arc::clone(&transport), letters, postman));
-    let me = member(&builder, transport.me());
-    builder.settings.guarantees = guarantees;
+    let me = member(builder, transport.me());
     let session = engine.start(me.clone(), name.clone(), shards, post).await?;
-    let Session {
-        events: engine_events,
-        orders: engine_orders,
-        valid,
-    } = session;
+    Ok(Joined {
+        name,
+        me,
+        guarantees,
+        transport,
+        control,
+        calls,
+        states,
+        peers,
+        session,
+    })
+}
 
+/// All parts of a node, at work.
+async fn assemble(
+    builder: Builder,
+    joined: Joined,
+) -> Result<(Hub, watch::Receiver<Stage>), StartError> {
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (reports, reported) = mpsc::unbounded_channel();
-    let registry = Registry::new(shards);
-    let settings = builder.settings.clone();
-    let (children, handlers) = (
-        std::mem::take(&mut builder.children),
-        Arc::new(std::mem::take(&mut builder.handlers)),
-    );
+    let (events, engine_orders) = (joined.session.events, joined.session.orders);
+    let settings = Settings {
+        guarantees: joined.guarantees,
+        ..builder.settings
+    };
+    let registry = Registry::new(settings.shards);
+    let handlers = Arc::new(builder.handlers);
     let shared = Arc::new(Shared {
-        name,
-        me: me.id,
-        node,
+        name: joined.name,
+        me: joined.me.id,
+        node: joined.me.name.clone(),
         began: Instant::now(),
         runtime: Handle::current(),
         kinds: builder.kinds,
         registry: registry.clone(),
         cells: Cells::new(),
-        calls: Calls::new(me.id),
+        calls: Calls::new(joined.me.id),
         timers: Timers::new(),
-        transport,
+        transport: joined.transport,
         checkpoints: builder.checkpoints,
         limits: builder.limits,
         message_limit: Limits::default().frame / 2,
         state_limit: builder.state_limit,
         intensity: builder.intensity,
-        replicated: settings.redundancy != handover_hub_proto::redundancy::Redundancy::default(),
+        replicated: settings.redundancy != Redundancy::default(),
         events: broadcast::Sender::new(BACKLOG),
         view: RwLock::new(View::default()),
-        validity: OnceLock::from(valid),
+        validity: OnceLock::from(joined.session.valid),
         still: AtomicBool::new(false),
         gone: AtomicBool::new(false),
         orders,
@@ -117,23 +158,23 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         seat: OnceLock::new(),
         handlers: Arc::clone(&handlers),
     });
-    let machine = Node::new(settings, me, registry, Moment::ZERO);
-    let (stage, mut staged) = watch::channel(Stage::Joining);
+    let machine = Node::new(settings, joined.me, registry, Moment::ZERO);
+    let (stage, staged) = watch::channel(Stage::Joining);
     let (engine_queue, engine_queued) = mpsc::unbounded_channel();
     let driver = Driver::new(Arc::clone(&shared), machine, engine_queue, stage, handlers);
     let sources = Sources {
-        engine: engine_events,
-        control,
-        peers,
+        engine: events,
+        control: joined.control,
+        peers: joined.peers,
         orders: ordered,
         reports: reported,
     };
-    let operations = builder.served.serve(&shared, guarantees).await?;
+    let operations = builder.served.serve(&shared, joined.guarantees).await?;
     let tasks = vec![
         shared.spawn(driver.run(sources)),
         shared.spawn(pass_on(engine_queued, engine_orders)),
-        shared.spawn(inbound::take(Arc::clone(&shared), calls)),
-        shared.spawn(inbound::take(Arc::clone(&shared), states)),
+        shared.spawn(inbound::take(Arc::clone(&shared), joined.calls)),
+        shared.spawn(inbound::take(Arc::clone(&shared), joined.states)),
         shared.spawn(timers::tick(Arc::clone(&shared))),
         shared.spawn(sweep(Arc::clone(&shared))),
     ];
@@ -143,13 +184,7 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
         operations: Mutex::new(operations),
     });
     let _ = seat.shared.seat.set(Arc::downgrade(&seat));
-    let hub = Hub { seat };
-    let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;
-    if waited.map_or(Stage::Left, |stage| *stage) == Stage::Left {
-        return Err(StartError::Ended);
-    }
-    start_static(&hub, children).await?;
-    Ok(hub)
+    Ok((Hub { seat }, staged))
 }
 
 /// The machine does not wait for an engine that is slow to take its orders.

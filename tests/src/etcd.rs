@@ -7,6 +7,7 @@ mod relay;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 pub use self::pki::Pki;
 pub use self::relay::Relay;
+use crate::network::Namespace;
 use crate::patience::{eventually, until};
 use crate::peer::installed;
 use crate::process;
@@ -40,6 +42,7 @@ pub struct Recipe {
 pub struct Etcd {
     members: Vec<Server>,
     pki: Option<Pki>,
+    network: Option<Arc<Namespace>>,
     _directory: TempDir,
 }
 
@@ -49,6 +52,7 @@ pub struct Server {
     program: PathBuf,
     address: Ipv4Addr,
     arguments: Vec<String>,
+    network: Option<Arc<Namespace>>,
     child: Option<Child>,
 }
 
@@ -61,12 +65,32 @@ impl Etcd {
     /// When it does not start, or is not installed although `CI` is set.
     #[must_use]
     pub fn start(recipe: Recipe) -> Option<Self> {
+        let count = if recipe.three { 3 } else { 1 };
+        let addresses: Vec<Ipv4Addr> = (0..count).map(|_| own_address()).collect();
+        Self::start_at(recipe, &addresses, None)
+    }
+
+    /// Starts one with a single member in a network, at this address of it.
+    ///
+    /// `None`, with the reason printed, where etcd is not installed.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_in(network: &Arc<Namespace>, address: Ipv4Addr) -> Option<Self> {
+        let network = Some(Arc::clone(network));
+        Self::start_at(Recipe::default(), &[address], network)
+    }
+
+    fn start_at(
+        recipe: Recipe,
+        addresses: &[Ipv4Addr],
+        network: Option<Arc<Namespace>>,
+    ) -> Option<Self> {
         let program = installed("etcd")?;
         installed("etcdctl")?;
         let directory = tempfile::tempdir().expect("a directory");
-        let count = if recipe.three { 3 } else { 1 };
-        let addresses: Vec<Ipv4Addr> = (0..count).map(|_| own_address()).collect();
-        let pki = recipe.tls.then(|| Pki::new(directory.path(), &addresses));
+        let pki = recipe.tls.then(|| Pki::new(directory.path(), addresses));
         let scheme = if recipe.tls { "https" } else { "http" };
         let cluster: Vec<String> = addresses
             .iter()
@@ -95,12 +119,14 @@ impl Etcd {
                 program: program.clone(),
                 address,
                 arguments,
+                network: network.clone(),
                 child: None,
             }
         });
         let mut etcd = Self {
             members: members.collect(),
             pki,
+            network: network.clone(),
             _directory: directory,
         };
         for member in &mut etcd.members {
@@ -144,7 +170,10 @@ impl Etcd {
     /// When it cannot be started.
     #[must_use]
     pub fn try_ctl(&self, arguments: &[&str]) -> Output {
-        let mut command = clean("etcdctl");
+        let mut command = match &self.network {
+            Some(network) => network.command("etcdctl"),
+            None => clean("etcdctl"),
+        };
         command.env("ETCDCTL_API", "3");
         command.arg(format!("--endpoints={}", self.endpoints().join(",")));
         if let Some(pki) = &self.pki {
@@ -258,7 +287,10 @@ impl Server {
     /// When it runs, or cannot be started.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let mut command = mortal(&self.program);
+        let mut command = match &self.network {
+            Some(network) => network.command(&self.program),
+            None => mortal(&self.program),
+        };
         command.args(&self.arguments);
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -13,6 +13,7 @@
 //! | [`http`] | one request at a time, byte by byte where it matters |
 //! | [`process`] | what `/proc` knows |
 //! | [`etcd`] | an etcd, one member or three, and what can befall it |
+//! | [`hub`] | nodes of a hub in processes of their own, and what they counted |
 //! | [`network`] | containers and devices on networks of their own |
 //! | [`locks`] | who holds a lock, from outside |
 //! | [`crash`] | processes that die before a given effect |
@@ -36,6 +37,7 @@ pub mod etcd;
 pub mod fixture;
 pub mod handoff;
 pub mod http;
+pub mod hub;
 pub mod lines;
 pub mod load;
 pub mod locks;

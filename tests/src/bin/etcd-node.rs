@@ -3,6 +3,8 @@
 //! `etcd-node ENDPOINT HUB LEASE_SECONDS`: claims shard 0, then prints one line a millisecond: the
 //! moment of `CLOCK_BOOTTIME` in nanoseconds, and whether it may act. The moment is taken first.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write as _;
 use std::sync::Arc;
 use std::thread;

@@ -1,0 +1,224 @@
+//! Nodes of a hub in processes of their own, and what they did.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::Signal;
+
+use crate::patience::{eventually, until};
+use crate::process;
+
+/// A `hub-node`.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    input: Mutex<ChildStdin>,
+    answers: Arc<Mutex<BTreeMap<u64, String>>>,
+    next: AtomicU64,
+}
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it listens.
+    pub address: String,
+    /// Where all nodes write what they count.
+    pub record: &'a Path,
+    /// `gossip:SEED,SEED`, or an endpoint of etcd.
+    pub engine: String,
+    /// In seconds; etcd's only.
+    pub lease: Option<u32>,
+}
+
+impl Node {
+    /// Starts one by this command, a `hub-node` in some network, and waits until it is a member.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(mut command: Command, place: &Place<'_>) -> Self {
+        command.args([place.name, &place.address]).arg(place.record);
+        command.arg(&place.engine);
+        command.args(place.lease.map(|seconds| seconds.to_string()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("setpriv is there");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let input = Mutex::new(child.stdin.take().expect("it is piped"));
+        let answers: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
+        let heard = Arc::clone(&answers);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let (number, answer) = line.split_once(' ').expect("a number and an answer");
+                let number = number.parse().expect("a number");
+                let mut answers = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                answers.insert(number, answer.to_owned());
+            }
+        });
+        let node = Self {
+            child,
+            input,
+            answers,
+            next: AtomicU64::new(1),
+        };
+        node.answer(0);
+        node
+    }
+
+    /// Asks for something; its answer comes under this number.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn request(&self, request: &str) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(input, "{number} {request}").expect("it runs");
+        number
+    }
+
+    /// The answer under this number.
+    ///
+    /// # Panics
+    /// When there is none for long.
+    pub fn answer(&self, number: u64) -> String {
+        eventually("an answer of a node", || {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.remove(&number)
+        })
+    }
+
+    /// Asks for something and waits for the answer.
+    ///
+    /// # Panics
+    /// When there is none for long.
+    pub fn ask(&self, request: &str) -> String {
+        self.answer(self.request(request))
+    }
+
+    /// Counts on in every counter, once; how many did.
+    ///
+    /// # Panics
+    /// When there are no answers for long.
+    pub fn count(&self, counters: u32, milliseconds: u32) -> usize {
+        let asked: Vec<u64> = (0..counters)
+            .map(|number| self.request(&format!("add c{number} {milliseconds}")))
+            .collect();
+        let counted = |number: &u64| self.answer(*number).parse::<u64>().is_ok();
+        asked.iter().filter(|number| counted(number)).count()
+    }
+
+    /// Waits until it counts so many members, itself included.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn until_nodes(&self, count: usize) {
+        let count = count.to_string();
+        until("the number of members", || self.ask("nodes") == count);
+    }
+
+    /// Waits until it stands still, or goes on.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn until_suspended(&self, suspended: bool) {
+        let wanted = suspended.to_string();
+        until("it is suspended, or not", || {
+            self.ask("suspended") == wanted
+        });
+    }
+
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: Signal) {
+        process::signal(self.child.id(), signal);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// When, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub moment: u64,
+    /// By which counter.
+    pub id: String,
+    /// On which node.
+    pub node: String,
+    /// To how many.
+    pub value: u64,
+}
+
+/// What all nodes counted.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Record {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// When there is no directory for it.
+    #[must_use]
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self {
+            path: directory.path().join("record"),
+            _directory: directory,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All of it, in order of time.
+    ///
+    /// # Panics
+    /// When it has lines of another form.
+    #[must_use]
+    pub fn counts(&self) -> Vec<Count> {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let count = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [moment, id, node, value] = words.as_slice() else {
+                panic!("{line:?}");
+            };
+            Count {
+                moment: moment.parse().expect("a number"),
+                id: (*id).to_owned(),
+                node: (*node).to_owned(),
+                value: value.parse().expect("a number"),
+            }
+        };
+        let mut counts: Vec<Count> = text.lines().map(count).collect();
+        counts.sort();
+        counts
+    }
+
+    /// Which node counted last, for each counter.
+    #[must_use]
+    pub fn places(&self) -> BTreeMap<String, String> {
+        let counts = self.counts().into_iter();
+        counts.map(|count| (count.id, count.node)).collect()
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -110,7 +110,7 @@ async fn start(hub: &Hub, count: u64) -> Result<Value, Failure> {
     for first in (0..count).step_by(AT_ONCE as usize) {
         let children = (first..count.min(first + AT_ONCE))
             .map(|number| ChildSpec::new("counter", &id(number)).argument(&number));
-        let result = hub.start_children(children, options.clone()).await?;
+        let result = hub.start_children(children, options).await?;
         started += result.started.len();
         failed += result.failed.len();
     }

@@ -14,6 +14,10 @@ const LINES: usize = 8;
 pub(super) struct Table {
     places: HashTable<u32>,
     /// All full but the last.
+    #[expect(
+        clippy::vec_box,
+        reason = "a list of blocks that grows would copy all of its rows"
+    )]
     blocks: Vec<Box<Block>>,
     len: usize,
 }

@@ -103,7 +103,7 @@ async fn nothing_is_lost_nor_doubled_while_nodes_join_and_leave() {
     let children = (0..COUNTERS).map(|n| counter(&format!("c{n}"), 0));
     let started = a.start_children(children, Default::default()).await;
     assert_eq!(started.unwrap().failed, []);
-    let clients = Clients::start(&[a.clone()], COUNTERS, 16);
+    let clients = Clients::start(std::slice::from_ref(&a), COUNTERS, 16);
     clients.made(500).await;
     let b = world.node("b").await;
     until("b has its share", || b.list(Scope::Node).len() > 50).await;

@@ -93,7 +93,7 @@ async fn a_busy_child_holds_up_no_other() {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let clients = Clients::start(&[a.clone()], 60, 4);
+    let clients = Clients::start(std::slice::from_ref(&a), 60, 4);
     let b = world.node("b").await;
     until("idle ones move", || b.list(Scope::Node).len() >= 8).await;
     assert!(

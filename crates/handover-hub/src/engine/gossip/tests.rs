@@ -55,7 +55,8 @@ pub(super) struct View {
 
 pub(super) struct Node {
     pub(super) id: NodeId,
-    pub(super) transport: Arc<dyn Transport>,
+    /// Its connections last as long as it does.
+    _transport: Arc<dyn Transport>,
     pub(super) orders: mpsc::Sender<EngineOrder>,
     view: Arc<Mutex<View>>,
     tasks: Vec<JoinHandle<()>>,
@@ -135,7 +136,7 @@ impl Node {
         }));
         Ok(Self {
             id: who.node,
-            transport,
+            _transport: transport,
             orders: session.orders,
             view,
             tasks,

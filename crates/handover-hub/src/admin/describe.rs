@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handover_hub_proto::event::Event;
-use handover_hub_proto::identity::NodeId;
+use handover_hub_proto::identity::{NodeId, ProcessId};
 use handover_hub_proto::node::Failure;
 use handover_hub_proto::view::Departure;
 
@@ -98,25 +98,21 @@ fn of_cluster(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
 }
 
 fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> String) {
+    view.process = concerned(event).cloned();
     let (word, text) = match event {
         Event::Registered {
             process,
             node,
             epoch,
         } => {
-            view.process = Some(process.clone());
             let node = view.node.insert(name(*node));
             let text = format!("{process} runs on node {node}, epoch {epoch}");
             ("registered", text)
         }
-        Event::Unregistered { process } => {
-            view.process = Some(process.clone());
-            ("unregistered", format!("{process} is no more"))
-        }
+        Event::Unregistered { process } => ("unregistered", format!("{process} is no more")),
         Event::Moving {
             process, from, to, ..
         } => {
-            view.process = Some(process.clone());
             let from = view.from.insert(name(*from));
             let node = view.node.insert(name(*to));
             let text = format!("{process} moves from node {from} to node {node}");
@@ -128,7 +124,6 @@ fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             pause_ns,
             ..
         } => {
-            view.process = Some(process.clone());
             view.pause_ns = Some(*pause_ns);
             view.weight = Weight::Good;
             let node = view.node.insert(name(*to));
@@ -142,23 +137,18 @@ fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             reason,
             ..
         } => {
-            view.process = Some(process.clone());
             view.reason = Some(reason.clone());
             view.weight = Weight::Bad;
             let node = view.node.insert(name(*serves));
             let text = format!("{process} did not move and serves on node {node}: {reason}");
             ("move_failed", text)
         }
-        Event::Deferred { process } => {
-            view.process = Some(process.clone());
-            ("deferred", format!("{process} asked to be moved later"))
-        }
+        Event::Deferred { process } => ("deferred", format!("{process} asked to be moved later")),
         Event::Crashed {
             process,
             reason,
             restarted,
         } => {
-            view.process = Some(process.clone());
             view.reason = Some(reason.clone());
             view.weight = Weight::Bad;
             let then = match restarted {
@@ -172,6 +162,20 @@ fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
     };
     view.event = word.to_owned();
     view.text = text;
+}
+
+/// The process that an event is about.
+fn concerned(event: &Event) -> Option<&ProcessId> {
+    match event {
+        Event::Registered { process, .. }
+        | Event::Unregistered { process }
+        | Event::Moving { process, .. }
+        | Event::Moved { process, .. }
+        | Event::MoveFailed { process, .. }
+        | Event::Deferred { process }
+        | Event::Crashed { process, .. } => Some(process),
+        _ => None,
+    }
 }
 
 /// A failure with nodes by name.

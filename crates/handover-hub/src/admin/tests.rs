@@ -207,9 +207,8 @@ async fn orders_reach_the_hub_and_their_end_is_told() {
 }
 
 #[tokio::test]
-async fn a_mistake_is_told_and_not_tried() {
-    let world = world(3).await;
-    let cases = [
+async fn a_mistake_about_a_process_is_told_and_not_tried() {
+    refuses(&[
         (
             "/v1/move",
             json!({"process": "p9", "to": "b"}),
@@ -246,6 +245,13 @@ async fn a_mistake_is_told_and_not_tried() {
             Mishap::Refused,
             "no process is called p9",
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_mistake_about_emptying_a_node_is_told_and_not_tried() {
+    refuses(&[
         (
             "/v1/evacuate",
             json!({"node": "a", "rate": 0}),
@@ -270,10 +276,16 @@ async fn a_mistake_is_told_and_not_tried() {
             Mishap::Refused,
             "is not being emptied",
         ),
-    ];
+    ])
+    .await;
+}
+
+/// Each of these requests is refused with these words, and the hub does not hear of it.
+async fn refuses(cases: &[(&str, serde_json::Value, Mishap, &str)]) {
+    let world = world(3).await;
     for (path, body, kind, words) in cases {
-        let complaint = world.refused(path, &body).await;
-        assert_eq!(complaint.kind, kind, "{body}");
+        let complaint = world.refused(path, body).await;
+        assert_eq!(complaint.kind, *kind, "{body}");
         assert!(
             complaint.error.contains(words),
             "{body}: {}",

@@ -14,7 +14,7 @@ mod host;
 mod hosting;
 mod machine;
 mod moving;
-mod outbox;
+pub(crate) mod outbox;
 mod settings;
 mod status;
 mod stillness;

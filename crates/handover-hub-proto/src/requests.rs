@@ -1,5 +1,7 @@
 //! What is asked on this node: passed on to the homes it concerns, collected, answered once.
 
+mod passed;
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,6 +10,7 @@ use core::time::Duration;
 
 use handover_proto::moment::Moment;
 
+use self::passed::Passed;
 use crate::home::Asker;
 use crate::identity::{NodeId, ProcessId, RequestId, ShardId};
 use crate::message::{Ask, Item, Told};
@@ -40,7 +43,7 @@ enum Form {
     /// The answer of one home is the answer.
     One,
     /// That node's answer is the answer.
-    Passed(NodeId),
+    Passed(Passed),
 }
 
 /// A command that has not been answered.
@@ -246,6 +249,9 @@ impl<R: Rows> Node<R> {
                     due.push((number, shard));
                 }
             }
+            if let Form::Passed(passed) = &mut request.form {
+                passed.say_again(now, patience, &mut self.outbox);
+            }
         }
         for (number, shard) in due {
             self.ask_home(number, shard);
@@ -366,33 +372,6 @@ impl<R: Rows> Node<R> {
 
     pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {
         self.effects.push_back(Effect::Answer { request, answer });
-    }
-
-    /// Keeps a command open that another node answers, under this number.
-    pub(crate) fn pass(&mut self, id: RequestId, to: NodeId, timeout: Duration) -> u64 {
-        let form = Form::Passed(to);
-        self.open(id, form, BTreeMap::new(), Vec::new(), timeout);
-        self.requests.last
-    }
-
-    /// A node is gone that was to answer.
-    pub(crate) fn passed_to_nobody(&mut self, node: NodeId) {
-        let waits = |request: &Request| matches!(request.form, Form::Passed(to) if to == node);
-        let all = self.requests.all.iter();
-        let numbers: Vec<u64> = all.filter(|(_, r)| waits(r)).map(|(n, _)| *n).collect();
-        for number in numbers {
-            self.passed_back(number, Answer::Failed(Failure::Gone));
-        }
-    }
-
-    /// The other node's answer.
-    pub(crate) fn passed_back(&mut self, number: u64, answer: Answer) {
-        let request = self.requests.all.get(&number);
-        if request.is_some_and(|request| matches!(request.form, Form::Passed(_)))
-            && let Some(request) = self.close(number)
-        {
-            self.answer(request.id, answer);
-        }
     }
 
     /// Who asks, for a home.

@@ -66,6 +66,7 @@ impl<R: Rows> Node<R> {
         self.work_without(node);
         self.asks_lost(node);
         self.passed_to_nobody(node);
+        self.evacuations_without(node);
         self.emptying.remove(&node);
         self.pace.limit(node, None);
         self.fetch_again(self.now);

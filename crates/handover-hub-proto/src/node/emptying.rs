@@ -4,6 +4,7 @@
 //! processes should go and how fast. What it had of shards it transfers, what it runs is moved away
 //! by the new homes; it only waits.
 
+use alloc::collections::BTreeMap;
 use alloc::collections::btree_set::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -25,6 +26,12 @@ const STOPPING: Duration = Duration::from_secs(5);
 
 /// How long a node that leaves lets its last answers reach their readers.
 const FAREWELL: Duration = Duration::from_millis(20);
+
+/// How many orders of each node a node that is emptied keeps in mind.
+const ORDERS: usize = 16;
+
+/// Orders to empty this node, and their answers once they have one.
+pub(crate) type Evacuations = BTreeMap<(NodeId, u64), Option<Answer>>;
 
 /// Who waits for this node to be empty.
 pub(crate) enum Leaving {
@@ -64,11 +71,22 @@ impl<R: Rows> Node<R> {
         };
         let to = member.id;
         let request = self.pass(id, to, EVACUATION);
-        self.outbox.say(to, Item::Evacuate { request, emptying });
+        self.say_passed(request, Item::Evacuate { request, emptying });
     }
 
     /// This node is to be emptied, or no longer.
+    ///
+    /// What was taken already is not done again: it may have been taken back since.
     pub(crate) fn heard_evacuate(&mut self, asker: Asker, emptying: Option<Emptying>) {
+        match self.evacuations.get(&(asker.node, asker.request)) {
+            Some(Some(answer)) => {
+                let answer = answer.clone();
+                self.answer_asker(asker, answer);
+                return;
+            }
+            Some(None) => return,
+            None => self.note_evacuation(asker),
+        }
         if matches!(
             self.leaving,
             Some(Leaving::Departure { .. } | Leaving::Gone)
@@ -260,8 +278,32 @@ impl<R: Rows> Node<R> {
             .collect()
     }
 
+    /// Keeps in mind that an order was taken; of each node, only the latest ones.
+    fn note_evacuation(&mut self, asker: Asker) {
+        let node = asker.node;
+        self.evacuations.insert((node, asker.request), None);
+        let of_node = self.evacuations.range((node, 0)..=(node, u64::MAX));
+        if of_node.count() > ORDERS
+            && let Some(oldest) = self
+                .evacuations
+                .range((node, 0)..)
+                .next()
+                .map(|(key, _)| *key)
+        {
+            self.evacuations.remove(&oldest);
+        }
+    }
+
+    /// Nobody of a node that is gone waits for anything.
+    pub(crate) fn evacuations_without(&mut self, node: NodeId) {
+        self.evacuations.retain(|(asker, _), _| *asker != node);
+    }
+
     fn answer_asker(&mut self, asker: Asker, answer: Answer) {
         let request = asker.request;
+        if let Some(kept) = self.evacuations.get_mut(&(asker.node, request)) {
+            *kept = Some(answer.clone());
+        }
         self.outbox
             .say(asker.node, Item::Answered { request, answer });
     }

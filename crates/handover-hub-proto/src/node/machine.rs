@@ -7,7 +7,7 @@ use alloc::collections::btree_set::BTreeSet;
 use handover_proto::moment::{Machine, Moment};
 
 use super::declared::Declared;
-use super::emptying::Leaving;
+use super::emptying::{Evacuations, Leaving};
 use super::hosting::Hosting;
 use super::outbox::Outbox;
 use super::settings::Settings;
@@ -56,6 +56,7 @@ pub struct Node<R> {
     pub(crate) emptying: BTreeMap<NodeId, Emptying>,
     /// Who waits for this node to be empty.
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) evacuations: Evacuations,
     pub(crate) declared: Declared,
     pub(crate) judge: Judge,
     pub(crate) stillness: Stillness,
@@ -97,6 +98,7 @@ impl<R: Rows> Node<R> {
             moved_away: 0,
             emptying: BTreeMap::new(),
             leaving: None,
+            evacuations: Evacuations::new(),
             declared: Declared::default(),
             judge,
             stillness: Stillness::default(),

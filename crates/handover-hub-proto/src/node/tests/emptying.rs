@@ -5,8 +5,9 @@ use core::time::Duration;
 use super::moves::{assert_marked, mark, name, with_children};
 use super::world::{World, children};
 use crate::identity::NodeId;
-use crate::node::{Answer, Command, Evacuation, StartOptions};
+use crate::node::{Answer, Command, Evacuation, Input, StartOptions};
 use crate::spec::ChildSpec;
+use crate::view::EngineEvent;
 
 const TIME: Duration = Duration::from_secs(60);
 
@@ -147,4 +148,54 @@ fn an_evacuation_keeps_to_its_rate() {
     assert!((30..=70).contains(&gone), "{gone} of {here} went in 5 s");
     assert_marked(&mut world, &all);
     mark(&mut world, &all);
+}
+
+/// What a node that stands still was told is said to it again afterwards.
+#[test]
+fn an_evacuation_asked_of_a_node_that_stands_still_is_carried_out_once_it_goes_on() {
+    let (mut world, all) = with_children(3, 60);
+    let here = runs_on_of(&world, &all, 2);
+    assert!(here > 5);
+    world.input(NodeId(2), Input::Engine(EngineEvent::Fenced));
+    let evacuation = Evacuation {
+        node: name("node-2"),
+        to: Vec::new(),
+        rate: None,
+    };
+    let request = world.command(1, Command::Evacuate(evacuation));
+    world.run(Duration::from_secs(5));
+    assert!(!world.places[&NodeId(1)].answers.contains_key(&request));
+    world.input(NodeId(2), Input::Engine(EngineEvent::Unfenced));
+    let Answer::Evacuated { moved, left } = world.answer(1, request) else {
+        panic!("not the answer of an evacuation");
+    };
+    assert_eq!((moved, left.len()), (here as u64, 0));
+    world.settle();
+    assert_eq!(runs_on_of(&world, &all, 2), 0);
+    assert_marked(&mut world, &all);
+}
+
+/// An evacuation that was ended by another node is not begun anew by its asker, who has not heard of
+/// its end and asks again.
+#[test]
+fn an_evacuation_that_was_ended_is_not_begun_again() {
+    let (mut world, all) = with_children(3, 60);
+    let evacuation = Evacuation {
+        node: name("node-2"),
+        to: Vec::new(),
+        rate: Some(1),
+    };
+    let request = world.command(1, Command::Evacuate(evacuation));
+    world.run(Duration::from_secs(5));
+    let node = name("node-2");
+    let ended = world.command(3, Command::AbortEvacuation { node });
+    assert_eq!(world.answer(3, ended), Answer::Done);
+    let Answer::Evacuated { left, .. } = world.answer(1, request) else {
+        panic!("not the answer of an evacuation");
+    };
+    assert!(left.len() > 1);
+    world.run(Duration::from_secs(60));
+    world.assert_settled();
+    assert!(runs_on_of(&world, &all, 2) > 5);
+    assert_marked(&mut world, &all);
 }

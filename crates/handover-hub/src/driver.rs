@@ -55,6 +55,8 @@ pub(crate) struct Driver {
     requests: u64,
     stage: watch::Sender<Stage>,
     handlers: Arc<Handlers>,
+    /// The machine was told last that the lease is over.
+    fenced: bool,
 }
 
 impl Driver {
@@ -74,6 +76,7 @@ impl Driver {
             requests: 0,
             stage,
             handlers,
+            fenced: false,
         }
     }
 
@@ -102,20 +105,40 @@ impl Driver {
         self.leave().await;
     }
 
-    /// One input, and all that follows from it.
+    /// One input, and all that follows from it; before that, that the lease is over, if it is: what
+    /// waited while this node was stopped must not be acted on (H12).
     fn handle(&mut self, input: Input<Message>) {
         let fenced = matches!(input, Input::Engine(EngineEvent::Fenced));
         let ready = matches!(input, Input::Engine(EngineEvent::Ready));
-        self.node.handle(self.shared.now(), input);
-        while let Some(effect) = self.node.poll_effect() {
-            self.execute(effect);
+        let validity = self.shared.validity.get();
+        if validity.is_some_and(|validity| !validity.holds()) {
+            if !fenced && !self.fenced {
+                self.feed(Input::Engine(EngineEvent::Fenced));
+            }
+            if matches!(input, Input::Engine(EngineEvent::Unfenced)) {
+                // Of a lease that is over too: the engine fences, and says this again afterwards.
+                return;
+            }
         }
+        self.feed(input);
         if fenced && let Some(validity) = self.shared.validity.get() {
             // Everything stands still by the effects above (H2).
             validity.acknowledge();
         }
         if ready {
             self.stage.send_replace(Stage::Ready);
+        }
+    }
+
+    fn feed(&mut self, input: Input<Message>) {
+        match input {
+            Input::Engine(EngineEvent::Fenced) => self.fenced = true,
+            Input::Engine(EngineEvent::Unfenced) => self.fenced = false,
+            _ => {}
+        }
+        self.node.handle(self.shared.now(), input);
+        while let Some(effect) = self.node.poll_effect() {
+            self.execute(effect);
         }
     }
 

@@ -73,6 +73,15 @@ impl Engine {
         }
     }
 
+    /// Whether a run that could act may not any more.
+    #[must_use]
+    pub fn is_over(&self, run: RunIndex, now: Time) -> bool {
+        match self {
+            Self::Exclusive(store) => store.is_over(run, now),
+            Self::Gossip(_) => false,
+        }
+    }
+
     /// A node joins; `seeds` are runs it was told of.
     pub fn join(&mut self, around: &mut Surroundings<'_>, me: Member, seeds: &[RunIndex]) {
         match self {

@@ -129,6 +129,8 @@ pub struct Run {
     pub alive: bool,
     /// It stands still, and what happens at it waits.
     pub paused: bool,
+    /// Its machine was told last that its lease is over.
+    pub fenced: bool,
     /// It was asked to leave.
     pub leaving: bool,
     /// It was asked to take nothing new.

@@ -7,7 +7,7 @@ use handover_hub_proto::event::Event as Told;
 use handover_hub_proto::identity::{CallId, NodeId, NodeName, ProcessId};
 use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::node::{Effect, Input, Node};
-use handover_hub_proto::view::{EngineOrder, Load, Member, Standing};
+use handover_hub_proto::view::{EngineEvent, EngineOrder, Load, Member, Standing};
 use handover_proto::moment::{Machine, Moment};
 
 use super::{Event, Message, Run, World};
@@ -54,6 +54,7 @@ impl World {
             host: Host::default(),
             alive: true,
             paused: false,
+            fenced: false,
             leaving: false,
             evacuated: false,
             backlog: Vec::new(),
@@ -72,6 +73,25 @@ impl World {
     pub(super) fn input(&mut self, run: RunIndex, input: Input<Message>) {
         if self.fault == Fault::Timeless && matches!(input, Input::Tick) {
             return;
+        }
+        if self.engine.is_over(run, self.now()) && self.fault != Fault::NoFence {
+            if !self.runs[run].fenced {
+                self.note(|| format!("run {run} finds its lease over"));
+                self.feed(run, Input::Engine(EngineEvent::Fenced));
+            }
+            if matches!(input, Input::Engine(EngineEvent::Unfenced)) {
+                // Of a lease that is over too: the engine says it again.
+                return;
+            }
+        }
+        self.feed(run, input);
+    }
+
+    fn feed(&mut self, run: RunIndex, input: Input<Message>) {
+        match input {
+            Input::Engine(EngineEvent::Fenced) => self.runs[run].fenced = true,
+            Input::Engine(EngineEvent::Unfenced) => self.runs[run].fenced = false,
+            _ => {}
         }
         let moment = Moment::from_nanos(self.now());
         self.runs[run].machine.handle(moment, input);

@@ -44,6 +44,12 @@ impl Store {
         }
     }
 
+    /// Whether the lease of a run that had one is over, as its clock says.
+    pub(in crate::cluster::engine) fn is_over(&self, run: RunIndex, now: Time) -> bool {
+        let session = self.sessions.get(run);
+        session.is_some_and(|session| session.ready) && self.valid(run) <= now
+    }
+
     pub(in crate::cluster::engine) fn join(&mut self, around: &mut Surroundings<'_>, me: Member) {
         let run = self.sessions.len();
         self.sessions.push(Session {
@@ -180,6 +186,11 @@ impl Store {
         if session.over || valid <= around.agenda.now() || !around.network.reaches_servers(run) {
             return;
         }
+        if session.valid <= around.agenda.now() {
+            // Others may have acted meanwhile: no word from the server makes that undone.
+            self.fence(around, run);
+        }
+        let session = &mut self.sessions[run];
         session.valid = session.valid.max(valid);
         let doubt = Event::Store(StoreEvent::Doubt(run));
         around.agenda.at(valid, doubt);

@@ -10,6 +10,7 @@ mod reminder;
 mod replicas;
 mod run;
 mod store;
+mod succession;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,12 +136,11 @@ impl Cell {
 
     /// Whether nothing is here nor will be.
     pub(crate) fn is_over(&self) -> bool {
-        let state = self.lock();
-        matches!(state.phase, Phase::Retired | Phase::Ended)
+        self.lock().is_over()
     }
 
     /// Has something done, after what was ordered before and the message it is at.
-    pub(crate) fn order(self: &Arc<Self>, shared: &Arc<Shared>, work: Work) {
+    pub(crate) fn enqueue(self: &Arc<Self>, shared: &Arc<Shared>, work: Work) {
         let mut state = self.lock();
         state.work.push_back(work);
         self.wake(shared, state);

@@ -19,7 +19,7 @@ const PARTS: usize = 64;
 
 type Part = HashMap<ProcessId, Arc<Cell>, foldhash::fast::RandomState>;
 
-/// The cells of a node. Only the driver adds and removes; anybody looks.
+/// The cells of a node. Only the driver, and cells that are over, add and remove; anybody looks.
 pub(crate) struct Cells {
     parts: Vec<Mutex<Part>>,
     /// Those that moved away, in the order in which they are forgotten.
@@ -51,8 +51,35 @@ impl Cells {
         }
     }
 
+    /// One ended: the next one takes its place, if there is one.
+    pub(crate) fn leave(&self, cell: &Arc<Cell>, next: Option<&Arc<Cell>>) {
+        let mut part = self.part(cell.id());
+        let found = part.get_mut(cell.id());
+        let Some(found) = found.filter(|found| Arc::ptr_eq(found, cell)) else {
+            return;
+        };
+        match next {
+            Some(next) => *found = Arc::clone(next),
+            None => drop(part.remove(cell.id())),
+        }
+    }
+
+    /// The one of a process that is not over.
+    pub(crate) fn present(&self, id: &ProcessId) -> Option<Arc<Cell>> {
+        loop {
+            let cell = self.get(id)?;
+            if !cell.is_over() {
+                return Some(cell);
+            }
+            // One that became over just now may have been followed by another.
+            if self.get(id).is_some_and(|now| Arc::ptr_eq(&now, &cell)) {
+                return None;
+            }
+        }
+    }
+
     /// Removes this very cell, not one that took its place; whether it was there.
-    pub(crate) fn remove(&self, cell: &Arc<Cell>) -> bool {
+    fn remove(&self, cell: &Arc<Cell>) -> bool {
         let mut part = self.part(cell.id());
         let found = part.get(cell.id());
         let is_here = found.is_some_and(|found| Arc::ptr_eq(found, cell));

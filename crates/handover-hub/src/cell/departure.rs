@@ -68,13 +68,14 @@ impl Cell {
         if !forced && body.consent()? == Consent::Defer {
             return Err(HostFailure::Deferred);
         }
-        let freeze = self.lock().mailbox.freeze();
-        match freeze {
-            Freeze::Frozen => {}
+        let mut state = self.lock();
+        match state.mailbox.freeze() {
+            Freeze::Frozen => drop(state),
             Freeze::Refused => return Err(HostFailure::NotHere),
             Freeze::Later => {
-                // The latecomers of its last move come first (H11), then this order again.
-                self.lock().rare().freeze = Some(HostOrder::Freeze {
+                // The latecomers of its last move come first (H11), then this order again. They
+                // may come as soon as the lock is given back.
+                state.rare().freeze = Some(HostOrder::Freeze {
                     process: self.id.clone(),
                     epoch,
                     attempt,
@@ -252,7 +253,7 @@ impl Cell {
         (attempt, to, epoch): (MoveId, NodeId, Epoch),
         body: Option<Box<dyn Body>>,
     ) {
-        let late = {
+        let (late, next) = {
             let mut state = self.lock();
             if state.phase != Phase::Frozen(attempt) {
                 drop(state);
@@ -261,10 +262,17 @@ impl Cell {
             let late = state.mailbox.retire(to, epoch);
             state.phase = Phase::Retired;
             state.rare = None;
-            late
+            shared.cells.retired(self);
+            let next = state.successor();
+            if let Some(next) = &next {
+                shared.cells.put(Arc::clone(next));
+            }
+            (late, next)
         };
         drop_body(body);
-        shared.cells.retired(self);
+        if let Some(next) = next {
+            next.begin_work(shared);
+        }
         let (hub, process) = (Arc::clone(shared), self.id.clone());
         shared.spawn(async move {
             let mut letters: Vec<Option<Letter>> = late.into_iter().map(Some).collect();

@@ -36,7 +36,7 @@ impl Cell {
         drop(state);
         match taken {
             Ok(None) | Err(Spoilt::NotOpen) => {}
-            Ok(Some(state)) => self.order(shared, Work::Land { attempt, state }),
+            Ok(Some(state)) => self.enqueue(shared, Work::Land { attempt, state }),
             Err(spoilt) => {
                 let failure = HostFailure::Transfer(spoilt.to_string());
                 self.arrived(shared, attempt, Err(failure));

@@ -338,15 +338,23 @@ impl Cell {
 
     /// Nothing of it is left here. Whoever waits for it looks elsewhere.
     pub(super) fn forget(self: &Arc<Self>, shared: &Arc<Shared>) {
-        let (letters, body) = {
+        let (letters, body, next) = {
             let mut state = self.lock();
+            if state.phase == Phase::Retired {
+                // It says where to for a while.
+                return;
+            }
             state.phase = Phase::Ended;
             state.rare = None;
             let mailbox = std::mem::replace(&mut state.mailbox, Mailbox::restoring());
-            (mailbox.close(), state.body.take())
+            let next = state.successor();
+            shared.cells.leave(self, next.as_ref());
+            (mailbox.close(), state.body.take(), next)
         };
         drop_body(body);
-        shared.cells.remove(self);
+        if let Some(next) = next {
+            next.begin_work(shared);
+        }
         for ticket in letters.into_iter().filter_map(|letter| letter.ticket) {
             shared.refuse(ticket.call, Refusal::NotHere);
         }

@@ -46,7 +46,7 @@ impl Cell {
     /// A message to itself is due. One that stands still is reminded when it goes on.
     pub(crate) fn due(self: &Arc<Self>, shared: &Arc<Shared>, number: u64) {
         if number == CHECKPOINT {
-            return self.order(shared, Work::Checkpoint);
+            return self.enqueue(shared, Work::Checkpoint);
         }
         let mut state = self.lock();
         if state.phase != Phase::Serving {

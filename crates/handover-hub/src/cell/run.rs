@@ -110,10 +110,12 @@ impl Cell {
             HostOrder::Stop { epoch, .. } => self.stop(shared, epoch, body).await,
             HostOrder::Role { epoch, role, .. } => self.change_role(shared, (epoch, role), body),
             HostOrder::Merge { attempt, epoch, .. } => self.merge(shared, (attempt, epoch), body),
-            // They are done at once, a process that is busy must not hold them up.
-            HostOrder::Suspend | HostOrder::Continue { .. } | HostOrder::Replicate { .. } => {
+            HostOrder::Replicate { to, .. } => {
                 self.put_back(body);
+                self.set_replicas(shared, &to);
             }
+            // They are done at once, a process that is busy must not hold them up.
+            HostOrder::Suspend | HostOrder::Continue { .. } => self.put_back(body),
         }
     }
 

@@ -4,19 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use handover_hub_proto::event::Event;
-use handover_hub_proto::identity::{Epoch, ProcessId};
+use handover_hub_proto::identity::Epoch;
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
 use handover_hub_proto::spec::ChildSpec;
 
 use super::Driver;
-use crate::cell::{Cell, Work};
+use crate::cell::Cell;
 
 impl Driver {
     pub(super) fn host(&self, order: HostOrder) {
+        let mut order = order;
+        loop {
+            // The process it was for ended or left meanwhile.
+            match self.try_host(order) {
+                Some(again) => order = again,
+                None => return,
+            }
+        }
+    }
+
+    fn try_host(&self, order: HostOrder) -> Option<HostOrder> {
         match &order {
             HostOrder::Warm { spec, epoch, .. } | HostOrder::Activate { spec, epoch, .. } => {
                 let cell = self.place(spec, *epoch);
-                cell.order(&self.shared, Work::Order(order));
+                return cell.order(&self.shared, order);
             }
             HostOrder::Suspend => self.suspend(),
             HostOrder::Continue { process, epoch } => {
@@ -25,8 +36,9 @@ impl Driver {
                 }
             }
             HostOrder::Replicate { process, to, .. } => {
-                if let Some(cell) = self.shared.cells.get(process) {
-                    cell.set_replicas(&self.shared, to);
+                if let Some(cell) = self.shared.cells.present(process) {
+                    let to = to.clone();
+                    return cell.replicate_to(&self.shared, order, &to);
                 }
             }
             HostOrder::Freeze { process, .. }
@@ -36,26 +48,22 @@ impl Driver {
             | HostOrder::Discard { process, .. }
             | HostOrder::Stop { process, .. }
             | HostOrder::Role { process, .. }
-            | HostOrder::Merge { process, .. } => match self.here(process) {
-                Some(cell) => cell.order(&self.shared, Work::Order(order)),
+            | HostOrder::Merge { process, .. } => match self.shared.cells.present(process) {
+                Some(cell) => return cell.order(&self.shared, order),
                 None => self.nothing_here(order),
             },
         }
+        None
     }
 
     /// Where a process is or will be.
     fn place(&self, spec: &Arc<ChildSpec>, epoch: Epoch) -> Arc<Cell> {
-        if let Some(cell) = self.here(&spec.id) {
+        if let Some(cell) = self.shared.cells.present(&spec.id) {
             return cell;
         }
         let cell = Cell::new(Arc::clone(spec), epoch);
         self.shared.cells.put(Arc::clone(&cell));
         cell
-    }
-
-    fn here(&self, process: &ProcessId) -> Option<Arc<Cell>> {
-        let cell = self.shared.cells.get(process)?;
-        (!cell.is_over()).then_some(cell)
     }
 
     /// Nothing of the process is here; who ordered is told.

@@ -79,8 +79,9 @@ struct Slot {
 
 #[derive(Default)]
 struct SlotState {
-    /// What was said last, and by whom.
-    outcome: Option<(NodeId, Outcome)>,
+    /// What each node said last, in order. What one says of a call that it forwarded or lost must
+    /// not cover what the one says that is asked now.
+    said: Vec<(NodeId, Outcome)>,
     /// Who was sent it last.
     host: Option<NodeId>,
 }
@@ -91,6 +92,13 @@ pub(crate) struct Pending<'a> {
     slot: Arc<Slot>,
     process: &'a ProcessId,
     number: u64,
+}
+
+/// A place among the calls that wait until fewer are under way.
+struct Turn<'a> {
+    calls: &'a Calls,
+    process: &'a ProcessId,
+    comes: oneshot::Receiver<()>,
 }
 
 impl Calls {
@@ -115,19 +123,15 @@ impl Calls {
     /// cancelled.
     pub(crate) async fn begin<'a>(&'a self, process: &'a ProcessId) -> Pending<'a> {
         loop {
-            let turn = match self.try_begin(process) {
+            let mut turn = match self.try_begin(process) {
                 Ok(pending) => return pending,
                 Err(turn) => turn,
             };
-            // Whoever ends sends; a turn is never dropped before.
-            let _ = turn.await;
+            turn.comes().await;
         }
     }
 
-    fn try_begin<'a>(
-        &'a self,
-        process: &'a ProcessId,
-    ) -> Result<Pending<'a>, oneshot::Receiver<()>> {
+    fn try_begin<'a>(&'a self, process: &'a ProcessId) -> Result<Pending<'a>, Turn<'a>> {
         // The number is drawn under the lock of the floors: one that is lower than another's floor
         // cannot turn up after it.
         let mut floors = self.floors(process);
@@ -136,7 +140,11 @@ impl Calls {
         {
             let (turn, comes) = oneshot::channel();
             open.waiting.push_back(turn);
-            return Err(comes);
+            return Err(Turn {
+                calls: self,
+                process,
+                comes,
+            });
         }
         let number = self.number().number;
         match floors.get_mut(process) {
@@ -158,6 +166,21 @@ impl Calls {
             process,
             number,
         })
+    }
+
+    /// A call ended, or one that was let in gave up: the next one may begin.
+    fn admit(&self, process: &ProcessId, ended: Option<u64>) {
+        let mut floors = self.floors(process);
+        let Some(open) = floors.get_mut(process) else {
+            return;
+        };
+        if let Some(number) = ended {
+            open.numbers.remove(&number);
+        }
+        open.admit();
+        if open.numbers.is_empty() && open.waiting.is_empty() {
+            floors.remove(process);
+        }
     }
 
     /// Leaves the outcome of a call for who waits for it.
@@ -197,10 +220,14 @@ impl Calls {
 impl Slot {
     fn put(&self, from: NodeId, outcome: Outcome) {
         let mut state = lock(&self.state);
-        let before = state.outcome.as_ref();
-        if before.is_none_or(|(_, before)| !before.is_final()) {
-            state.outcome = Some((from, outcome));
+        if state.said.iter().any(|(_, said)| said.is_final()) {
+            return;
         }
+        if outcome.is_final() {
+            state.said.clear();
+        }
+        state.said.retain(|(node, _)| *node != from);
+        state.said.push((from, outcome));
         drop(state);
         self.left.notify_one();
     }
@@ -231,8 +258,11 @@ impl Pending<'_> {
     pub(crate) async fn outcome(&self) -> (NodeId, Outcome) {
         loop {
             let left = self.slot.left.notified();
-            if let Some(outcome) = lock(&self.slot.state).outcome.take() {
-                return outcome;
+            {
+                let mut state = lock(&self.slot.state);
+                if !state.said.is_empty() {
+                    return state.said.remove(0);
+                }
             }
             left.await;
         }
@@ -242,13 +272,23 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.calls.slots(self.number).remove(&self.number);
-        let mut floors = self.calls.floors(self.process);
-        if let Some(open) = floors.get_mut(self.process) {
-            open.numbers.remove(&self.number);
-            open.admit();
-            if open.numbers.is_empty() && open.waiting.is_empty() {
-                floors.remove(self.process);
-            }
+        self.calls.admit(self.process, Some(self.number));
+    }
+}
+
+impl Turn<'_> {
+    /// Waits until it is its turn. Whoever ends says so; a turn is never dropped before.
+    async fn comes(&mut self) {
+        let _ = (&mut self.comes).await;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Given up after it was let in: it is the next one's turn.
+        self.comes.close();
+        if self.comes.try_recv().is_ok() {
+            self.calls.admit(self.process, None);
         }
     }
 }
@@ -260,3 +300,6 @@ fn part(hash: u64) -> usize {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

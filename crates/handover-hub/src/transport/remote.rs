@@ -5,7 +5,7 @@
 //! give way. On a connection each [class](Class) has a stream of its own with its own flow control: a
 //! state of a gigabyte never holds up a call. Small frames that wait together cross together.
 //!
-//! Before anything else both say who they are; see [`Rejection`] for what keeps them apart. With
+//! Before anything else both say who they are; see [`Rejection`](super::Rejection) for what keeps them apart. With
 //! [`Security::Tls`] both prove it.
 //!
 //! It is gRPC, by tonic, so that framing, flow control, keepalive and the limits against hostile

@@ -73,10 +73,11 @@ fn clusters_that_change_in_order_or_lose_two_nodes_keep_what_they_promise() {
 }
 
 #[test]
-#[ignore = "an evacuation asked of a node that is fenced is not answered; see the seeds below"]
+#[ignore = "a child that was stopped while its host was gone runs again when the host is back"]
 fn divided_clusters_and_those_whose_engine_fails_keep_what_they_promise() {
-    // With an exclusive engine, as drawn: 104, 163 (evacuation), 282 (a stopped child is back), 92 (a
-    // shard stays with a home that is not its own), 375 (a copy of an older epoch goes on), 247.
+    // 4 of these 240 fail: 3 with Pauses (a stopped child is back), 3 with All (a child stands still
+    // and does not answer), 10 with Partitions (a child that is in no row does not answer). As they
+    // are drawn, all of the first 400 seeds with an exclusive engine keep what they promise.
     let profiles = [
         Profile::Partitions,
         Profile::Pauses,

@@ -189,6 +189,12 @@ impl<R: Rows> Node<R> {
         self.leaving.is_some()
     }
 
+    /// Whether it was said what this node leaves behind: from then on nothing may come here, which
+    /// would be lost with it (H3). A home hears soon that this node is gone, and goes on without it.
+    pub(crate) const fn has_gone(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Gone))
+    }
+
     /// Answers those who wait for this node to be empty, if it is.
     pub(crate) fn may_be_empty(&mut self) {
         if self.leaving.is_none() {

@@ -186,7 +186,7 @@ impl<R: Rows> Node<R> {
 
     /// One thing that a node said.
     fn take(&mut self, from: NodeId, item: Item, changed: &mut BTreeSet<ShardId>) {
-        if self.is_still() && !item.is_harmless() {
+        if (self.is_still() && !item.is_harmless()) || (self.has_gone() && item.brings()) {
             return;
         }
         match item {

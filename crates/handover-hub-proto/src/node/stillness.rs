@@ -73,6 +73,11 @@ impl<R: Rows> Node<R> {
 }
 
 impl Item {
+    /// Whether a process may come to a node by it.
+    pub(crate) const fn brings(&self) -> bool {
+        matches!(self, Self::Grant { .. } | Self::Order(_))
+    }
+
     /// Whether a node that stands still may take it: it only learns or tells what is.
     pub(crate) fn is_harmless(&self) -> bool {
         match self {

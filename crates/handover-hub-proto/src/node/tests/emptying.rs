@@ -6,7 +6,7 @@ use super::moves::{assert_marked, mark, name, with_children};
 use super::world::{World, children};
 use crate::identity::NodeId;
 use crate::node::{Answer, Command, Evacuation, Input, StartOptions};
-use crate::spec::ChildSpec;
+use crate::spec::{ChildSpec, Placing};
 use crate::view::EngineEvent;
 
 const TIME: Duration = Duration::from_secs(60);
@@ -198,4 +198,45 @@ fn an_evacuation_that_was_ended_is_not_begun_again() {
     world.assert_settled();
     assert!(runs_on_of(&world, &all, 2) > 5);
     assert_marked(&mut world, &all);
+}
+
+/// H3: a node that has said what it leaves behind takes nothing any more, also what is pinned to it.
+#[test]
+fn what_is_pinned_to_a_node_that_leaves_does_not_end_with_it() {
+    for steps in (0..200).step_by(3) {
+        let (mut world, all) = with_children(3, 20);
+        let left = world.command(2, Command::Leave { timeout: TIME });
+        for _ in 0..steps {
+            world.step();
+        }
+        if !world.places.contains_key(&NodeId(2)) {
+            break;
+        }
+        for child in &all {
+            let command = Command::Pin {
+                process: child.id.clone(),
+                placing: Placing::Pinned(Vec::from([name("node-2")])),
+            };
+            world.command(1, command);
+        }
+        let Answer::Evacuated { left, .. } = world.answer(2, left) else {
+            panic!("not the answer of a leave");
+        };
+        let left: Vec<_> = left.into_iter().map(|(process, _)| process).collect();
+        world.settle();
+        for child in &all {
+            let process = child.id.clone();
+            let placing = Placing::Strategy;
+            world.command(1, Command::Pin { process, placing });
+        }
+        world.settle();
+        world.assert_all_run(&all);
+        for (at, child) in all.iter().enumerate() {
+            let host = world.runs_on(&child.id)[0];
+            let place = world.places.get_mut(&host).expect("it lives");
+            let value = *place.hosts.value(&child.id).expect("it runs here");
+            let kept = value == at as u64 + 1 || left.contains(&child.id);
+            assert!(kept, "{} after {steps} steps", child.id);
+        }
+    }
 }

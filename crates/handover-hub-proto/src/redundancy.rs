@@ -103,6 +103,12 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.start.is_empty() && self.turn.is_empty() && self.stop.is_empty()
     }
+
+    /// Whether a passive replica is to become an active one.
+    #[must_use]
+    pub fn promotes(&self) -> bool {
+        self.turn.iter().any(|(_, role)| *role == Role::Active)
+    }
 }
 
 impl Redundancy {

@@ -8,6 +8,7 @@ mod life;
 mod pack;
 mod reminder;
 mod replicas;
+mod roles;
 mod run;
 mod store;
 mod succession;

@@ -66,24 +66,40 @@ impl<R: Rows> Node<R> {
         }
         if let Some(heir) = redundancy::heir(&alive, &wanted) {
             let rest: Vec<Host> = alive.into_iter().filter(|h| h.node != heir).collect();
-            let on = [(heir, Role::Active, self.settings.redundancy.keeps_state())];
+            let on = [(heir, Role::Active, true)];
             self.start(shard, row.spec().clone(), rest, &on, None);
             return;
         }
         // Its state goes with it: to where it should answer, if nobody runs it there.
         let active = alive
             .iter()
-            .find(|host| host.role == Role::Active && !wanted.contains(&(host.node, Role::Active)));
+            .find(|host| host.role == Role::Active && !wanted.contains(&(host.node, Role::Active)))
+            .copied();
         let lacking = changes.start.iter().find(|(_, role)| *role == Role::Active);
         if let (Some(host), Some((to, _))) = (active, lacking) {
             self.want_move(shard, row.id(), host.node, *to);
         } else if !changes.start.is_empty() {
             self.start_on(shard, row, alive, &changes.start);
+        } else if let Some(host) = active.filter(|_| changes.promotes()) {
+            self.step_down(shard, row, alive, host.node);
         } else if alive.len() > wanted.len() && !wanted.is_empty() {
             self.end_surplus(shard, row, alive, &changes.stop);
         } else if alive.len() < row.hosts().len() {
             self.publish(shard, Change::Put(row.with_hosts(&alive)));
         }
+    }
+
+    /// The active replica becomes a passive one, so that a passive one that has its state can become
+    /// the active one: at no moment two of them answer (H2), nor is there one copy less.
+    fn step_down(&mut self, shard: ShardId, row: &Row, alive: Vec<Host>, node: NodeId) {
+        let home = self.table.wanted(shard);
+        if home.is_some_and(|home| home != self.me.id && self.members.has(home)) {
+            // The home that it is about to have sees to it.
+            return;
+        }
+        let rest: Vec<Host> = alive.into_iter().filter(|h| h.node != node).collect();
+        let on = [(node, Role::Passive, false)];
+        self.start(shard, row.spec().clone(), rest, &on, None);
     }
 
     fn start_on(&mut self, shard: ShardId, row: &Row, hosts: Vec<Host>, on: &[(NodeId, Role)]) {

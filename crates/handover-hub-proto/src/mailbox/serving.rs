@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::queue::{self, Queue, is_full};
 use super::{Arrival, Finished, Letter, Limits, Mailbox, Refusal, Released, State};
 use crate::identity::{CallId, NodeId};
-use crate::reply::Known;
+use crate::reply::{Known, Remembered};
 
 /// Of a process on its way, queue and latecomers together have this much room. Without it each move
 /// that fails would add to the queue.
@@ -99,6 +99,13 @@ impl<M: Letter, B: AsRef<[u8]> + Clone> Mailbox<M, B> {
             Known::Answered(reply) => Some(reply),
             Known::New | Known::Waits | Known::Settled | Known::Full => None,
         }
+    }
+
+    /// What is known of calls that were answered: for a copy that may have to go on with them.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<Remembered<B>> {
+        let replies = self.replies.as_ref();
+        replies.map_or_else(Vec::new, |replies| replies.remembered())
     }
 
     /// A caller has all answers below a number: see [`Replies::settle`](crate::reply::Replies::settle).

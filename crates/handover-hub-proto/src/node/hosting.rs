@@ -238,6 +238,12 @@ impl<R: Rows> Node<R> {
                     latecomers: None,
                 }));
             }
+            Phase::Active if here.role == Role::Active && role == Role::Passive => {
+                here.epoch = epoch;
+                here.role = role;
+                here.phase = Phase::Starting;
+                self.step_aside(id, epoch);
+            }
             Phase::Active => {
                 here.epoch = epoch;
                 here.role = role;
@@ -371,16 +377,46 @@ impl<R: Rows> Node<R> {
             return;
         };
         here.spec = row.spec().clone();
-        let host = row.hosts().iter().find(|host| host.node == me);
-        let active = host.is_some_and(|h| h.role == Role::Active && h.epoch == here.epoch);
-        if !active || !self.settings.redundancy.keeps_state() || row.hosts() == before {
+        let epoch = here.epoch;
+        if self.settings.redundancy.keeps_state() && row.hosts() != before {
+            self.replicate(row, epoch);
+        }
+    }
+
+    /// Has the active replica on this node keep those up to date that are passive by the row.
+    fn replicate(&mut self, row: &Row, epoch: Epoch) {
+        let (me, hosts) = (self.me.id, row.hosts());
+        let active = |host: &Host| host.node == me && host.role == Role::Active;
+        if !hosts.iter().any(active) {
             return;
         }
-        let passive = row.hosts().iter().filter(|host| host.role == Role::Passive);
+        let passive = hosts.iter().filter(|host| host.role == Role::Passive);
         self.effects.push_back(Effect::Host(HostOrder::Replicate {
             process: row.id().clone(),
-            epoch: here.epoch,
+            epoch,
             to: passive.map(|host| host.node).collect(),
+        }));
+    }
+
+    /// A process has come here. The row that says so may have been here before it.
+    pub(crate) fn replicate_arrived(&mut self, process: &ProcessId, epoch: Epoch) {
+        if self.settings.redundancy.keeps_state()
+            && let Some(row) = self.rows.get(process)
+        {
+            self.replicate(&row, epoch);
+        }
+    }
+
+    /// The active replica hands the passive ones its state, then becomes one of them.
+    fn step_aside(&mut self, process: ProcessId, epoch: Epoch) {
+        self.moved_away += 1;
+        if let Some(row) = self.rows.get(&process) {
+            self.replicate(&row, epoch);
+        }
+        self.effects.push_back(Effect::Host(HostOrder::Role {
+            process,
+            epoch,
+            role: Role::Passive,
         }));
     }
 

@@ -39,7 +39,10 @@ impl<R: Rows> Node<R> {
                 && here.phase == Phase::Starting
             {
                 match result {
-                    Ok(()) => here.phase = Phase::Active,
+                    Ok(()) => {
+                        here.phase = Phase::Active;
+                        self.replicate_arrived(process, *epoch);
+                    }
                     Err(_) => {
                         self.hosting.remove(shard, process);
                     }

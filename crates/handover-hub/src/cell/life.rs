@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
 use handover_hub_proto::intensity::{End, Sequel};
-use handover_hub_proto::mailbox::{self, Mailbox, Sealed};
+use handover_hub_proto::mailbox::Mailbox;
 use handover_hub_proto::node::{HostFailure, HostReport, Origin};
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
-use super::replicas::Kept;
 use super::run::drop_body;
 use super::{Cell, Phase};
 use crate::hub::Shared;
@@ -107,6 +106,7 @@ impl Cell {
             state.phase
         };
         let result = match (phase, origin) {
+            (Phase::Serving, Origin::Replica) => self.promoted(shared, body),
             (Phase::Serving, _) => Ok(body),
             (Phase::Landed(arrived), Origin::Handed(attempt)) if arrived == attempt => {
                 self.take_over(shared, body).await.map(Some)
@@ -193,67 +193,6 @@ impl Cell {
             body.role(role)?;
         }
         Ok(Some(body))
-    }
-
-    /// Its home says what it is for.
-    pub(super) fn change_role(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        (epoch, role): (Epoch, Role),
-        body: Option<Box<dyn Body>>,
-    ) {
-        let (before, kept) = {
-            let mut state = self.lock();
-            state.epoch = state.epoch.max(epoch);
-            let before = std::mem::replace(&mut state.role, role);
-            let kept = (before == Role::Passive && role == Role::Active)
-                .then(|| state.rare.as_mut()?.kept.take())
-                .flatten();
-            (before, kept)
-        };
-        let mut body = body;
-        if let (Some(kept), Some(present)) = (kept, body.take()) {
-            body = match self.take_up(shared, present, kept) {
-                Ok(body) => Some(body),
-                Err(fault) => {
-                    tracing::warn!(process = %self.id, %fault, "the state of a replica was not taken");
-                    None
-                }
-            };
-        }
-        if let Some(present) = &mut body
-            && before != role
-            && let Err(fault) = present.role(role)
-        {
-            tracing::warn!(process = %self.id, %fault, "the hook role failed");
-        }
-        let lost = body.is_none();
-        self.put_back(body);
-        if lost {
-            self.end(shared, Some("its replica's state was not taken".to_owned()));
-        }
-    }
-
-    /// The state that a passive replica was sent becomes that of the active one.
-    fn take_up(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        body: Box<dyn Body>,
-        kept: Kept,
-    ) -> Result<Box<dyn Body>, Fault> {
-        let body = body.alter(kept.handed)?;
-        let sealed = Sealed {
-            queue: Vec::new(),
-            replies: kept.replies.remembered(),
-        };
-        let mut state = self.lock();
-        if state.mailbox.phase() == mailbox::Phase::Restoring {
-            state.mailbox.restore(sealed);
-        } else {
-            let released = state.mailbox.merge(sealed, &shared.limits);
-            self.release(shared, state, released);
-        }
-        Ok(body)
     }
 
     /// It crashed, and its state with it.

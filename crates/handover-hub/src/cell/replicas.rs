@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handover_hub_proto::identity::{Epoch, NodeId};
-use handover_hub_proto::mailbox::Freeze;
 use handover_hub_proto::reply::{Remembered, Replies, ReplyLimits, Ticket};
 use handover_hub_proto::row::Role;
 use serde::{Deserialize, Serialize};
@@ -65,6 +64,8 @@ struct Progress {
     number: u64,
     /// Each replica, and the last state it has.
     nodes: Vec<(NodeId, u64)>,
+    /// The process is to end: nobody has to get anything any more.
+    over: bool,
 }
 
 impl Replicas {
@@ -108,18 +109,30 @@ impl Cell {
         self.wake(shared, state);
     }
 
+    /// The process is to end: a run does not wait for replicas any longer.
+    pub(crate) fn release_replicas(&self) {
+        let state = self.lock();
+        let rare = state.rare.as_ref();
+        if let Some(replicas) = rare.and_then(|rare| rare.replicas.clone()) {
+            replicas.lock().over = true;
+            replicas.changed.notify_one();
+        }
+    }
+
     /// Sends the replicas what the process is now and what it answers, and waits until they have it.
+    /// False if this process is ended before that: then the reply must not leave, for another one
+    /// may have taken over without it.
     pub(super) async fn replicate(
         &self,
         shared: &Arc<Shared>,
-        mut body: Box<dyn Body>,
+        body: &mut dyn Body,
         answer: Option<(Ticket, Bytes)>,
-    ) -> Box<dyn Body> {
+    ) -> bool {
         let Some(replicas) = self.replicas() else {
-            return body;
+            return true;
         };
-        let Some(handed) = self.written(shared, body.as_mut()) else {
-            return body;
+        let Some(handed) = self.written(shared, body) else {
+            return true;
         };
         let update = Update::State {
             schema: handed.schema(),
@@ -127,8 +140,7 @@ impl Cell {
             answer: answer.map(|(ticket, reply)| (ticket, Octets(reply))),
             replies: None,
         };
-        self.distribute(shared, &replicas, &update).await;
-        body
+        self.distribute(shared, &replicas, &update).await
     }
 
     /// Replicas are new: they are sent all there is.
@@ -144,24 +156,14 @@ impl Cell {
         let Some(handed) = self.written(shared, body.as_mut()) else {
             return Some(body);
         };
-        let replies = {
-            let mut state = self.lock();
-            if state.mailbox.freeze() == Freeze::Frozen {
-                let sealed = state.mailbox.seal();
-                let _ = state.mailbox.resume(&shared.limits);
-                sealed.map(|sealed| sealed.replies)
-            } else {
-                let _ = state.mailbox.resume(&shared.limits);
-                None
-            }
-        };
+        let replies = Some(self.lock().mailbox.remembered());
         let update = Update::State {
             schema: handed.schema(),
             state: Octets(handed.bytes().clone()),
             answer: None,
             replies,
         };
-        self.distribute(shared, &replicas, &update).await;
+        let _ = self.distribute(shared, &replicas, &update).await;
         Some(body)
     }
 
@@ -183,18 +185,23 @@ impl Cell {
         }
     }
 
-    async fn distribute(&self, shared: &Arc<Shared>, replicas: &Replicas, update: &Update) {
+    async fn distribute(&self, shared: &Arc<Shared>, replicas: &Replicas, update: &Update) -> bool {
         let Ok(body) = postcard::to_allocvec(update) else {
-            return;
+            return true;
         };
         let body = Bytes::from(body);
         let number = replicas.next();
         let epoch = self.lock().epoch;
         loop {
             let changed = replicas.changed.notified();
-            let behind = replicas.behind(number);
+            let mut behind = replicas.behind(number);
+            // Nobody waits for a node that is gone, whatever the row still says.
+            behind.retain(|node| shared.is_member(*node));
             if behind.is_empty() {
-                return;
+                return true;
+            }
+            if replicas.lock().over {
+                return false;
             }
             for node in behind {
                 let frame = Frame::Replica(Replica {
@@ -208,7 +215,7 @@ impl Cell {
             }
             let waited = tokio::time::timeout(AGAIN, async {
                 changed.await;
-                while !replicas.behind(number).is_empty() {
+                while !replicas.behind(number).is_empty() && !replicas.lock().over {
                     replicas.changed.notified().await;
                 }
             });

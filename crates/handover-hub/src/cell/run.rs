@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use handover_hub_proto::identity::CallId;
 use handover_hub_proto::node::HostOrder;
+use handover_hub_proto::row::Role;
 
 use super::letter::Octets;
 use super::{Cell, Letter, Phase, Work};
@@ -41,6 +42,7 @@ impl Cell {
         // A node that may not act takes nothing; its engine fences it, and then its home confirms
         // what may go on (H2, H12).
         if state.phase == Phase::Serving
+            && state.role == Role::Active
             && shared.may_act()
             && let Some(body) = state.body.take()
         {
@@ -108,6 +110,11 @@ impl Cell {
             } => self.retire(shared, (attempt, to, epoch), body),
             HostOrder::Discard { attempt, .. } => self.discard(shared, attempt, body),
             HostOrder::Stop { epoch, .. } => self.stop(shared, epoch, body).await,
+            HostOrder::Role {
+                epoch,
+                role: Role::Passive,
+                ..
+            } => self.step_down(shared, epoch, body).await,
             HostOrder::Role { epoch, role, .. } => self.change_role(shared, (epoch, role), body),
             HostOrder::Merge { attempt, epoch, .. } => self.merge(shared, (attempt, epoch), body),
             HostOrder::Replicate { to, .. } => {
@@ -141,9 +148,13 @@ impl Cell {
             Handled::Reply(reply) => {
                 self.remind(shared, wishes.later);
                 let answer = letter.ticket.map(|ticket| (ticket, reply.clone()));
-                let body = self.replicate(shared, body, answer).await;
+                let kept = self.replicate(shared, body.as_mut(), answer).await;
                 self.put_back(Some(body));
-                self.answer(shared, call.map(|call| (call, reply)));
+                if kept {
+                    self.answer(shared, call.map(|call| (call, reply)));
+                } else {
+                    let _ = self.lock().mailbox.crashed(call);
+                }
                 self.changed(shared);
                 self.after(shared, wishes.end).await;
             }

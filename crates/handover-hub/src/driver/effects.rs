@@ -49,7 +49,12 @@ impl Driver {
             | HostOrder::Stop { process, .. }
             | HostOrder::Role { process, .. }
             | HostOrder::Merge { process, .. } => match self.shared.cells.present(process) {
-                Some(cell) => return cell.order(&self.shared, order),
+                Some(cell) => {
+                    if let HostOrder::Stop { .. } = order {
+                        cell.release_replicas();
+                    }
+                    return cell.order(&self.shared, order);
+                }
                 None => self.nothing_here(order),
             },
         }
@@ -96,12 +101,16 @@ impl Driver {
                 epoch,
                 crash: None,
             },
+            HostOrder::Role { process, epoch, .. } => HostReport::Activated {
+                process,
+                epoch,
+                result,
+            },
             HostOrder::Warm { .. }
             | HostOrder::Activate { .. }
             | HostOrder::Resume { .. }
             | HostOrder::Retire { .. }
             | HostOrder::Discard { .. }
-            | HostOrder::Role { .. }
             | HostOrder::Replicate { .. }
             | HostOrder::Suspend
             | HostOrder::Continue { .. } => return,

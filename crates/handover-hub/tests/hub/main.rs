@@ -5,5 +5,6 @@ mod life;
 mod moves;
 mod operators;
 mod pressure;
+mod replicas;
 mod schema;
 mod world;

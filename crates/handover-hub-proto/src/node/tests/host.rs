@@ -130,7 +130,14 @@ impl Hosts {
                     });
                 }
             }
-            HostOrder::Role { process, epoch, .. } => self.renew(&process, epoch),
+            HostOrder::Role { process, epoch, .. } => {
+                self.renew(&process, epoch);
+                self.reports.push_back(HostReport::Activated {
+                    process,
+                    epoch,
+                    result: Ok(()),
+                });
+            }
             HostOrder::Suspend => {
                 self.unconfirmed = self.all.keys().cloned().collect();
             }

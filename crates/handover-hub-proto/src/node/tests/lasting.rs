@@ -116,6 +116,33 @@ fn replicas_are_made_up_for_when_nodes_die_and_join() {
     }
 }
 
+/// A passive replica is made the active one where the active one should not be any more, and the
+/// node that leaves goes.
+#[test]
+fn replicas_change_places_when_a_node_leaves() {
+    let mut world = replicated(Model::ActivePassive, true);
+    world.start(1, children(60));
+    world.settle();
+    let answered = |world: &World| {
+        let rows = world.places[&NodeId(1)].node.rows();
+        let hosts = (0..60).map(|at| rows.get(&id(&alloc::format!("child-{at}"))));
+        let active = hosts.filter_map(|row| row.and_then(|row| row.active()));
+        active.filter(|host| host.node == NodeId(3)).count()
+    };
+    assert!(answered(&world) > 0);
+    let timeout = Duration::from_secs(20);
+    let request = world.command(3, Command::Leave { timeout });
+    let Answer::Evacuated { moved, left } = world.answer(3, request) else {
+        panic!("it does not leave");
+    };
+    assert_eq!(left, []);
+    assert!(moved > 0);
+    world.run(Duration::from_secs(20));
+    assert!(!world.members.contains_key(&NodeId(3)));
+    assert_replicas(&world, 60, 1);
+    world.assert_settled();
+}
+
 /// The successor of a node's program on the same host goes on with all it had.
 #[test]
 fn a_node_is_handed_to_its_successor() {

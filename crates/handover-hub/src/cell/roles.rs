@@ -1,0 +1,145 @@
+//! A replica changes what it is for.
+
+use std::sync::Arc;
+
+use handover_hub_proto::identity::Epoch;
+use handover_hub_proto::mailbox::{self, Mailbox, Sealed};
+use handover_hub_proto::node::{HostFailure, HostReport};
+use handover_hub_proto::row::Role;
+
+use super::replicas::Kept;
+use super::{Cell, Phase};
+use crate::hub::Shared;
+use crate::kind::{Body, Fault};
+use crate::transport::frame::Refusal;
+
+impl Cell {
+    /// Its home says what it is for.
+    pub(super) fn change_role(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        (epoch, role): (Epoch, Role),
+        body: Option<Box<dyn Body>>,
+    ) {
+        let (before, kept) = {
+            let mut state = self.lock();
+            state.epoch = state.epoch.max(epoch);
+            let before = std::mem::replace(&mut state.role, role);
+            let kept = (before == Role::Passive && role == Role::Active)
+                .then(|| state.rare.as_mut()?.kept.take())
+                .flatten();
+            (before, kept)
+        };
+        let mut body = body;
+        if let (Some(kept), Some(present)) = (kept, body.take()) {
+            body = match self.take_up(shared, present, kept) {
+                Ok(body) => Some(body),
+                Err(fault) => {
+                    tracing::warn!(process = %self.id, %fault, "the state of a replica was not taken");
+                    None
+                }
+            };
+        }
+        if let Some(present) = &mut body
+            && before != role
+            && let Err(fault) = present.role(role)
+        {
+            tracing::warn!(process = %self.id, %fault, "the hook role failed");
+        }
+        let lost = body.is_none();
+        self.put_back(body);
+        if lost {
+            self.end(shared, Some("its replica's state was not taken".to_owned()));
+        }
+    }
+
+    /// This passive replica becomes the active one, from what it was last sent. If it was sent
+    /// nothing, from what it is.
+    pub(super) fn promoted(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Option<Box<dyn Body>>,
+    ) -> Result<Option<Box<dyn Body>>, HostFailure> {
+        let kept = self.lock().rare.as_mut().and_then(|rare| rare.kept.take());
+        match (body, kept) {
+            (Some(body), Some(kept)) => Ok(Some(self.take_up(shared, body, kept)?)),
+            (body, _) => Ok(body),
+        }
+    }
+
+    /// This active replica becomes a passive one. What it answered is with the other ones before
+    /// its home hears of it; what waits here is for the next active one.
+    pub(super) async fn step_down(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        epoch: Epoch,
+        body: Option<Box<dyn Body>>,
+    ) {
+        let active = self.lock().role == Role::Active;
+        let mut body = if active {
+            self.synchronise(shared, body).await
+        } else {
+            body
+        };
+        let (serves, waited) = {
+            let mut state = self.lock();
+            state.epoch = state.epoch.max(epoch);
+            state.role = Role::Passive;
+            let mut waited = Vec::new();
+            if active && state.phase == Phase::Serving {
+                let mut mailbox = Mailbox::restoring();
+                let _ = mailbox.activate(false, &shared.limits);
+                waited = std::mem::replace(&mut state.mailbox, mailbox).close();
+                if let Some(rare) = &mut state.rare {
+                    rare.replicas = None;
+                    rare.later.clear();
+                }
+            }
+            (state.phase == Phase::Serving, waited)
+        };
+        if let Some(present) = body.as_mut().filter(|_| active)
+            && let Err(fault) = present.role(Role::Passive)
+        {
+            tracing::warn!(process = %self.id, %fault, "the hook role failed");
+        }
+        self.put_back(body);
+        for letter in waited {
+            match letter.ticket {
+                Some(ticket) => shared.refuse(ticket.call, Refusal::NotHere),
+                None => shared.cast_on(self.id.clone(), letter.body),
+            }
+        }
+        let result = if serves {
+            Ok(())
+        } else {
+            Err(HostFailure::NotHere)
+        };
+        shared.report(HostReport::Activated {
+            process: self.id.clone(),
+            epoch,
+            result,
+        });
+    }
+
+    /// The state that a passive replica was sent becomes that of the active one.
+    pub(super) fn take_up(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Box<dyn Body>,
+        kept: Kept,
+    ) -> Result<Box<dyn Body>, Fault> {
+        let body = body.alter(kept.handed)?;
+        let sealed = Sealed {
+            queue: Vec::new(),
+            replies: kept.replies.remembered(),
+        };
+        let mut state = self.lock();
+        if state.mailbox.phase() == mailbox::Phase::Restoring {
+            state.mailbox.restore(sealed);
+        } else {
+            let released = state.mailbox.merge(sealed, &shared.limits);
+            self.release(shared, state, released);
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,105 @@
+//! Passive replicas that are kept up to date take over when the node of the active one goes.
+
+use std::time::Duration;
+
+use handover_hub::proto::node::Settings;
+use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
+use handover_hub::proto::row::Role;
+use handover_hub::{Hub, Scope};
+
+use crate::moves::Clients;
+use crate::world::{World, counter, until};
+
+const COUNTERS: u64 = 200;
+
+async fn node(world: &World, name: &str) -> Hub {
+    let settings = Settings {
+        redundancy: Redundancy::Replicated {
+            factor: Factor::Nodes(2),
+            model: Model::ActivePassive,
+            signal: Signal::None,
+            state: true,
+        },
+        ..Settings::default()
+    };
+    // The settings come first: they name the shards too.
+    let builder = world.builder(name).settings(settings).shards(64);
+    builder.start().await.expect("the node starts")
+}
+
+/// Three nodes, and counters with one passive replica each.
+async fn three(world: &World) -> [Hub; 3] {
+    let hubs = [
+        node(world, "a").await,
+        node(world, "b").await,
+        node(world, "c").await,
+    ];
+    until("all know all", || {
+        hubs.iter().all(|hub| hub.nodes().len() == 3)
+    })
+    .await;
+    let children = (0..COUNTERS).map(|n| counter(&format!("c{n}"), 0));
+    let started = hubs[0].start_children(children, Default::default()).await;
+    assert_eq!(started.unwrap().failed, []);
+    replicated(&hubs[0], &hubs).await;
+    hubs
+}
+
+/// Waits until every counter has an active and a passive replica, both on these nodes.
+async fn replicated(hub: &Hub, on: &[Hub]) {
+    until("every counter has two replicas", || {
+        let rows = hub.list(Scope::Hub);
+        let whole = rows.iter().filter(|row| {
+            let hosts = row.hosts();
+            let active = hosts.iter().filter(|host| host.role == Role::Active);
+            hosts.len() == 2
+                && active.count() == 1
+                && hosts
+                    .iter()
+                    .all(|host| on.iter().any(|hub| hub.node() == host.node))
+        });
+        whole.count() == usize::try_from(COUNTERS).unwrap()
+    })
+    .await;
+}
+
+/// The node is cut off from all others, and they hear that it is gone.
+fn die(world: &World, hub: &Hub) {
+    world.authority.cut(hub.node());
+    world.network.kill(hub.node());
+    world.authority.expire(hub.node());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_answered_is_lost_with_a_node() {
+    let world = World::default();
+    let hubs = three(&world).await;
+    let [a, b, c] = &hubs;
+    let clients = Clients::start(&[a.clone(), c.clone()], COUNTERS, 8);
+    clients.made(1_000).await;
+    die(&world, b);
+    until("b is gone", || a.nodes().len() == 2).await;
+    clients.made(1_000).await;
+    replicated(a, &[a.clone(), c.clone()]).await;
+    clients.check(a, COUNTERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_hands_its_active_replicas_over() {
+    let world = World::default();
+    let hubs = three(&world).await;
+    let [a, b, c] = &hubs;
+    let clients = Clients::start(&[a.clone()], COUNTERS, 8);
+    clients.made(1_000).await;
+    let left = b.leave(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(left.left, []);
+    assert!(left.moved > 0);
+    until("b is gone", || a.nodes().len() == 2).await;
+    clients.made(1_000).await;
+    replicated(a, &[a.clone(), c.clone()]).await;
+    // A replica that is new has the state once calls of every counter were answered after it came.
+    clients.made(2_000).await;
+    die(&world, c);
+    until("c is gone", || a.nodes().len() == 1).await;
+    clients.check(a, COUNTERS).await;
+}

@@ -72,6 +72,13 @@ fn clusters_that_change_in_order_or_lose_two_nodes_keep_what_they_promise() {
     assert!(happened.iter().all(|count| *count > 20), "{counts:?}");
 }
 
+/// Whatever befalls them: divided networks, nodes that stand still, an engine that fails.
+#[test]
+fn clusters_with_an_exclusive_engine_keep_what_they_promise() {
+    let drawn = (0..200).map(Plan::drawn);
+    all_keep(&drawn.filter(|plan| plan.exclusive).collect::<Vec<_>>());
+}
+
 #[test]
 #[ignore = "a child that was stopped while its host was gone runs again when the host is back"]
 fn divided_clusters_and_those_whose_engine_fails_keep_what_they_promise() {

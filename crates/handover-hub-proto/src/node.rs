@@ -15,6 +15,7 @@ mod hosting;
 mod machine;
 mod moving;
 pub(crate) mod outbox;
+mod replicas;
 mod settings;
 mod status;
 mod stillness;

@@ -89,7 +89,7 @@ async fn a_node_that_leaves_hands_its_active_replicas_over() {
     let world = World::default();
     let hubs = three(&world).await;
     let [a, b, c] = &hubs;
-    let clients = Clients::start(&[a.clone()], COUNTERS, 8);
+    let clients = Clients::start(std::slice::from_ref(a), COUNTERS, 8);
     clients.made(1_000).await;
     let left = b.leave(Duration::from_secs(60)).await.unwrap();
     assert_eq!(left.left, []);

@@ -47,6 +47,14 @@ pub struct Load {
     pub processes: u32,
 }
 
+impl Load {
+    /// Whether the node says so at all: who runs uses memory.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.memory > 0
+    }
+}
+
 /// One node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {

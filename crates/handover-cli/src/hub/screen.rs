@@ -1,7 +1,7 @@
 //! `hub top` as it is drawn. A function of the state and the size of the terminal.
 
 use super::state::{Glance, State};
-use super::view::{count, counted, moves, plain, share};
+use super::view::{count, counted, known, moves, plain, share};
 use crate::view::quantity::{millis, time_of_day};
 use handover_hub::admin::view::{EventView, NodeView, Weight};
 use handover_hub_proto::view::Standing;
@@ -141,9 +141,15 @@ fn node_row(node: &NodeView, most: u64) -> Row<'static> {
         Cell::from(format!("{:>9}", count(node.processes))),
         Cell::from(bar(node.processes, most)).style(Style::default().fg(Color::Blue)),
         Cell::from(format!("{:>6}", count(u64::from(node.shards)))),
-        Cell::from(format!("{:>7}", count(u64::from(node.load.queued)))),
-        Cell::from(format!("{:>5}", share(node.load.processor))),
-        Cell::from(format!("{:>6}", share(node.load.memory))),
+        Cell::from(format!(
+            "{:>7}",
+            known(&node.load, count(u64::from(node.load.queued)))
+        )),
+        Cell::from(format!(
+            "{:>5}",
+            known(&node.load, share(node.load.processor))
+        )),
+        Cell::from(format!("{:>6}", known(&node.load, share(node.load.memory)))),
     ])
     .style(style)
 }

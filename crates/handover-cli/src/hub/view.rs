@@ -8,7 +8,7 @@ use handover_hub::admin::view::{
 };
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::Restart;
-use handover_hub_proto::view::Standing;
+use handover_hub_proto::view::{Load, Standing};
 use std::time::Duration;
 
 /// Processes left behind that are named; `ps --node` has the rest.
@@ -36,6 +36,14 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 /// Without what a terminal would obey: words of processes come from anywhere.
 pub(crate) fn plain(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
+}
+
+/// A part of a load, if the node says how busy it is.
+pub(crate) fn known(load: &Load, text: String) -> String {
+    match load.is_known() {
+        true => text,
+        false => UNKNOWN.to_owned(),
+    }
 }
 
 pub(crate) fn share(thousandths: u16) -> String {
@@ -122,9 +130,9 @@ pub(crate) fn nodes(status: &Status, nodes: &[NodeView], ink: Ink) -> String {
             takes(node).to_owned(),
             count(node.processes),
             count(u64::from(node.shards)),
-            count(u64::from(node.load.queued)),
-            share(node.load.processor),
-            share(node.load.memory),
+            known(&node.load, count(u64::from(node.load.queued))),
+            known(&node.load, share(node.load.processor)),
+            known(&node.load, share(node.load.memory)),
             plain(&node.address),
             plain(&node.version),
         ]);

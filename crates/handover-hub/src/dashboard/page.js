@@ -102,9 +102,11 @@ function glance(data) {
     bar.style.width = (100 * member.processes) / most + "%";
     cell(row, "", "wide").append(bar);
     cell(row, number.format(member.shards), "number");
-    cell(row, number.format(member.load.queued), "number extra");
-    cell(row, share(member.load.processor), "number extra");
-    cell(row, share(member.load.memory), "number extra");
+    // Who runs uses memory: none said means that it was not measured.
+    const known = (text) => (member.load.memory > 0 ? text : "–");
+    cell(row, known(number.format(member.load.queued)), "number extra");
+    cell(row, known(share(member.load.processor)), "number extra");
+    cell(row, known(share(member.load.memory)), "number extra");
     cell(row, member.address, "extra");
     cell(row, member.version, "extra");
   });

@@ -102,7 +102,7 @@ fn remarks(report: &Report) -> Vec<String> {
         if phase.lost_with_their_node > 0 {
             lines.push(format!(
                 "{}: {} were on that node only and are gone with it, as was to be expected without \
-                 copies; with --replicas 1 nothing acknowledged is lost",
+                 copies; with --replicas 1 their copies take over",
                 phase.what,
                 counted(phase.lost_with_their_node, "increment", "increments"),
             ));

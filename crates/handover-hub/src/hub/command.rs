@@ -58,6 +58,9 @@ pub struct Evacuated {
     pub left: Vec<(ProcessId, Failure)>,
 }
 
+/// How long a node that has left at most takes to say so.
+const GOODBYE: Duration = Duration::from_secs(10);
+
 impl Hub {
     /// Starts a child somewhere in the cluster; every replica runs, and enough nodes know it, when
     /// this returns.
@@ -230,6 +233,10 @@ impl Hub {
     /// [`CommandError`]; the node stays.
     pub async fn leave(&self, timeout: Duration) -> Result<Evacuated, CommandError> {
         let evacuated = self.evacuated(Command::Leave { timeout }).await?;
+        // What processes that moved left behind is still on its way, and so is the word that this
+        // node goes: a program that ended now would look like one that was killed.
+        let mut ended = self.seat.shared.ended.subscribe();
+        let _ = tokio::time::timeout(GOODBYE, ended.wait_for(|ended| *ended)).await;
         let operations = &self.seat.operations;
         let operations = operations
             .lock()

@@ -11,8 +11,8 @@ use crate::table::{Row, Table, millis};
 /// How long nodes are watched that have nothing to do.
 const REST: Duration = Duration::from_secs(20);
 
-/// What ProcessHub 0.4.1-beta took, from PEERS: seconds to start, to join, to leave; where a range was
-/// seen the better end.
+/// What ProcessHub 0.4.1-beta took: seconds to start, to join, to leave; where a range was seen the
+/// better end.
 fn theirs(size: u64) -> (Option<f64>, Option<f64>, Option<f64>) {
     match size {
         10_000 => (Some(0.44), Some(1.9), Some(2.2)),

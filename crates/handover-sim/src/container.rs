@@ -17,7 +17,6 @@ mod walk;
 mod world;
 
 pub use self::fault::Fault;
-pub use self::judge::Broken;
 pub use self::search::{Report, explore};
 pub use self::walk::wander;
 pub use self::world::{Action, Budget, World};

@@ -9,6 +9,7 @@
 
 pub mod actions;
 pub mod arms;
+pub mod broken;
 pub mod cluster;
 pub mod container;
 pub mod explorer;

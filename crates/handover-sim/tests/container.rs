@@ -1,7 +1,8 @@
 //! Containers that hand over: C1 to C5 in every interleaving, and each of them is missed when the
 //! rule behind it is broken.
 
-use handover_sim::container::{Action, Broken, Budget, Fault, Report, explore, wander};
+use handover_sim::broken::Broken;
+use handover_sim::container::{Action, Budget, Fault, Report, explore, wander};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

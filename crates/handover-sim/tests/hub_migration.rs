@@ -1,7 +1,8 @@
 //! Moves of one process: H1 to H8 and H11 in every interleaving, and each of them is missed when the
 //! rule behind it is broken.
 
-use handover_sim::hub::migration::{Action, Broken, Budget, Fault, Layout, Report, explore};
+use handover_sim::broken::Broken;
+use handover_sim::hub::migration::{Action, Budget, Fault, Layout, Report, explore};
 
 const NOTHING: Budget = Budget {
     breaks: 0,

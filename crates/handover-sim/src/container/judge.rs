@@ -1,7 +1,5 @@
 //! C1 to C5, in every state.
 
-use std::fmt;
-
 use handover_proto::container::BootId;
 use handover_proto::container::envelope::Envelope;
 use handover_proto::container::event::Event;
@@ -11,28 +9,7 @@ use handover_proto::moment::{Machine, Moment};
 
 use super::fault::Fault;
 use super::world::{Program, Side, World};
-
-/// A rule that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Which.
-    pub rule: &'static str,
-    /// How.
-    pub how: String,
-}
-
-impl Broken {
-    pub(super) fn new(rule: &'static str, how: impl Into<String>) -> Self {
-        let how = how.into();
-        Self { rule, how }
-    }
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.rule, self.how)
-    }
-}
+use crate::broken::Broken;
 
 /// Whether an instance can still come to serve without anybody's help.
 fn has_a_way_back(side: &Side) -> bool {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::judge::Broken;
 use super::world::{Action, Budget, World};
+use crate::broken::{Broken, Steps};
 use crate::fingerprint::{self, Fingerprints};
 
 /// Of so many states one goes on fairly to its end.
@@ -40,7 +40,7 @@ pub fn explore(
 ) -> Result<Report, (Broken, Vec<Action>)> {
     let begin = World::new(instances, budget, fault).map_err(|broken| (broken, Vec::new()))?;
     let mut known: HashMap<u128, (), Fingerprints> = HashMap::default();
-    let mut steps_to: Vec<Option<(usize, Action)>> = vec![None];
+    let mut steps = Steps::new();
     let mut waiting = vec![(begin, 0)];
     let mut report = Report {
         states: 1,
@@ -50,16 +50,7 @@ pub fn explore(
         took_back: 0,
     };
     while let Some((world, at)) = waiting.pop() {
-        let way = |last: Option<Action>| {
-            let mut way: Vec<Action> = last.into_iter().collect();
-            let mut at = at;
-            while let Some((from, action)) = steps_to[at] {
-                way.push(action);
-                at = from;
-            }
-            way.reverse();
-            way
-        };
+        let way = |last| steps.way(at, last);
         let print = fingerprint::of(&world);
         if print.is_multiple_of(FAIRLY_ONE_OF) {
             report.ends += 1;
@@ -83,9 +74,8 @@ pub fn explore(
             }
         }
         for (next, action) in found {
-            steps_to.push(Some((at, action)));
             report.states += 1;
-            waiting.push((next, steps_to.len() - 1));
+            waiting.push((next, steps.add(at, action)));
         }
     }
     Ok(report)

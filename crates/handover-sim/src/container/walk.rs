@@ -1,9 +1,9 @@
 //! One long way at random, far beyond what can be explored.
 
 use super::fault::Fault;
-use super::judge::Broken;
 use super::search::FAIR;
 use super::world::{Action, Budget, World};
+use crate::broken::Broken;
 
 /// Goes where the numbers lead: each chooses among what can happen next. Then goes on fairly.
 /// Returns what happened.

@@ -12,7 +12,8 @@ use handover_proto::container::{Attempt, BootId, PeerId};
 use handover_proto::moment::{Machine, Moment};
 
 use super::fault::Fault;
-use super::judge::{self, Broken};
+use super::judge;
+use crate::broken::Broken;
 
 /// Steps of fair delivery, after which it is taken to be without end.
 const MOST_FAIR_STEPS: u32 = 5_000;

@@ -21,6 +21,5 @@ mod serving;
 mod world;
 
 pub use self::fault::Fault;
-pub use self::judge::Broken;
 pub use self::search::{Report, explore};
 pub use self::world::{Action, Budget, Layout, World};

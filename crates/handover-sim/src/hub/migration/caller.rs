@@ -8,9 +8,9 @@ use handover_hub_proto::reply::Ticket;
 use handover_proto::moment::{Machine, Moment};
 
 use super::fault::Fault;
-use super::judge::Broken;
 use super::network::{Mail, Packet};
 use super::world::{World, id, number};
+use crate::broken::Broken;
 
 const NODE: NodeId = NodeId(100);
 

@@ -11,9 +11,10 @@ use handover_hub_proto::row::{Host, Role};
 use handover_proto::moment::Machine;
 
 use super::fault::Fault;
-use super::judge::{self, Broken};
+use super::judge;
 use super::network::Packet;
 use super::world::{Job, Layout, World, id, number, process, settings};
+use crate::broken::Broken;
 
 /// A new home asks everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -6,9 +6,10 @@ use handover_hub_proto::migration::{Bid, Order, TerminalEffect};
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
 
 use super::fault::Fault;
-use super::judge::{self, Broken};
+use super::judge;
 use super::network::{Mail, Packet};
 use super::world::{Cell, Job, World, id, limits, number, process};
+use crate::broken::Broken;
 
 impl World {
     /// A packet is read.

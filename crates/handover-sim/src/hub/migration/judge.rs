@@ -1,7 +1,6 @@
 //! What must never be, in every state; what must be in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use handover_hub_proto::call::Outcome as Called;
 use handover_hub_proto::identity::{Epoch, MoveId};
@@ -10,28 +9,7 @@ use handover_hub_proto::migration::Outcome;
 
 use super::caller::Letter;
 use super::world::{Cell, World, number, process};
-
-/// A rule that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Which.
-    pub rule: &'static str,
-    /// How.
-    pub how: String,
-}
-
-impl Broken {
-    pub(super) fn new(rule: &'static str, how: impl Into<String>) -> Self {
-        let how = how.into();
-        Self { rule, how }
-    }
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.rule, self.how)
-    }
-}
+use crate::broken::Broken;
 
 /// What happened, as far as rules are about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -7,8 +7,9 @@ use handover_hub_proto::mailbox::Phase;
 use handover_hub_proto::migration::{MovementInput, Outcome};
 
 use super::fault::Fault;
-use super::judge::{self, Broken};
+use super::judge;
 use super::world::{Action, Budget, Layout, World, limits};
+use crate::broken::{Broken, Steps};
 use crate::fingerprint::{self, Fingerprints};
 
 /// Of so many states one goes on fairly to its end; so do all in which nothing else can happen.
@@ -126,23 +127,14 @@ pub fn explore(
     let begin = World::new(layout, budget, letters, fault);
     let begin = begin.map_err(|broken| (broken, Vec::new()))?;
     let mut known: HashMap<u128, (), Fingerprints> = HashMap::default();
-    let mut steps_to: Vec<Option<(usize, Action)>> = vec![None];
+    let mut steps = Steps::new();
     let mut waiting = vec![(begin, 0)];
     let mut report = Report {
         states: 1,
         ..Report::default()
     };
     while let Some((world, at)) = waiting.pop() {
-        let way = |last: Option<Action>| {
-            let mut way: Vec<Action> = last.into_iter().collect();
-            let mut at = at;
-            while let Some((from, action)) = steps_to[at] {
-                way.push(action);
-                at = from;
-            }
-            way.reverse();
-            way
-        };
+        let way = |last| steps.way(at, last);
         let possible = world.possible();
         let sample = fingerprint::of(&world).is_multiple_of(FAIRLY_ONE_OF);
         if sample || possible.is_empty() {
@@ -161,9 +153,8 @@ pub fn explore(
             }
         }
         for (next, action) in found {
-            steps_to.push(Some((at, action)));
             report.states += 1;
-            waiting.push((next, steps_to.len() - 1));
+            waiting.push((next, steps.add(at, action)));
         }
     }
     Ok(report)

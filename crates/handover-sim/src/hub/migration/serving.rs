@@ -3,9 +3,10 @@
 use handover_hub_proto::identity::{CallId, Epoch, NodeId};
 use handover_hub_proto::mailbox::{Arrival, Refusal, Released};
 
-use super::judge::{self, Broken};
+use super::judge;
 use super::network::{Mail, Packet};
 use super::world::{World, limits};
+use crate::broken::Broken;
 
 impl World {
     /// A message to the process is read.

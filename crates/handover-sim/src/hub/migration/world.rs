@@ -14,8 +14,9 @@ use handover_proto::moment::Moment;
 use super::caller::Caller;
 use super::fault::Fault;
 use super::home::Home;
-use super::judge::{self, Broken, Ledger};
+use super::judge::{self, Ledger};
 use super::network::{Line, Mail, Network, Packet};
+use crate::broken::Broken;
 
 /// Who is who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

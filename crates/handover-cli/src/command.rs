@@ -10,6 +10,7 @@ mod hub;
 mod incumbent;
 mod keeper;
 mod keyboard;
+mod live;
 mod manual;
 mod peer;
 mod printing;

@@ -1,63 +1,55 @@
 //! `handover top`: feeds the live view from the supervisor and the keyboard, and draws it.
 
 use super::connect;
-use super::keyboard::{Key, Keyboard};
+use super::keyboard::Key;
+use super::live::{self, View};
 use crate::args::TopArgs;
 use crate::client::{Client, ClientError};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::top::{Input, State, draw};
-use ratatui::DefaultTerminal;
+use ratatui::Frame;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Sender;
 
 /// How often the supervisor is asked: often enough for the eye, rarely enough for the processor.
 const ASK: Duration = Duration::from_millis(500);
-
-/// Inputs that may wait to be drawn. More make whoever brings them wait, which costs nothing.
-const WAITING: usize = 1_024;
 
 pub(super) async fn top(root: PathBuf, args: TopArgs) -> Result<ExitCode, CliError> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(CliError::NotATerminal);
     }
     let (service, client) = connect(&root, &args.select)?;
-    let (inputs, drawn) = channel(WAITING);
-    tokio::spawn(ask(client.clone(), inputs.clone()));
-    tokio::spawn(listen(client, inputs.clone()));
-    let keyboard = Keyboard::start(inputs, |key| match key {
-        Key::Quit => Input::Quit,
-        Key::Resized => Input::Resized,
-    });
-    // Also puts the terminal back if we panic.
-    let mut terminal = ratatui::try_init().map_err(CliError::Terminal)?;
-    let result = show(&mut terminal, State::new(service), drawn).await;
-    drop(keyboard);
-    ratatui::try_restore().map_err(CliError::Terminal)?;
-    result
+    live::show(State::new(service), |inputs| {
+        tokio::spawn(ask(client.clone(), inputs.clone()));
+        tokio::spawn(listen(client, inputs));
+    })
+    .await
 }
 
-async fn show(
-    terminal: &mut DefaultTerminal,
-    mut state: State,
-    mut inputs: Receiver<Input>,
-) -> Result<ExitCode, CliError> {
-    while !state.quit {
-        terminal
-            .draw(|frame| draw(frame, &state))
-            .map_err(CliError::Terminal)?;
-        let Some(input) = inputs.recv().await else {
-            break;
-        };
-        state.apply(input);
-        // All that has come meanwhile is drawn at once.
-        while let Ok(input) = inputs.try_recv() {
-            state.apply(input);
+impl View for State {
+    type Input = Input;
+
+    fn pressed(key: Key) -> Input {
+        match key {
+            Key::Quit => Input::Quit,
+            Key::Resized => Input::Resized,
         }
     }
-    Ok(ExitCode::Done)
+
+    fn apply(&mut self, input: Input) {
+        Self::apply(self, input);
+    }
+
+    fn is_over(&self) -> bool {
+        self.quit
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>) {
+        draw(frame, self);
+    }
 }
 
 /// Asks for the state, again and again. Ends when nobody draws.

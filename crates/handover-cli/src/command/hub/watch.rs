@@ -1,21 +1,19 @@
 //! `handover hub top`: feeds the live view from a node and the keyboard, and draws it.
 
-use super::super::keyboard::{Key, Keyboard};
+use super::super::keyboard::Key;
+use super::super::live::{self, View};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::hub::screen::draw;
 use crate::hub::state::{Glance, Input, State};
 use crate::hub::{HubClient, HubError};
-use ratatui::DefaultTerminal;
+use ratatui::Frame;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Sender;
 
 /// How often the node is asked: often enough for the eye, rarely enough for the processor.
 const ASK: Duration = Duration::from_millis(500);
-
-/// Inputs that may wait to be drawn. More make whoever brings them wait, which costs nothing.
-const WAITING: usize = 1_024;
 
 pub(super) async fn top(client: HubClient) -> Result<ExitCode, CliError> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
@@ -23,40 +21,34 @@ pub(super) async fn top(client: HubClient) -> Result<ExitCode, CliError> {
     }
     // Whoever cannot be asked at all is told so plainly.
     look(&client).await?;
-    let (inputs, drawn) = channel(WAITING);
-    tokio::spawn(ask(client.clone(), inputs.clone()));
-    tokio::spawn(listen(client, inputs.clone()));
-    let keyboard = Keyboard::start(inputs, |key| match key {
-        Key::Quit => Input::Quit,
-        Key::Resized => Input::Resized,
-    });
-    // Also puts the terminal back if we panic.
-    let mut terminal = ratatui::try_init().map_err(CliError::Terminal)?;
-    let result = show(&mut terminal, State::default(), drawn).await;
-    drop(keyboard);
-    ratatui::try_restore().map_err(CliError::Terminal)?;
-    result
+    live::show(State::default(), |inputs| {
+        tokio::spawn(ask(client.clone(), inputs.clone()));
+        tokio::spawn(listen(client, inputs));
+    })
+    .await
 }
 
-async fn show(
-    terminal: &mut DefaultTerminal,
-    mut state: State,
-    mut inputs: Receiver<Input>,
-) -> Result<ExitCode, CliError> {
-    while !state.quit {
-        terminal
-            .draw(|frame| draw(frame, &state))
-            .map_err(CliError::Terminal)?;
-        let Some(input) = inputs.recv().await else {
-            break;
-        };
-        state.apply(input);
-        // All that has come meanwhile is drawn at once.
-        while let Ok(input) = inputs.try_recv() {
-            state.apply(input);
+impl View for State {
+    type Input = Input;
+
+    fn pressed(key: Key) -> Input {
+        match key {
+            Key::Quit => Input::Quit,
+            Key::Resized => Input::Resized,
         }
     }
-    Ok(ExitCode::Done)
+
+    fn apply(&mut self, input: Input) {
+        Self::apply(self, input);
+    }
+
+    fn is_over(&self) -> bool {
+        self.quit
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>) {
+        draw(frame, self);
+    }
 }
 
 async fn look(client: &HubClient) -> Result<Glance, HubError> {

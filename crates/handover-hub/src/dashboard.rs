@@ -9,9 +9,9 @@ mod live;
 #[cfg(test)]
 mod tests;
 
+use std::future::IntoFuture;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -20,14 +20,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::admin::view::{Complaint, Mishap};
 use crate::admin::{Desk, read_only};
-
-/// How long answers under way may take once the node ends.
-const FINISH_WITHIN: Duration = Duration::from_secs(1);
+use crate::serving::Serving;
 
 /// Nothing but what this node serves is loaded; style attributes are the widths of bars.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -88,8 +84,7 @@ pub enum DashboardError {
 /// A page that is served.
 #[derive(Debug)]
 pub(crate) struct Server {
-    task: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
+    serving: Serving,
     address: SocketAddr,
 }
 
@@ -101,16 +96,7 @@ impl Server {
 
     /// Takes no more requests and lets answers under way finish.
     pub(crate) async fn finish(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        let _ = tokio::time::timeout(FINISH_WITHIN, &mut self.task).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.serving.finish().await;
     }
 }
 
@@ -127,23 +113,16 @@ pub(crate) async fn serve(dashboard: Dashboard, desk: Desk) -> Result<Server, Da
     let failed = |source| DashboardError::Bind { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let (stop, stopped) = oneshot::channel();
     let ending = desk.clone();
     let router = router(desk, anyone);
-    let task = tokio::spawn(async move {
+    let serving = Serving::start("dashboard", |stopped| {
         let server = axum::serve(listener, router).with_graceful_shutdown(async move {
             let _ = stopped.await;
             ending.end();
         });
-        if let Err(error) = server.await {
-            tracing::error!(%error, "dashboard");
-        }
+        server.into_future()
     });
-    Ok(Server {
-        task,
-        stop: Some(stop),
-        address,
-    })
+    Ok(Server { serving, address })
 }
 
 fn router(desk: Desk, anyone: bool) -> Router {

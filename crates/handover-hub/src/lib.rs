@@ -19,6 +19,7 @@ mod inbound;
 mod kind;
 pub mod process;
 mod registry;
+mod serving;
 mod states;
 mod timers;
 pub mod transport;

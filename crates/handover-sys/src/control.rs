@@ -1,6 +1,7 @@
 //! A control socket that only its owner can reach, at every moment.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,14 @@ pub enum BindError {
         /// The reason.
         source: io::Error,
     },
+}
+
+/// Device and inode of what is at a path, links not followed; nothing if it cannot be looked at. Who
+/// bound a socket there can tell by it, before removing the path, that it is not a successor's.
+#[must_use]
+pub fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Listens on a Unix stream socket of mode 0600 at `path`.

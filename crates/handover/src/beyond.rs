@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ use handover_proto::instance::RECLAIM_WITHIN;
 use handover_proto::message::{FromInstance, ToInstance};
 use handover_proto::moment::{Machine, Moment};
 use handover_proto::settings::Ladder;
+use handover_sys::control::file_at;
 use handover_sys::passing;
 
 use crate::link::{LinkEvent, is_trusted};
@@ -330,11 +330,6 @@ impl<S: AsFd> Session<S> {
             }
         }
     }
-}
-
-fn file_at(path: &Path) -> Option<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// A control socket of mode 0600 at `path`, in place of whatever is there: bound beside it and

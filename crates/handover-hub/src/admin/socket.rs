@@ -1,10 +1,9 @@
 //! The socket itself: where it is, who may connect, how it ends.
 
 use std::fs;
+use std::future::IntoFuture;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -12,27 +11,20 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use handover_hub_proto::identity::{HubName, NodeName};
-use handover_sys::control::{BindError, bind_private};
+use handover_sys::control::{BindError, MAX_PATH, bind_private, file_at};
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use super::view::{Complaint, Mishap};
 use super::{Desk, routes};
-
-/// How long answers under way may take once the node ends.
-const FINISH_WITHIN: Duration = Duration::from_secs(1);
-
-/// Longest path of a Unix socket, in bytes: `sun_path` of unix(7) without its end.
-const PATH_MAX: usize = 107;
+use crate::serving::Serving;
 
 /// Why a node cannot be served to its operators.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The path does not fit into a socket's address.
     #[error(
-        "the path {} of the admin socket has {found} bytes, the system takes {PATH_MAX}: give a \
+        "the path {} of the admin socket has {found} bytes, the system takes {MAX_PATH}: give a \
          shorter one", path.display()
     )]
     TooLong {
@@ -86,8 +78,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 /// An admin socket that is served. Its path is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    task: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
+    serving: Serving,
     path: PathBuf,
     inode: Option<(u64, u64)>,
 }
@@ -95,26 +86,17 @@ pub(crate) struct Server {
 impl Server {
     /// Takes no more requests and lets answers under way finish.
     pub(crate) async fn finish(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        let _ = tokio::time::timeout(FINISH_WITHIN, &mut self.task).await;
+        self.serving.finish().await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
         // Not that of a successor that took the place.
-        if self.inode.is_some() && inode(&self.path) == self.inode {
+        if self.inode.is_some() && file_at(&self.path) == self.inode {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// Serves a hub's node at `path`. A socket that nobody listens on is replaced.
@@ -124,7 +106,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 /// [`AdminError`]; nothing is served then, and a live socket of somebody else is left alone.
 pub(crate) async fn serve(path: PathBuf, desk: Desk) -> Result<Server, AdminError> {
     let found = path.as_os_str().len();
-    if found > PATH_MAX {
+    if found > MAX_PATH {
         return Err(AdminError::TooLong { path, found });
     }
     let wanted = path.clone();
@@ -139,25 +121,21 @@ pub(crate) async fn serve(path: PathBuf, desk: Desk) -> Result<Server, AdminErro
         .map_err(|error| AdminError::Serve(io::Error::other(error)))??;
     listener.set_nonblocking(true).map_err(AdminError::Serve)?;
     let listener = UnixListener::from_std(listener).map_err(AdminError::Serve)?;
-    let inode = inode(&path);
+    let inode = file_at(&path);
     let observer = std::sync::Arc::clone(&desk.observer);
     let router = routes::all()
         .layer(middleware::from_fn(guard))
         .with_state(desk);
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(async move {
-        let service = router.into_make_service_with_connect_info::<Peer>();
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    let serving = Serving::start("admin socket", |stopped| {
         let server = axum::serve(listener, service).with_graceful_shutdown(async move {
             let _ = stopped.await;
             observer.end();
         });
-        if let Err(error) = server.await {
-            tracing::error!(%error, "admin socket");
-        }
+        server.into_future()
     });
     Ok(Server {
-        task,
-        stop: Some(stop),
+        serving,
         path,
         inode,
     })

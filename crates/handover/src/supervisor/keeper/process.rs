@@ -3,12 +3,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use handover_sys::Pidfd;
+use handover_sys::control::file_at;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -50,7 +50,7 @@ pub fn keep(dir: &Path) -> io::Result<()> {
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     let path = dir.join(KEEPER_SOCKET);
-    let own = identity(&path);
+    let own = file_at(&path);
     let mut keeping = Keeping {
         dir: dir.to_owned(),
         listener,
@@ -61,15 +61,10 @@ pub fn keep(dir: &Path) -> io::Result<()> {
     };
     let ended = keeping.run();
     // Unless it is another keeper's by now.
-    if own.is_some() && identity(&path) == own {
+    if own.is_some() && file_at(&path) == own {
         let _ = fs::remove_file(&path);
     }
     ended
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 impl Keeping {

@@ -100,6 +100,7 @@ fn one(n: u64, node: u64) -> Result<Row, Failure> {
             grant: n,
         },
         role: Role::Active,
+        filled: true,
     };
     Ok(Row::new(spec, &[host]))
 }

@@ -184,6 +184,7 @@ impl Call {
                 node: to,
                 epoch,
                 role: asked.role,
+                filled: true,
             };
             self.send(host);
         } else {

@@ -94,6 +94,14 @@ pub enum Event {
         /// Whether it is started again.
         restarted: bool,
     },
+    /// No replica that is left has all that a process had acknowledged: it begins from its
+    /// checkpoint, or from its argument.
+    Lost {
+        /// Which child.
+        process: ProcessId,
+        /// On which node.
+        node: NodeId,
+    },
     /// The node stands still: its lease is in doubt, or its partition rule says so.
     Suspended {
         /// Why.

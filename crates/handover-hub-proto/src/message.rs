@@ -85,6 +85,8 @@ pub(crate) struct Hosted {
     pub(crate) role: Role,
     /// It has been activated.
     pub(crate) ready: bool,
+    /// It has all that was acknowledged.
+    pub(crate) filled: bool,
     /// What of it is here: it runs, or is on its way.
     pub(crate) holding: Holding,
 }
@@ -289,6 +291,11 @@ pub(crate) enum Item {
     },
     /// What a partition rule remembers.
     Memory(Memory),
+    /// From the host of a passive replica to its home: it has the state of the active one.
+    Filled {
+        process: ProcessId,
+        epoch: Epoch,
+    },
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -336,7 +343,8 @@ impl Item {
             | Self::Told { .. }
             | Self::Emptying(_)
             | Self::Evacuate { .. }
-            | Self::Answered { .. } => 0,
+            | Self::Answered { .. }
+            | Self::Filled { .. } => 0,
         }
     }
 }

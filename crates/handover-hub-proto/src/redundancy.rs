@@ -205,10 +205,11 @@ pub fn changes(running: &[Host], wanted: &[(NodeId, Role)]) -> Changes {
     changes
 }
 
-/// Which surviving replica becomes the active one when none is: the one that is wanted first, or
-/// else the one under the highest epoch. None if no replica survives, or an active one does.
+/// Which surviving replica becomes the active one when none is: one that has all that was
+/// acknowledged, if there is any ([`Host::filled`]); of these the one that is wanted first, or else
+/// the one under the highest epoch. None if no replica survives, or an active one does.
 #[must_use]
-pub fn heir(survivors: &[Host], wanted: &[(NodeId, Role)]) -> Option<NodeId> {
+pub fn heir(survivors: &[Host], wanted: &[(NodeId, Role)]) -> Option<Host> {
     if survivors.iter().any(|host| host.role == Role::Active) {
         return None;
     }
@@ -217,9 +218,14 @@ pub fn heir(survivors: &[Host], wanted: &[(NodeId, Role)]) -> Option<NodeId> {
         .iter()
         .min_by_key(|host| {
             let place = place(host.node).unwrap_or(usize::MAX);
-            (place, core::cmp::Reverse(host.epoch), host.node)
+            (
+                !host.filled,
+                place,
+                core::cmp::Reverse(host.epoch),
+                host.node,
+            )
         })
-        .map(|host| host.node)
+        .copied()
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct Host {
     pub epoch: Epoch,
     /// What for.
     pub role: Role,
+    /// It has all that was acknowledged. Only a passive replica that is sent state can lack it: one
+    /// that is new, until it has the state of the active one. It is not made the active one before.
+    pub filled: bool,
 }
 
 /// A child and who runs it. Small, since every node has one for every child: 64 bytes, which hold all

@@ -165,6 +165,7 @@ impl<'a> Errand<'a> {
             node: owner.node,
             epoch: Epoch::default(),
             role: Role::Active,
+            filled: true,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod departure;
+mod kept;
 mod landing;
 mod letter;
 mod life;
@@ -104,7 +105,7 @@ struct Rare {
     /// A state that has arrived while this process served: to be merged.
     other: Option<(MoveId, Bytes)>,
     /// What this passive replica was last sent.
-    kept: Option<replicas::Kept>,
+    kept: Option<kept::Kept>,
     /// Those that this active one keeps up to date.
     replicas: Option<Arc<replicas::Replicas>>,
     restarts: Restarts,

@@ -15,7 +15,7 @@ use crate::identity::{NodeId, ProcessId, ShardId, Term};
 use crate::message::{Ask, Change, Departed, Hosted, Item, Position, Report, Told};
 use crate::migration::Holding;
 use crate::node::{Node, Timer};
-use crate::row::{Host, Row, Rows};
+use crate::row::{Host, Role, Row, Rows};
 use crate::spec::ChildSpec;
 
 /// Most things asked of a shard whose home is not ready that are kept; what is beyond is asked
@@ -277,7 +277,12 @@ impl<R: Rows> Node<R> {
             moving,
             spec,
         } = found;
-        running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
+        running.sort_by_key(|(_, hosted)| core::cmp::Reverse((hosted.filled, hosted.epoch)));
+        // Whoever answers stays, however long it has.
+        let active = |(_, hosted): &(NodeId, Hosted)| hosted.role == Role::Active;
+        if let Some(at) = running.iter().position(active) {
+            running[..=at].rotate_right(1);
+        }
         if let Some(row) = row.filter(|_| self.settings.guarantees.exclusive) {
             // Others ran it after it was taken from these, whoever they are (H7).
             let (late, rest) = running
@@ -346,6 +351,9 @@ impl<R: Rows> Node<R> {
                 (Some(host), Some(found)) if found.epoch > host.epoch => {
                     self.unlisted(shard, node, &found);
                 }
+                (Some(host), Some(found)) if found.epoch == host.epoch => {
+                    self.count_filled(shard, &row, host, found.filled);
+                }
                 (Some(_), Some(_)) | (None, None) => {}
             }
         }
@@ -378,11 +386,7 @@ impl<R: Rows> Node<R> {
         if unknown && found.ready && self.rows.get(id).is_none() {
             // It began after the rows that this home began with: all who knew it were held for dead,
             // and this one is back (H9).
-            let host = Host {
-                node,
-                epoch: found.epoch,
-                role: found.role,
-            };
+            let host = listed(node, found);
             self.publish(shard, Change::Put(Row::new(found.spec.clone(), &[host])));
             self.sweep.insert(shard);
             return;
@@ -467,11 +471,15 @@ fn is_late(row: &Row, node: NodeId, hosted: &Hosted) -> bool {
 /// Those that answer.
 fn ready(running: &[(NodeId, Hosted)]) -> Vec<Host> {
     let ready = running.iter().filter(|(_, hosted)| hosted.ready);
-    ready
-        .map(|(node, hosted)| Host {
-            node: *node,
-            epoch: hosted.epoch,
-            role: hosted.role,
-        })
-        .collect()
+    ready.map(|(node, hosted)| listed(*node, hosted)).collect()
+}
+
+/// A host as a row has it.
+const fn listed(node: NodeId, hosted: &Hosted) -> Host {
+    Host {
+        node,
+        epoch: hosted.epoch,
+        role: hosted.role,
+        filled: hosted.filled,
+    }
 }

@@ -181,6 +181,7 @@ impl<R: Rows> Node<R> {
         result: Result<(), Refusal>,
     ) {
         let shard = self.shard_of(process);
+        let keeps_state = self.settings.redundancy.keeps_state();
         let Some(starting) = self.starting(shard, process) else {
             return;
         };
@@ -198,6 +199,7 @@ impl<R: Rows> Node<R> {
                     node: from,
                     epoch,
                     role: grant.role,
+                    filled: grant.role == Role::Active || !keeps_state,
                 });
             }
             // Said again later: by then this home knows that it is none, or the host has caught up.
@@ -217,7 +219,11 @@ impl<R: Rows> Node<R> {
         self.work_may_be_done(shard, process);
     }
 
-    fn starting(&mut self, shard: ShardId, process: &ProcessId) -> Option<&mut Starting> {
+    pub(super) fn starting(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+    ) -> Option<&mut Starting> {
         let home = self.homes.get_mut(&shard)?;
         match &mut home.work.get_mut(process)?.doing {
             Doing::Starting(starting) => Some(starting),

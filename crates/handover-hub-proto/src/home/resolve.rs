@@ -28,6 +28,7 @@ impl<R: Rows> Node<R> {
                     node: source,
                     epoch,
                     role,
+                    filled: true,
                 });
                 (attempt, source, host.node)
             }
@@ -47,6 +48,7 @@ impl<R: Rows> Node<R> {
                     node: source,
                     epoch,
                     role,
+                    filled: true,
                 });
                 (attempt, source, target)
             }
@@ -145,7 +147,12 @@ impl<R: Rows> Node<R> {
         if home.unmerged.remove(&(process.clone(), node)) {
             let role = Role::Active;
             let copies = home.apart.entry(process.clone()).or_default();
-            copies.push(Host { node, epoch, role });
+            copies.push(Host {
+                node,
+                epoch,
+                role,
+                filled: true,
+            });
             self.merge_next(shard, process);
         }
     }
@@ -204,6 +211,7 @@ impl<R: Rows> Node<R> {
                     node,
                     epoch: hosted.epoch,
                     role: hosted.role,
+                    filled: hosted.filled,
                 });
             }
         }

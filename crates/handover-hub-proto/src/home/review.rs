@@ -5,9 +5,10 @@
 
 use alloc::vec::Vec;
 
-use crate::identity::{NodeId, ProcessId, ShardId};
+use crate::event::Event;
+use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Item};
-use crate::node::{Node, Timer};
+use crate::node::{Effect, Node, Timer};
 use crate::redundancy;
 use crate::row::{Host, Role, Row, Rows};
 use crate::spec::{ChildSpec, Placing};
@@ -57,6 +58,7 @@ impl<R: Rows> Node<R> {
         let changes = redundancy::changes(&alive, &wanted);
         if alive.is_empty() {
             if !changes.start.is_empty() {
+                self.report_lost(row, &changes.start);
                 self.start_on(shard, row, Vec::new(), &changes.start);
             } else if !row.hosts().is_empty() {
                 let change = Change::Put(row.with_hosts(&[]));
@@ -65,8 +67,8 @@ impl<R: Rows> Node<R> {
             return;
         }
         if let Some(heir) = redundancy::heir(&alive, &wanted) {
-            let rest: Vec<Host> = alive.into_iter().filter(|h| h.node != heir).collect();
-            let on = [(heir, Role::Active, true)];
+            let rest = alive.into_iter().filter(|host| host.node != heir.node);
+            let (rest, on) = (rest.collect(), [(heir.node, Role::Active, heir.filled)]);
             self.start(shard, row.spec().clone(), rest, &on, None);
             return;
         }
@@ -76,16 +78,74 @@ impl<R: Rows> Node<R> {
             .find(|host| host.role == Role::Active && !wanted.contains(&(host.node, Role::Active)))
             .copied();
         let lacking = changes.start.iter().find(|(_, role)| *role == Role::Active);
+        // Whoever is to go stays until those that stay have all it has (H3).
+        let surplus = |host: &Host| changes.stop.contains(&host.node);
+        let filled = alive.iter().all(|host| host.filled || surplus(host));
         if let (Some(host), Some((to, _))) = (active, lacking) {
             self.want_move(shard, row.id(), host.node, *to);
         } else if !changes.start.is_empty() {
             self.start_on(shard, row, alive, &changes.start);
-        } else if let Some(host) = active.filter(|_| changes.promotes()) {
+        } else if let Some(host) = active.filter(|_| changes.promotes() && filled) {
             self.step_down(shard, row, alive, host.node);
-        } else if alive.len() > wanted.len() && !wanted.is_empty() {
+        } else if alive.len() > wanted.len() && !wanted.is_empty() && filled {
             self.end_surplus(shard, row, alive, &changes.stop);
         } else if alive.len() < row.hosts().len() {
             self.publish(shard, Change::Put(row.with_hosts(&alive)));
+        }
+    }
+
+    /// All replicas of a child that were to keep its state are gone.
+    fn report_lost(&mut self, row: &Row, on: &[(NodeId, Role)]) {
+        let active = on.iter().find(|(_, role)| *role == Role::Active);
+        if let Some((node, _)) = active
+            && self.settings.redundancy.keeps_state()
+            && !row.hosts().is_empty()
+        {
+            let (process, node) = (row.id().clone(), *node);
+            self.effects
+                .push_back(Effect::Report(Event::Lost { process, node }));
+        }
+    }
+
+    /// A host says whether a replica is filled.
+    pub(super) fn count_filled(&mut self, shard: ShardId, row: &Row, host: Host, filled: bool) {
+        if host.filled != filled {
+            let hosts = row.hosts().iter().map(|known| Host {
+                filled: if known.node == host.node {
+                    filled
+                } else {
+                    known.filled
+                },
+                ..*known
+            });
+            let hosts: Vec<Host> = hosts.collect();
+            self.publish(shard, Change::Put(row.with_hosts(&hosts)));
+            self.sweep.insert(shard);
+        }
+    }
+
+    /// A replica has the state of the active one: it may take over from now on.
+    pub(crate) fn heard_filled(&mut self, from: NodeId, process: &ProcessId, epoch: Epoch) {
+        let shard = self.shard_of(process);
+        if !self.decides(shard) {
+            // Said again to the next home.
+            return;
+        }
+        let fill = |hosts: &mut [Host]| {
+            let is_it = |host: &&mut Host| (host.node, host.epoch) == (from, epoch);
+            let found = hosts.iter_mut().find(is_it);
+            found.is_some_and(|host| !core::mem::replace(&mut host.filled, true))
+        };
+        if let Some(starting) = self.starting(shard, process) {
+            fill(&mut starting.hosts);
+        }
+        let Some(row) = self.rows.get(process) else {
+            return;
+        };
+        let mut hosts = row.hosts().to_vec();
+        if fill(&mut hosts) {
+            self.publish(shard, Change::Put(row.with_hosts(&hosts)));
+            self.sweep.insert(shard);
         }
     }
 

@@ -119,6 +119,7 @@ pub fn resolve(holdings: &[(NodeId, Holding)], row: Option<Epoch>, kept: bool) -
         node,
         epoch,
         role: Role::Active,
+        filled: true,
     };
     let outlived = |epoch: Epoch| kept && row.is_some_and(|row| row > epoch);
     match holding {

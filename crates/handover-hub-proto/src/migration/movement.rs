@@ -249,6 +249,7 @@ impl Movement {
             node,
             epoch,
             role: Role::Active,
+            filled: true,
         }
     }
 
@@ -364,7 +365,12 @@ impl Movement {
             && !self.target_gone
         {
             let (node, role) = (self.plan.target, Role::Active);
-            let host = Host { node, epoch, role };
+            let host = Host {
+                node,
+                epoch,
+                role,
+                filled: true,
+            };
             let without = Some(reason);
             return self.enter(now, State::Retiring { host, without });
         }

@@ -227,7 +227,7 @@ impl Terminal {
                 result,
             } => self.merged(process, *attempt, result),
             HostReport::Ended { process, .. } => self.departures.remove(process).is_some(),
-            HostReport::Restarted { .. } => false,
+            HostReport::Restarted { .. } | HostReport::Filled { .. } => false,
         }
     }
 }

@@ -32,6 +32,7 @@ const fn host(node: NodeId, grant: u64) -> Host {
         node,
         epoch: epoch(grant),
         role: Role::Active,
+        filled: true,
     }
 }
 

@@ -48,6 +48,7 @@ struct HandedProcess {
     spec: Arc<ChildSpec>,
     epoch: Epoch,
     role: Role,
+    filled: bool,
 }
 
 impl Handed {
@@ -95,6 +96,7 @@ impl<R: Rows> Node<R> {
             spec: here.spec.clone(),
             epoch: here.epoch,
             role: here.role,
+            filled: here.filled,
         });
         Handed {
             me: self.me.clone(),
@@ -150,8 +152,11 @@ impl<R: Rows> Node<R> {
                 role: process.role,
                 phase: Phase::Active,
                 unconfirmed: false,
+                filled: process.filled,
             };
+            let (id, epoch) = (here.spec.id.clone(), here.epoch);
             node.hosting.insert(shard, here);
+            node.replicate_arrived(&id, epoch);
         }
         let (version, children) = handed.declared;
         node.declare_kept(version, children);

@@ -117,6 +117,7 @@ pub enum HostOrder {
         role: Role,
     },
     /// Where the passive replicas are that this active process keeps up to date; none if empty.
+    /// Before it knows that it answers nothing, if replicas are kept up to date at all.
     Replicate {
         /// Which.
         process: ProcessId,
@@ -243,6 +244,14 @@ pub enum HostReport {
         epoch: Epoch,
         /// What it said.
         reason: String,
+    },
+    /// A passive replica has the state of the active one, the first time since it was started or
+    /// became passive. The active one answers nothing from then on that this one does not have.
+    Filled {
+        /// Which.
+        process: ProcessId,
+        /// Under which epoch.
+        epoch: Epoch,
     },
     /// Of [`HostOrder::Merge`].
     Merged {

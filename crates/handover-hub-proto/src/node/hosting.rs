@@ -1,6 +1,7 @@
 //! What this node runs, and for whom.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_set::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,6 +34,8 @@ pub(crate) struct Here {
     pub(crate) phase: Phase,
     /// It stands still until its home has confirmed it (H12).
     pub(crate) unconfirmed: bool,
+    /// It has all that was acknowledged ([`Host::filled`]).
+    pub(crate) filled: bool,
 }
 
 /// The processes of one shard on this node.
@@ -51,6 +54,8 @@ pub(crate) struct Hosting {
     homes: BTreeMap<ShardId, Owner>,
     count: usize,
     unconfirmed: usize,
+    /// Replicas that are filled, while their row does not say so.
+    pub(super) unlisted: BTreeSet<(ShardId, ProcessId)>,
 }
 
 impl Hosting {
@@ -179,6 +184,7 @@ impl<R: Rows> Node<R> {
                     epoch: here.epoch,
                     role: here.role,
                     ready: here.phase == Phase::Active,
+                    filled: here.filled,
                     holding: terminal
                         .holding(&here.spec.id, Some(here.epoch))
                         .unwrap_or(Holding::Running { epoch: here.epoch }),
@@ -226,17 +232,8 @@ impl<R: Rows> Node<R> {
         match here.phase {
             Phase::Starting | Phase::Ending => {}
             Phase::Active if here.epoch == epoch => self.say_granted(from, id, epoch, Ok(())),
-            Phase::Active if replica => {
-                here.epoch = epoch;
-                here.role = role;
-                here.phase = Phase::Starting;
-                self.effects.push_back(Effect::Host(HostOrder::Activate {
-                    spec,
-                    epoch,
-                    origin: Origin::Replica,
-                    role,
-                    latecomers: None,
-                }));
+            Phase::Active if replica || (here.role == Role::Passive && role == Role::Active) => {
+                self.promote(shard, spec, epoch, role);
             }
             Phase::Active if here.role == Role::Active && role == Role::Passive => {
                 here.epoch = epoch;
@@ -247,6 +244,8 @@ impl<R: Rows> Node<R> {
             Phase::Active => {
                 here.epoch = epoch;
                 here.role = role;
+                // Whoever lists it anew may have gone without it for a while.
+                here.filled = role == Role::Active || !self.settings.redundancy.keeps_state();
                 self.effects.push_back(Effect::Host(HostOrder::Role {
                     process: id.clone(),
                     epoch,
@@ -271,6 +270,7 @@ impl<R: Rows> Node<R> {
             role,
             phase: Phase::Starting,
             unconfirmed: false,
+            filled: role == Role::Active || !self.settings.redundancy.keeps_state(),
         };
         self.hosting.insert(shard, here);
         let origin = if replica {
@@ -378,6 +378,7 @@ impl<R: Rows> Node<R> {
         };
         here.spec = row.spec().clone();
         let epoch = here.epoch;
+        self.compare_filled(shard, row);
         if self.settings.redundancy.keeps_state() && row.hosts() != before {
             self.replicate(row, epoch);
         }
@@ -410,6 +411,7 @@ impl<R: Rows> Node<R> {
                 epoch,
                 crash,
             } => self.ended(process, epoch, crash),
+            HostReport::Filled { process, epoch } => self.filled(&process, epoch),
             HostReport::Restarted {
                 process, reason, ..
             } => self.effects.push_back(Effect::Report(Event::Crashed {

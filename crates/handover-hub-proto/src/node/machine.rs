@@ -174,6 +174,7 @@ impl<R: Rows> Node<R> {
         open |= self.work_again();
         open |= self.ask_again();
         open |= self.confirm_again();
+        open |= self.filled_again();
         open |= self.is_emptied_by_now();
         self.fetch_again(self.now);
         open |= self.copies.busy();
@@ -274,6 +275,7 @@ impl<R: Rows> Node<R> {
             }
             Item::Declared { version, children } => self.take_declared(version, children),
             Item::Memory(memory) => self.heard_memory(memory),
+            Item::Filled { process, epoch } => self.heard_filled(from, &process, epoch),
             Item::Changed { .. }
             | Item::Held { .. }
             | Item::Digest { .. }

@@ -98,6 +98,7 @@ impl<R: Rows> Node<R> {
                     role: *role,
                     phase: Phase::Starting,
                     unconfirmed: false,
+                    filled: true,
                 };
                 self.hosting.insert(self.shard_of(&spec.id), here);
             }

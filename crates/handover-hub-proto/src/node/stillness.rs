@@ -106,6 +106,7 @@ impl Item {
             | Self::Reported(_)
             | Self::Ask { .. }
             | Self::Evacuate { .. }
+            | Self::Filled { .. }
             | Self::Declare { .. } => false,
         }
     }

@@ -38,6 +38,7 @@ fn host(node: u64, grant: u64, role: Role) -> Host {
             grant,
         },
         role,
+        filled: true,
     }
 }
 
@@ -112,8 +113,15 @@ fn a_join_changes_what_it_must() {
 fn the_heir_is_who_is_wanted_first() {
     let wanted = [(NodeId(1), Role::Active), (NodeId(3), Role::Passive)];
     let passive = [host(2, 9, Role::Passive), host(3, 2, Role::Passive)];
-    assert_eq!(heir(&passive, &wanted), Some(NodeId(3)));
-    assert_eq!(heir(&passive, &[]), Some(NodeId(2)));
+    let node = |hosts: &[Host], wanted: &[_]| heir(hosts, wanted).map(|host| host.node);
+    assert_eq!(node(&passive, &wanted), Some(NodeId(3)));
+    assert_eq!(node(&passive, &[]), Some(NodeId(2)));
+    let unfilled = Host {
+        filled: false,
+        ..passive[1]
+    };
+    assert_eq!(node(&[passive[0], unfilled], &wanted), Some(NodeId(2)));
+    assert_eq!(node(&[unfilled], &wanted), Some(NodeId(3)));
     assert_eq!(heir(&[], &wanted), None);
     assert_eq!(heir(&[host(2, 9, Role::Active)], &wanted), None);
 }

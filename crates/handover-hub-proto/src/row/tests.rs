@@ -15,6 +15,7 @@ fn host(node: u64, role: Role) -> Host {
             grant: node,
         },
         role,
+        filled: true,
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn row(id: &str, node: u64) -> Row {
             grant: 1,
         },
         role: Role::Active,
+        filled: true,
     };
     Row::new(Arc::new(spec), &[host])
 }

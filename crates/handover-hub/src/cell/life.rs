@@ -99,14 +99,19 @@ impl Cell {
         (origin, latecomers): (Origin, Option<NodeId>),
         body: Option<Box<dyn Body>>,
     ) {
-        let phase = {
+        let (phase, before) = {
             let mut state = self.lock();
-            state.role = role;
+            let before = std::mem::replace(&mut state.role, role);
             state.epoch = state.epoch.max(epoch);
-            state.phase
+            (state.phase, before)
         };
         let result = match (phase, origin) {
             (Phase::Serving, Origin::Replica) => self.promoted(shared, body),
+            (Phase::Serving, Origin::Fresh) if before == Role::Passive && role == Role::Active => {
+                // What it was sent is not all that was answered.
+                drop(self.drop_kept());
+                self.begin(shared, body).await.map(Some)
+            }
             (Phase::Serving, _) => Ok(body),
             (Phase::Landed(arrived), Origin::Handed(attempt)) if arrived == attempt => {
                 self.take_over(shared, body).await.map(Some)
@@ -161,8 +166,7 @@ impl Cell {
         shared: &Arc<Shared>,
         body: Option<Box<dyn Body>>,
     ) -> Result<Box<dyn Body>, HostFailure> {
-        let kept = self.lock().rare.as_mut().and_then(|rare| rare.kept.take());
-        let Some(kept) = kept else {
+        let Some(kept) = self.drop_kept() else {
             return self.begin(shared, body).await;
         };
         let body = self.constructed(shared, body).await?;

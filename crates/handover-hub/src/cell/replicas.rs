@@ -1,17 +1,21 @@
 //! Passive replicas that are kept up to date: a reply leaves only when they have what it tells of.
+//!
+//! An active process answers nothing before its home has said which replicas it has. From then on
+//! it answers nothing that one of them does not have; so a replica that has confirmed one update has
+//! all that was answered before it, and may take over.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use handover_hub_proto::identity::{Epoch, NodeId};
-use handover_hub_proto::reply::{Remembered, Replies, ReplyLimits, Ticket};
+use handover_hub_proto::reply::{Remembered, Ticket};
 use handover_hub_proto::row::Role;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::letter::Octets;
-use super::{Cell, Work};
+use super::{Cell, State, Work};
 use crate::hub::Shared;
 use crate::kind::Body;
 use crate::process::Handed;
@@ -22,15 +26,9 @@ use crate::transport::frame::Replica;
 /// After this time a replica is sent the state again: the connection may have lost it.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Replies that a replica keeps: the active one has bounded them already.
-const UNBOUNDED: ReplyLimits = ReplyLimits {
-    calls: usize::MAX,
-    bytes: usize::MAX,
-};
-
 /// What an active process and its passive replica tell each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Update {
+pub(super) enum Update {
     /// The state, and what was answered with it.
     State {
         schema: u32,
@@ -41,14 +39,6 @@ enum Update {
     },
     /// It is kept.
     Kept,
-}
-
-/// What a passive replica has.
-pub(super) struct Kept {
-    epoch: Epoch,
-    number: u64,
-    pub(super) handed: Handed,
-    pub(super) replies: Replies<Octets>,
 }
 
 /// The passive replicas of an active process.
@@ -64,8 +54,12 @@ struct Progress {
     number: u64,
     /// Each replica, and the last state it has.
     nodes: Vec<(NodeId, u64)>,
+    /// Under which epoch the process became active: what replicas said before concerns another.
+    since: Epoch,
     /// The process is to end: nobody has to get anything any more.
     over: bool,
+    /// Somebody waits for a listed node to become a member.
+    awaits: bool,
 }
 
 impl Replicas {
@@ -79,10 +73,55 @@ impl Replicas {
         progress.number
     }
 
-    fn behind(&self, number: u64) -> Vec<NodeId> {
+    /// Those that lack an update, and the last one they have.
+    fn behind(&self, number: u64) -> Vec<(NodeId, u64)> {
         let progress = self.lock();
         let behind = progress.nodes.iter().filter(|(_, has)| *has < number);
-        behind.map(|(node, _)| *node).collect()
+        behind.copied().collect()
+    }
+
+    /// Nobody waits for a node that is gone, whatever the row still says; if it comes back, it is
+    /// sent all there is.
+    fn is_gone(&self, gone: NodeId) {
+        for (node, has) in &mut self.lock().nodes {
+            if *node == gone {
+                *has = 0;
+            }
+        }
+    }
+
+    fn kept(&self, by: NodeId, epoch: Epoch, number: u64) {
+        let mut progress = self.lock();
+        if epoch < progress.since {
+            return;
+        }
+        for (node, has) in &mut progress.nodes {
+            if *node == by {
+                *has = (*has).max(number);
+            }
+        }
+        drop(progress);
+        self.changed.notify_one();
+    }
+}
+
+/// What an active process is after a message, and what it answers.
+struct News {
+    handed: Handed,
+    answer: Option<(Ticket, Octets)>,
+    /// Those that have the last update are sent all there is, too.
+    all: bool,
+}
+
+impl News {
+    fn update(&self, replies: Option<Vec<Remembered<Octets>>>) -> Option<Bytes> {
+        let update = Update::State {
+            schema: self.handed.schema(),
+            state: Octets(self.handed.bytes().clone()),
+            answer: self.answer.clone(),
+            replies,
+        };
+        postcard::to_allocvec(&update).ok().map(Bytes::from)
     }
 }
 
@@ -94,11 +133,15 @@ impl Cell {
             .rare
             .as_ref()
             .is_some_and(|rare| rare.replicas.is_some());
-        if to.is_empty() && !has_some {
+        if to.is_empty() && !has_some && !shared.keeps_state {
             return;
         }
+        let since = state.epoch;
         let replicas = Arc::clone(state.rare().replicas.get_or_insert_default());
         let mut progress = replicas.lock();
+        if !has_some {
+            progress.since = since;
+        }
         let before = std::mem::take(&mut progress.nodes);
         let known = |node: &NodeId| before.iter().find(|(known, _)| known == node);
         let has = |node: &NodeId| known(node).map_or(0, |(_, has)| *has);
@@ -123,7 +166,7 @@ impl Cell {
     /// False if this process is ended before that: then the reply must not leave, for another one
     /// may have taken over without it.
     pub(super) async fn replicate(
-        &self,
+        self: &Arc<Self>,
         shared: &Arc<Shared>,
         body: &mut dyn Body,
         answer: Option<(Ticket, Bytes)>,
@@ -134,18 +177,17 @@ impl Cell {
         let Some(handed) = self.written(shared, body) else {
             return true;
         };
-        let update = Update::State {
-            schema: handed.schema(),
-            state: Octets(handed.bytes().clone()),
+        let news = News {
+            handed,
             answer: answer.map(|(ticket, reply)| (ticket, Octets(reply))),
-            replies: None,
+            all: false,
         };
-        self.distribute(shared, &replicas, &update).await
+        self.distribute(shared, &replicas, &news).await
     }
 
     /// Replicas are new: they are sent all there is.
     pub(super) async fn synchronise(
-        &self,
+        self: &Arc<Self>,
         shared: &Arc<Shared>,
         body: Option<Box<dyn Body>>,
     ) -> Option<Box<dyn Body>> {
@@ -156,14 +198,12 @@ impl Cell {
         let Some(handed) = self.written(shared, body.as_mut()) else {
             return Some(body);
         };
-        let replies = Some(self.lock().mailbox.remembered());
-        let update = Update::State {
-            schema: handed.schema(),
-            state: Octets(handed.bytes().clone()),
+        let news = News {
+            handed,
             answer: None,
-            replies,
+            all: true,
         };
-        let _ = self.distribute(shared, &replicas, &update).await;
+        let _ = self.distribute(shared, &replicas, &news).await;
         Some(body)
     }
 
@@ -185,25 +225,45 @@ impl Cell {
         }
     }
 
-    async fn distribute(&self, shared: &Arc<Shared>, replicas: &Replicas, update: &Update) -> bool {
-        let Ok(body) = postcard::to_allocvec(update) else {
-            return true;
-        };
-        let body = Bytes::from(body);
+    async fn distribute(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        replicas: &Arc<Replicas>,
+        news: &News,
+    ) -> bool {
         let number = replicas.next();
         let epoch = self.lock().epoch;
+        let Some(brief) = news.update(None) else {
+            return true;
+        };
+        let mut whole = None;
+        let mut again = news.all;
         loop {
             let changed = replicas.changed.notified();
-            let mut behind = replicas.behind(number);
-            // Nobody waits for a node that is gone, whatever the row still says.
-            behind.retain(|node| shared.is_member(*node));
+            let (behind, gone): (Vec<_>, Vec<_>) = replicas
+                .behind(number)
+                .into_iter()
+                .partition(|(node, _)| shared.is_member(*node));
+            for (node, _) in &gone {
+                replicas.is_gone(*node);
+                self.await_member(shared, replicas);
+            }
             if behind.is_empty() {
                 return true;
             }
             if replicas.lock().over {
                 return false;
             }
-            for node in behind {
+            for (node, has) in behind {
+                // Whoever has nothing, or does not answer, may lack what was answered before.
+                let body = if again || has == 0 {
+                    whole.get_or_insert_with(|| {
+                        let replies = self.lock().mailbox.remembered();
+                        news.update(Some(replies)).unwrap_or_else(|| brief.clone())
+                    })
+                } else {
+                    &brief
+                };
                 let frame = Frame::Replica(Replica {
                     process: self.id.clone(),
                     epoch,
@@ -213,6 +273,7 @@ impl Cell {
                 // A broken connection: it is tried again until the home names other replicas.
                 let _ = states::deliver(&shared.transport, node, frame).await;
             }
+            again = true;
             let waited = tokio::time::timeout(AGAIN, async {
                 changed.await;
                 while !replicas.behind(number).is_empty() && !replicas.lock().over {
@@ -223,21 +284,40 @@ impl Cell {
         }
     }
 
+    /// A listed replica is on a node that is no member here: once it is one, it is sent all there is.
+    fn await_member(self: &Arc<Self>, shared: &Arc<Shared>, replicas: &Arc<Replicas>) {
+        if std::mem::replace(&mut replicas.lock().awaits, true) {
+            return;
+        }
+        let (cell, hub) = (Arc::downgrade(self), Arc::clone(shared));
+        let replicas = Arc::downgrade(replicas);
+        shared.spawn(async move {
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                let (Some(cell), Some(replicas)) = (cell.upgrade(), Weak::upgrade(&replicas))
+                else {
+                    return;
+                };
+                let lacking = replicas.behind(1);
+                let back = lacking.iter().any(|(node, _)| hub.is_member(*node));
+                if back || lacking.is_empty() {
+                    replicas.lock().awaits = false;
+                    if back {
+                        cell.enqueue(&hub, Work::Synchronise);
+                    }
+                    return;
+                }
+            }
+        });
+    }
+
     /// The other one of an active process and its passive replica says something.
     pub(crate) fn replica(&self, shared: &Arc<Shared>, from: NodeId, replica: Replica) {
         match postcard::from_bytes(&replica.body) {
             Ok(Update::Kept) => {
-                let Some(replicas) = self.replicas() else {
-                    return;
-                };
-                let mut progress = replicas.lock();
-                for (node, has) in &mut progress.nodes {
-                    if *node == from {
-                        *has = (*has).max(replica.number);
-                    }
+                if let Some(replicas) = self.replicas() {
+                    replicas.kept(from, replica.epoch, replica.number);
                 }
-                drop(progress);
-                replicas.changed.notify_one();
             }
             Ok(Update::State {
                 schema,
@@ -246,63 +326,25 @@ impl Cell {
                 replies,
             }) => {
                 let handed = Handed::new(schema, state.0);
-                if self.keep((replica.epoch, replica.number), handed, answer, replies) {
+                if self.keep(
+                    shared,
+                    (replica.epoch, replica.number),
+                    handed,
+                    answer,
+                    replies,
+                ) {
                     self.say_kept(shared, from, &replica);
                 }
             }
             Err(error) => tracing::warn!(%from, %error, "an update of a replica cannot be read"),
         }
     }
+}
 
-    fn keep(
-        &self,
-        (epoch, number): (Epoch, u64),
-        handed: Handed,
-        answer: Option<(Ticket, Octets)>,
-        replies: Option<Vec<Remembered<Octets>>>,
-    ) -> bool {
-        let mut state = self.lock();
-        if state.role != Role::Passive {
-            return false;
-        }
-        let kept = &mut state.rare().kept;
-        if let Some(before) = kept
-            && (before.epoch, before.number) >= (epoch, number)
-        {
-            return true;
-        }
-        let mut known = match (replies, kept.take()) {
-            (Some(all), _) => {
-                let mut known = Replies::default();
-                known.absorb(all);
-                known
-            }
-            (None, Some(before)) => before.replies,
-            (None, None) => Replies::default(),
-        };
-        if let Some((ticket, reply)) = answer {
-            let _ = known.admit(ticket, &UNBOUNDED);
-            known.answer(ticket.call, reply);
-        }
-        *kept = Some(Kept {
-            epoch,
-            number,
-            handed,
-            replies: known,
-        });
-        true
-    }
-
-    fn say_kept(&self, shared: &Arc<Shared>, to: NodeId, replica: &Replica) {
-        let Ok(body) = postcard::to_allocvec(&Update::Kept) else {
-            return;
-        };
-        let frame = Frame::Replica(Replica {
-            process: self.id.clone(),
-            epoch: replica.epoch,
-            number: replica.number,
-            body: body.into(),
-        });
-        shared.send_soon(to, frame);
+impl State {
+    /// Whether it knows who must have what it answers: it answers nothing before (H3).
+    pub(super) fn knows_replicas(&self, shared: &Shared) -> bool {
+        let rare = self.rare.as_ref();
+        !shared.keeps_state || rare.is_some_and(|rare| rare.replicas.is_some())
     }
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use handover_hub_proto::identity::Epoch;
-use handover_hub_proto::mailbox::{self, Mailbox, Sealed};
+use handover_hub_proto::mailbox::Mailbox;
 use handover_hub_proto::node::{HostFailure, HostReport};
 use handover_hub_proto::row::Role;
 
-use super::replicas::Kept;
 use super::{Cell, Phase};
 use crate::hub::Shared;
-use crate::kind::{Body, Fault};
+use crate::kind::Body;
 use crate::transport::frame::Refusal;
 
 impl Cell {
@@ -54,14 +53,13 @@ impl Cell {
     }
 
     /// This passive replica becomes the active one, from what it was last sent. If it was sent
-    /// nothing, from what it is.
+    /// nothing since it was the active one itself, from what it is.
     pub(super) fn promoted(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         body: Option<Box<dyn Body>>,
     ) -> Result<Option<Box<dyn Body>>, HostFailure> {
-        let kept = self.lock().rare.as_mut().and_then(|rare| rare.kept.take());
-        match (body, kept) {
+        match (body, self.drop_kept()) {
             (Some(body), Some(kept)) => Ok(Some(self.take_up(shared, body, kept)?)),
             (body, _) => Ok(body),
         }
@@ -79,6 +77,8 @@ impl Cell {
         let mut body = if active {
             self.synchronise(shared, body).await
         } else {
+            // Its home lists it anew: it is sent all there is.
+            drop(self.drop_kept());
             body
         };
         let (serves, waited) = {
@@ -119,27 +119,5 @@ impl Cell {
             epoch,
             result,
         });
-    }
-
-    /// The state that a passive replica was sent becomes that of the active one.
-    pub(super) fn take_up(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        body: Box<dyn Body>,
-        kept: Kept,
-    ) -> Result<Box<dyn Body>, Fault> {
-        let body = body.alter(kept.handed)?;
-        let sealed = Sealed {
-            queue: Vec::new(),
-            replies: kept.replies.remembered(),
-        };
-        let mut state = self.lock();
-        if state.mailbox.phase() == mailbox::Phase::Restoring {
-            state.mailbox.restore(sealed);
-        } else {
-            let released = state.mailbox.merge(sealed, &shared.limits);
-            self.release(shared, state, released);
-        }
-        Ok(body)
     }
 }

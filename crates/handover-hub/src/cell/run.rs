@@ -43,6 +43,7 @@ impl Cell {
         // what may go on (H2, H12).
         if state.phase == Phase::Serving
             && state.role == Role::Active
+            && state.knows_replicas(shared)
             && shared.may_act()
             && let Some(body) = state.body.take()
         {

@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) intensity: Intensity,
     /// Children have replicas, which are told their roles.
     pub(crate) replicated: bool,
+    /// Passive replicas have the state of the active one.
+    pub(crate) keeps_state: bool,
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) view: RwLock<View>,

@@ -18,6 +18,7 @@ fn row(n: u64, node: u64, tag: Option<&str>) -> Row {
             grant: node,
         },
         role: Role::Active,
+        filled: true,
     };
     Row::new(spec, &[host])
 }

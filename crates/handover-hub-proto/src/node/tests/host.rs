@@ -33,6 +33,8 @@ pub(crate) struct Hosts {
     unconfirmed: Vec<ProcessId>,
     reports: VecDeque<HostReport>,
     sends: VecDeque<(NodeId, Moved)>,
+    /// States for passive replicas.
+    fills: VecDeque<(NodeId, ProcessId)>,
     /// Those that refuse to start.
     pub(crate) broken: Vec<ProcessId>,
     /// Those that defer.
@@ -53,6 +55,19 @@ impl Hosts {
 
     pub(crate) fn sent(&mut self) -> Option<(NodeId, Moved)> {
         self.sends.pop_front()
+    }
+
+    pub(crate) fn fills(&mut self) -> Option<(NodeId, ProcessId)> {
+        self.fills.pop_front()
+    }
+
+    /// The state of the active replica has reached a passive one here.
+    pub(crate) fn fill(&mut self, process: ProcessId) {
+        if let Some(running) = self.all.get(&process) {
+            let epoch = running.epoch;
+            self.reports
+                .push_back(HostReport::Filled { process, epoch });
+        }
     }
 
     pub(crate) fn answers(&self, process: &ProcessId) -> bool {
@@ -145,7 +160,10 @@ impl Hosts {
                 self.unconfirmed.retain(|id| *id != process);
                 self.renew(&process, epoch);
             }
-            HostOrder::Replicate { .. } => {}
+            HostOrder::Replicate { process, to, .. } => {
+                let to = to.into_iter().map(|node| (node, process.clone()));
+                self.fills.extend(to);
+            }
             other => self.migrate(other),
         }
     }
@@ -231,7 +249,8 @@ impl Hosts {
         }
         let value = match origin {
             Origin::Handed(attempt) => self.arrived.remove(&(process.clone(), attempt)),
-            Origin::Fresh | Origin::Replica => Some(0),
+            Origin::Replica => self.all.get(&process).map(|running| running.value),
+            Origin::Fresh => Some(0),
         };
         self.run(process.clone(), epoch, Now::Answers, value.unwrap_or(0));
         self.reports.push_back(HostReport::Activated {

@@ -3,10 +3,11 @@ use core::time::Duration;
 
 use super::moves::{assert_marked, with_children};
 use super::world::{SHARDS, World, child, children, id};
+use crate::event::Event;
 use crate::identity::NodeId;
 use crate::node::{Answer, Command, Settings};
 use crate::redundancy::{Factor, Model, Redundancy, Signal};
-use crate::row::{Role, Rows};
+use crate::row::{Host, Role, Rows};
 use crate::view::Guarantees;
 
 fn declare(world: &mut World, node: u64, names: &[&str]) {
@@ -82,6 +83,7 @@ fn assert_replicas(world: &World, count: usize, actives: usize) {
             .filter(|host| host.role == Role::Active)
             .count();
         assert_eq!(active, actives, "child-{at}: {hosts:?}");
+        assert!(hosts.iter().all(|host| host.filled), "{hosts:?}");
         for host in hosts {
             let place = &world.places[&host.node];
             assert!(place.hosts.answers(&id(&alloc::format!("child-{at}"))));
@@ -114,6 +116,98 @@ fn replicas_are_made_up_for_when_nodes_die_and_join() {
         world.run(Duration::from_secs(20));
         assert_replicas(&world, 60, actives);
     }
+}
+
+fn hosts(world: &World, count: usize) -> Vec<Vec<Host>> {
+    let place = world.places.values().next().expect("a node");
+    let rows = place.node.rows();
+    let all = (0..count).map(|at| rows.get(&id(&alloc::format!("child-{at}"))));
+    all.map(|row| row.expect("a row").hosts().to_vec())
+        .collect()
+}
+
+fn lost(world: &World) -> usize {
+    let events = world.places.values().flat_map(|place| &place.events);
+    let lost = events.filter(|event| matches!(event, Event::Lost { .. }));
+    lost.count()
+}
+
+/// What the active replicas and those that were sent it have.
+const STATE: u64 = 7;
+
+/// H3: a replica that does not have the state yet is not made the active one while another has it,
+/// nor does another go for it, nor does its node leave.
+#[test]
+fn a_replica_counts_once_it_has_the_state() {
+    for (leaves, dies) in [(false, 1), (false, 2), (false, 3), (true, 1), (true, 2)] {
+        let mut world = replicated(Model::ActivePassive, true);
+        world.start(1, children(60));
+        world.settle();
+        assert_replicas(&world, 60, 1);
+        world.holds_fills = true;
+        world.join(4);
+        if leaves {
+            let timeout = Duration::from_secs(3600);
+            world.command(3, Command::Leave { timeout });
+        }
+        world.run(Duration::from_secs(5));
+        let before = hosts(&world, 60);
+        let unfilled = before.iter().flatten().filter(|host| !host.filled).count();
+        assert!(unfilled > 0, "the test must have something to see");
+        for hosts in &before {
+            let filled = hosts.iter().filter(|host| host.filled).count();
+            assert!(filled >= 2, "{hosts:?}");
+        }
+        for (at, hosts) in before.iter().enumerate() {
+            for host in hosts.iter().filter(|host| host.filled) {
+                let place = world.places.get_mut(&host.node).expect("it lives");
+                let id = id(&alloc::format!("child-{at}"));
+                *place.hosts.value(&id).expect("it runs there") = STATE;
+            }
+        }
+        assert!(world.members.contains_key(&NodeId(3)));
+        world.kill(dies);
+        world.run(Duration::from_secs(20));
+        for (at, hosts) in hosts(&world, 60).iter().enumerate() {
+            let actives: Vec<_> = hosts.iter().filter(|h| h.role == Role::Active).collect();
+            assert_eq!(actives.len(), 1, "{hosts:?}");
+            let place = world.places.get_mut(&actives[0].node).expect("it lives");
+            let id = id(&alloc::format!("child-{at}"));
+            assert_eq!(place.hosts.value(&id), Some(&mut { STATE }), "{hosts:?}");
+        }
+        assert_eq!(lost(&world), 0);
+        world.holds_fills = false;
+        world.run(Duration::from_secs(60));
+        assert_replicas(&world, 60, 1);
+        world.assert_settled();
+        assert_eq!(world.members.contains_key(&NodeId(3)), dies != 3 && !leaves);
+    }
+}
+
+/// Where no replica is left that has the state, one begins as after a loss, and that is told.
+#[test]
+fn a_loss_is_told() {
+    let mut world = replicated(Model::ActivePassive, true);
+    world.holds_fills = true;
+    world.start(1, children(60));
+    world.run(Duration::from_secs(5));
+    let active_on_2 = |hosts: &Vec<Host>| {
+        hosts
+            .iter()
+            .any(|host| host.node == NodeId(2) && host.role == Role::Active)
+    };
+    let active = hosts(&world, 60)
+        .iter()
+        .filter(|hosts| active_on_2(hosts))
+        .count();
+    assert!(active > 0);
+    world.kill(2);
+    world.run(Duration::from_secs(5));
+    assert_eq!(lost(&world), active);
+    world.holds_fills = false;
+    world.run(Duration::from_secs(60));
+    assert_replicas(&world, 60, 1);
+    world.assert_settled();
 }
 
 /// A passive replica is made the active one where the active one should not be any more, and the

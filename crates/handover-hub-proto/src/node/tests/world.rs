@@ -82,6 +82,8 @@ pub(crate) struct World {
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) owners: BTreeMap<ShardId, Owner>,
     pub(crate) wires: BTreeMap<(NodeId, NodeId), VecDeque<Message>>,
+    /// Nothing reaches passive replicas while set.
+    pub(crate) holds_fills: bool,
     terms: u64,
     requests: u64,
     joined: u64,
@@ -122,6 +124,7 @@ impl World {
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
             wires: BTreeMap::new(),
+            holds_fills: false,
             terms: 0,
             requests: 0,
             joined: 0,
@@ -367,6 +370,13 @@ impl World {
             if let Some((to, moved)) = self.place(at).and_then(|place| place.hosts.sent()) {
                 if let Some(target) = self.place(to) {
                     target.hosts.arrive(moved);
+                }
+                return true;
+            }
+            let fill = (!self.holds_fills).then(|| self.place(at)?.hosts.fills());
+            if let Some((to, process)) = fill.flatten() {
+                if let Some(target) = self.place(to) {
+                    target.hosts.fill(process);
                 }
                 return true;
             }

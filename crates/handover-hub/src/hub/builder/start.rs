@@ -147,6 +147,7 @@ async fn assemble(
         state_limit: builder.state_limit,
         intensity: builder.intensity,
         replicated: settings.redundancy != Redundancy::default(),
+        keeps_state: settings.redundancy.keeps_state(),
         events: broadcast::Sender::new(BACKLOG),
         view: RwLock::new(View::default()),
         validity: OnceLock::from(joined.session.valid),

@@ -95,7 +95,15 @@ impl World {
                 state,
                 answer,
             } => {
-                self.runs[to].host.replicas.insert(process.clone(), state);
+                let host = &mut self.runs[to].host;
+                host.replicas.insert(process.clone(), state);
+                if let Some(cell) = host.cells.get(&process) {
+                    let report = HostReport::Filled {
+                        process: process.clone(),
+                        epoch: cell.epoch,
+                    };
+                    self.agenda.after(0, Event::Report(to, report));
+                }
                 let kept = Frame::ReplicaKept { process, answer };
                 self.send(to, from, Class::Calls, 0, kept);
             }

@@ -57,6 +57,7 @@ impl Home {
                 node: id(layout.source),
                 epoch,
                 role: Role::Active,
+                filled: true,
             }),
             outcomes: Vec::new(),
             lost: false,
@@ -374,6 +375,7 @@ impl World {
                     node,
                     epoch: row.unwrap_or_default(),
                     role: Role::Active,
+                    filled: true,
                 };
                 let plan = self.home.plan(attempt, source, number(host.node));
                 self.inherit(Movement::activating(self.now, plan, settings(), host))?;
@@ -395,6 +397,7 @@ impl World {
                     node,
                     epoch: row.unwrap_or_default(),
                     role: Role::Active,
+                    filled: true,
                 };
                 let plan = self.home.plan(attempt, source, number(target));
                 self.inherit(Movement::inquiring(self.now, plan, settings()))?;

@@ -1,0 +1,123 @@
+//! What a passive replica has been sent.
+
+use std::sync::Arc;
+
+use handover_hub_proto::identity::{Epoch, NodeId};
+use handover_hub_proto::mailbox::{self, Sealed};
+use handover_hub_proto::node::HostReport;
+use handover_hub_proto::reply::{Remembered, Replies, ReplyLimits, Ticket};
+use handover_hub_proto::row::Role;
+
+use super::Cell;
+use super::letter::Octets;
+use super::replicas::Update;
+use crate::hub::Shared;
+use crate::kind::{Body, Fault};
+use crate::process::Handed;
+use crate::transport::Frame;
+use crate::transport::frame::Replica;
+
+/// Replies that a replica keeps: the active one has bounded them already.
+const UNBOUNDED: ReplyLimits = ReplyLimits {
+    calls: usize::MAX,
+    bytes: usize::MAX,
+};
+
+/// What a passive replica has.
+pub(super) struct Kept {
+    epoch: Epoch,
+    number: u64,
+    handed: Handed,
+    replies: Replies<Octets>,
+}
+
+impl Cell {
+    /// Keeps what the active one is now. Whether it has that, or something later of the same one.
+    pub(super) fn keep(
+        &self,
+        shared: &Arc<Shared>,
+        (epoch, number): (Epoch, u64),
+        handed: Handed,
+        answer: Option<(Ticket, Octets)>,
+        replies: Option<Vec<Remembered<Octets>>>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.role != Role::Passive {
+            return false;
+        }
+        let kept = &mut state.rare().kept;
+        let mut known = match (&mut *kept, replies) {
+            // Of one that was replaced: it must not answer what the next one does not know.
+            (Some(before), _) if before.epoch > epoch => return false,
+            (Some(before), _) if (before.epoch, before.number) >= (epoch, number) => return true,
+            (_, Some(all)) => {
+                let mut known = Replies::default();
+                known.absorb(all);
+                known
+            }
+            (Some(before), None) => std::mem::take(&mut before.replies),
+            // It is sent what it lacks if it does not answer.
+            (None, None) => return false,
+        };
+        if let Some((ticket, reply)) = answer {
+            let _ = known.admit(ticket, &UNBOUNDED);
+            known.answer(ticket.call, reply);
+        }
+        let first = kept.is_none();
+        *kept = Some(Kept {
+            epoch,
+            number,
+            handed,
+            replies: known,
+        });
+        let here = state.epoch;
+        drop(state);
+        if first {
+            shared.report(HostReport::Filled {
+                process: self.id.clone(),
+                epoch: here,
+            });
+        }
+        true
+    }
+
+    pub(super) fn say_kept(&self, shared: &Arc<Shared>, to: NodeId, replica: &Replica) {
+        let Ok(body) = postcard::to_allocvec(&Update::Kept) else {
+            return;
+        };
+        let frame = Frame::Replica(Replica {
+            process: self.id.clone(),
+            epoch: replica.epoch,
+            number: replica.number,
+            body: body.into(),
+        });
+        shared.send_soon(to, frame);
+    }
+
+    /// What it was sent is not taken for all there is any more.
+    pub(super) fn drop_kept(&self) -> Option<Kept> {
+        self.lock().rare.as_mut()?.kept.take()
+    }
+
+    /// The state that a passive replica was sent becomes that of the active one.
+    pub(super) fn take_up(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        body: Box<dyn Body>,
+        kept: Kept,
+    ) -> Result<Box<dyn Body>, Fault> {
+        let body = body.alter(kept.handed)?;
+        let sealed = Sealed {
+            queue: Vec::new(),
+            replies: kept.replies.remembered(),
+        };
+        let mut state = self.lock();
+        if state.mailbox.phase() == mailbox::Phase::Restoring {
+            state.mailbox.restore(sealed);
+        } else {
+            let released = state.mailbox.merge(sealed, &shared.limits);
+            self.release(shared, state, released);
+        }
+        Ok(body)
+    }
+}

@@ -308,14 +308,23 @@ impl<M, B> Mailbox<M, B> {
     /// Messages that wait here, held ones too.
     #[must_use]
     pub fn waiting(&self) -> usize {
+        self.queues().map(Queue::len).sum()
+    }
+
+    /// What waits here, held messages too, the one that was taken out not.
+    pub fn letters(&self) -> impl Iterator<Item = &M> {
+        self.queues().flat_map(Queue::iter)
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue<M>> {
         let held = match &self.state {
             State::Open { .. } | State::Retired { .. } => None,
             State::Freezing { opening: held, .. }
             | State::Frozen { late: held, .. }
             | State::Restoring { held, .. }
-            | State::Opening { held, .. } => held.as_ref(),
+            | State::Opening { held, .. } => held.as_deref(),
         };
-        self.queue.as_ref().map_or(0, |queue| queue.len()) + held.map_or(0, |held| held.len())
+        self.queue.as_deref().into_iter().chain(held)
     }
 }
 

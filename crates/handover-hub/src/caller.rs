@@ -223,6 +223,7 @@ impl<'a> Errand<'a> {
         };
         let letter = Letter {
             ticket: self.pending.as_ref().map(Pending::ticket),
+            own: false,
             body: self.body.clone(),
         };
         if let Some(pending) = &self.pending {

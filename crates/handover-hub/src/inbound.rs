@@ -72,6 +72,7 @@ fn take_call(shared: &Arc<Shared>, from: NodeId, call: Call) {
     };
     let letter = Letter {
         ticket: Some(ticket),
+        own: false,
         body: call.body,
     };
     match cell.receive(shared, letter, call.epoch) {
@@ -91,6 +92,7 @@ fn elsewhere(shared: &Shared, call: &Call) -> Option<Host> {
 fn take_cast(shared: &Arc<Shared>, cast: Cast) {
     let letter = Letter {
         ticket: None,
+        own: false,
         body: cast.body.clone(),
     };
     let verdict = match shared.cells.get(&cast.process) {

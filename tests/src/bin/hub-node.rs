@@ -2,7 +2,9 @@
 //!
 //! `hub-node NAME ADDRESS RECORD ENGINE [LEASE_SECONDS]`, where the engine is `gossip:SEED,SEED` or
 //! an endpoint of etcd. Each line of its input is a number and a request, each line of its output
-//! that number and the answer: `start N`, `add ID MILLISECONDS`, `nodes`, `suspended`, `leave`.
+//! that number and the answer: `start N`, `add ID MILLISECONDS`, `nodes`, `suspended`, `filled`, the
+//! number of counters all of whose replicas have the state, `leave`.
+//! With `HUB_NODE_REPLICAS=N` in its environment each counter has as many passive replicas.
 //! Every count is also written to the file RECORD, as `CLOCK_BOOTTIME ID NAME COUNT`.
 
 #![forbid(unsafe_code)]
@@ -15,7 +17,9 @@ use std::time::Duration;
 use handover_hub::engine::gossip::Gossip;
 use handover_hub::engine::{Boottime, Engine};
 use handover_hub::process::{Context, Process, Stop};
-use handover_hub::{Builder, ChildSpec, Hub};
+use handover_hub::{Builder, ChildSpec, Hub, Scope};
+use handover_hub_proto::node::Settings;
+use handover_hub_proto::redundancy::{Factor, Model, Redundancy, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -54,7 +58,7 @@ async fn main() {
     };
     let record = OpenOptions::new().append(true).create(true).open(record);
     RECORD.set(record.expect("a file")).expect("set once");
-    let builder = Hub::builder("counters")
+    let builder = replicated(Hub::builder("counters"))
         .node(name)
         .listen(address)
         .insecure()
@@ -68,6 +72,28 @@ async fn main() {
         None => builder.engine(Lent(etcd(engine, rest))),
     };
     serve(builder).await;
+}
+
+/// How many passive replicas a counter has.
+fn replicas() -> u16 {
+    let replicas = std::env::var("HUB_NODE_REPLICAS").ok();
+    replicas.map_or(0, |replicas| replicas.parse().expect("a number"))
+}
+
+fn replicated(builder: Builder) -> Builder {
+    let redundancy = match replicas() {
+        0 => Redundancy::Single,
+        replicas => Redundancy::Replicated {
+            factor: Factor::Nodes(replicas + 1),
+            model: Model::ActivePassive,
+            signal: Signal::None,
+            state: true,
+        },
+    };
+    builder.settings(Settings {
+        redundancy,
+        ..Settings::default()
+    })
 }
 
 /// An engine whose type is not known.
@@ -143,6 +169,14 @@ async fn answer(hub: &Hub, request: &str) -> String {
             }
         }
         ["nodes"] => hub.nodes().len().to_string(),
+        ["filled"] => {
+            let rows = hub.list(Scope::Hub);
+            let wanted = usize::from(replicas()) + 1;
+            let filled = rows.iter().filter(|row| {
+                row.hosts().len() == wanted && row.hosts().iter().all(|host| host.filled)
+            });
+            filled.count().to_string()
+        }
         ["suspended"] => hub.is_suspended().to_string(),
         ["leave"] => match hub.leave(Duration::from_secs(60)).await {
             Ok(_) => "done".to_owned(),

@@ -5,6 +5,8 @@ mod etcd;
 mod gossip;
 #[cfg(feature = "etcd")]
 mod partitions;
+#[cfg(feature = "etcd")]
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::process::Command;

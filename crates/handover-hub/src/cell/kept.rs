@@ -1,12 +1,15 @@
 //! What a passive replica has been sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use handover_hub_proto::identity::{Epoch, NodeId};
 use handover_hub_proto::mailbox::{self, Sealed};
 use handover_hub_proto::node::HostReport;
-use handover_hub_proto::reply::{Remembered, Replies, ReplyLimits, Ticket};
+use handover_hub_proto::reply::{Replies, ReplyLimits};
 use handover_hub_proto::row::Role;
+use tokio::time::Instant;
 
 use super::Cell;
 use super::letter::Octets;
@@ -29,6 +32,16 @@ pub(super) struct Kept {
     number: u64,
     handed: Handed,
     replies: Replies<Octets>,
+    /// Messages to itself, and when they are due;
+    later: Vec<(Instant, Bytes)>,
+}
+
+fn due(later: Vec<(Duration, Octets)>) -> Vec<(Instant, Bytes)> {
+    let now = Instant::now();
+    let later = later.into_iter();
+    later
+        .filter_map(|(delay, body)| Some((now.checked_add(delay)?, body.0)))
+        .collect()
 }
 
 impl Cell {
@@ -37,10 +50,18 @@ impl Cell {
         &self,
         shared: &Arc<Shared>,
         (epoch, number): (Epoch, u64),
-        handed: Handed,
-        answer: Option<(Ticket, Octets)>,
-        replies: Option<Vec<Remembered<Octets>>>,
+        update: Update,
     ) -> bool {
+        let Update::State {
+            schema,
+            state: bytes,
+            answer,
+            replies,
+            later,
+        } = update
+        else {
+            return false;
+        };
         let mut state = self.lock();
         if state.role != Role::Passive {
             return false;
@@ -67,8 +88,9 @@ impl Cell {
         *kept = Some(Kept {
             epoch,
             number,
-            handed,
+            handed: Handed::new(schema, bytes.0),
             replies: known,
+            later: due(later),
         });
         let here = state.epoch;
         drop(state);
@@ -111,13 +133,19 @@ impl Cell {
             queue: Vec::new(),
             replies: kept.replies.remembered(),
         };
-        let mut state = self.lock();
-        if state.mailbox.phase() == mailbox::Phase::Restoring {
-            state.mailbox.restore(sealed);
-        } else {
-            let released = state.mailbox.merge(sealed, &shared.limits);
-            self.release(shared, state, released);
+        {
+            let mut state = self.lock();
+            if state.mailbox.phase() == mailbox::Phase::Restoring {
+                state.mailbox.restore(sealed);
+            } else {
+                let released = state.mailbox.merge(sealed, &shared.limits);
+                self.release(shared, state, released);
+            }
         }
+        let now = Instant::now();
+        let left = |at: Instant| at.saturating_duration_since(now);
+        let later = kept.later.into_iter();
+        self.remind(shared, later.map(|(at, body)| (left(at), body)).collect());
         Ok(body)
     }
 }

@@ -12,6 +12,8 @@ use crate::transport::frame::octets;
 pub(crate) struct Letter {
     /// Of a call; none of a cast.
     pub(crate) ticket: Option<Ticket>,
+    /// From itself, after a while.
+    pub(crate) own: bool,
     /// The request, encoded by its kind.
     #[serde(with = "octets")]
     pub(crate) body: Bytes,

@@ -6,6 +6,7 @@ use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
 use handover_hub_proto::intensity::{End, Sequel};
 use handover_hub_proto::mailbox::Mailbox;
 use handover_hub_proto::node::{HostFailure, HostReport, Origin};
+use handover_hub_proto::redundancy::Redundancy;
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
@@ -193,7 +194,7 @@ impl Cell {
         let Some(mut body) = body else {
             return Err(HostFailure::NotHere);
         };
-        if shared.replicated {
+        if shared.redundancy != Redundancy::Single {
             body.role(role)?;
         }
         Ok(Some(body))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use handover_hub_proto::mailbox::Arrival;
 use tokio::time::Instant;
 
+use super::letter::Octets;
 use super::{Cell, Letter, Phase, Work};
 use crate::hub::Shared;
 use crate::timers::CHECKPOINT;
@@ -31,6 +32,19 @@ impl Cell {
             state.rare().later.push((number, at, body));
             shared.timers.add(at, self, number);
         }
+    }
+
+    /// What it is to be reminded of, and after which time; also what it was reminded of and has not
+    /// come to, which is due at once.
+    pub(super) fn reminders(&self) -> Vec<(Duration, Octets)> {
+        let now = Instant::now();
+        let state = self.lock();
+        let own = state.mailbox.letters().filter(|letter| letter.own);
+        let due = own.map(|letter| (Duration::ZERO, Octets(letter.body.clone())));
+        let later = state.rare.iter().flat_map(|rare| &rare.later);
+        let later =
+            later.map(|(_, at, body)| (at.saturating_duration_since(now), Octets(body.clone())));
+        due.chain(later).collect()
     }
 
     /// What became due while nothing could be taken is due now.
@@ -59,7 +73,11 @@ impl Cell {
             return;
         };
         let (_, _, body) = rare.later.swap_remove(at);
-        let letter = Letter { ticket: None, body };
+        let letter = Letter {
+            ticket: None,
+            own: true,
+            body,
+        };
         match state.mailbox.arrive(letter, &shared.limits) {
             Arrival::Queued { runnable: true } => self.wake(shared, state),
             Arrival::Refused(letter, _) => {

@@ -36,6 +36,8 @@ pub(super) enum Update {
         answer: Option<(Ticket, Octets)>,
         /// All that was answered before, for a replica that is new.
         replies: Option<Vec<Remembered<Octets>>>,
+        /// Messages to itself, and after which time.
+        later: Vec<(Duration, Octets)>,
     },
     /// It is kept.
     Kept,
@@ -109,6 +111,7 @@ impl Replicas {
 struct News {
     handed: Handed,
     answer: Option<(Ticket, Octets)>,
+    later: Vec<(Duration, Octets)>,
     /// Those that have the last update are sent all there is, too.
     all: bool,
 }
@@ -120,6 +123,7 @@ impl News {
             state: Octets(self.handed.bytes().clone()),
             answer: self.answer.clone(),
             replies,
+            later: self.later.clone(),
         };
         postcard::to_allocvec(&update).ok().map(Bytes::from)
     }
@@ -133,7 +137,7 @@ impl Cell {
             .rare
             .as_ref()
             .is_some_and(|rare| rare.replicas.is_some());
-        if to.is_empty() && !has_some && !shared.keeps_state {
+        if to.is_empty() && !has_some && !shared.redundancy.keeps_state() {
             return;
         }
         let since = state.epoch;
@@ -180,6 +184,7 @@ impl Cell {
         let news = News {
             handed,
             answer: answer.map(|(ticket, reply)| (ticket, Octets(reply))),
+            later: self.reminders(),
             all: false,
         };
         self.distribute(shared, &replicas, &news).await
@@ -201,6 +206,7 @@ impl Cell {
         let news = News {
             handed,
             answer: None,
+            later: self.reminders(),
             all: true,
         };
         let _ = self.distribute(shared, &replicas, &news).await;
@@ -319,20 +325,8 @@ impl Cell {
                     replicas.kept(from, replica.epoch, replica.number);
                 }
             }
-            Ok(Update::State {
-                schema,
-                state,
-                answer,
-                replies,
-            }) => {
-                let handed = Handed::new(schema, state.0);
-                if self.keep(
-                    shared,
-                    (replica.epoch, replica.number),
-                    handed,
-                    answer,
-                    replies,
-                ) {
+            Ok(update @ Update::State { .. }) => {
+                if self.keep(shared, (replica.epoch, replica.number), update) {
                     self.say_kept(shared, from, &replica);
                 }
             }
@@ -345,6 +339,6 @@ impl State {
     /// Whether it knows who must have what it answers: it answers nothing before (H3).
     pub(super) fn knows_replicas(&self, shared: &Shared) -> bool {
         let rare = self.rare.as_ref();
-        !shared.keeps_state || rare.is_some_and(|rare| rare.replicas.is_some())
+        !shared.redundancy.keeps_state() || rare.is_some_and(|rare| rare.replicas.is_some())
     }
 }

@@ -106,6 +106,8 @@ impl Cell {
         for letter in waited {
             match letter.ticket {
                 Some(ticket) => shared.refuse(ticket.call, Refusal::NotHere),
+                // It went with the state.
+                None if letter.own => {}
                 None => shared.cast_on(self.id.clone(), letter.body),
             }
         }

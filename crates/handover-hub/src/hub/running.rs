@@ -14,6 +14,7 @@ use handover_hub_proto::identity::{
 use handover_hub_proto::intensity::Intensity;
 use handover_hub_proto::mailbox::Limits;
 use handover_hub_proto::node::{Answer, Command, HostReport};
+use handover_hub_proto::redundancy::Redundancy;
 use handover_hub_proto::view::{Member, Owner};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
@@ -57,10 +58,8 @@ pub(crate) struct Shared {
     /// Bytes of a state that moves, at most.
     pub(crate) state_limit: u64,
     pub(crate) intensity: Intensity,
-    /// Children have replicas, which are told their roles.
-    pub(crate) replicated: bool,
-    /// Passive replicas have the state of the active one.
-    pub(crate) keeps_state: bool,
+    /// Whether children have replicas, and passive ones the state of the active one.
+    pub(crate) redundancy: Redundancy,
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) view: RwLock<View>,

@@ -8,7 +8,7 @@ use handover_hub::proto::row::Role;
 use handover_hub::{Hub, Scope};
 
 use crate::moves::Clients;
-use crate::world::{World, counter, until};
+use crate::world::{Ask, Counter, PATIENCE, Told, World, counter, until};
 
 const COUNTERS: u64 = 200;
 
@@ -131,4 +131,54 @@ async fn nothing_is_lost_when_a_node_dies_while_replicas_are_filled() {
         clients.made(500).await;
         clients.check(a, COUNTERS).await;
     }
+}
+
+/// A message to itself rings once, whoever is the active one when it is due.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_follow_a_promotion() {
+    async fn all_are(hub: &Hub, value: u64) {
+        for n in 0..COUNTERS {
+            loop {
+                let id = format!("c{n}");
+                let told = hub.call_within::<Counter>(&id, Ask::Read, PATIENCE).await;
+                let Ok(Told::Value(found)) = told else {
+                    panic!("{id}: {told:?}");
+                };
+                assert!(found <= value, "{id} rang twice: {found}");
+                if found == value {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    let world = World::default();
+    let hubs = three(&world).await;
+    let [a, b, c] = &hubs;
+    let later = async |after_ms, by| {
+        for n in 0..COUNTERS {
+            let ask = Ask::AddLater { after_ms, by };
+            let id = format!("c{n}");
+            a.call_within::<Counter>(&id, ask, PATIENCE).await.unwrap();
+        }
+    };
+    later(300, 1).await;
+    later(3_000, 1_000).await;
+    // Some are due by now, some become due while nobody is there to be told.
+    die(&world, b);
+    all_are(a, 1_001).await;
+    replicated(a, &[a.clone(), c.clone()]).await;
+    // An active one that becomes a passive one leaves them to its successor.
+    later(1_500, 1_000_000).await;
+    let d = node(&world, "d").await;
+    until("d answers some", || {
+        let rows = a.list(Scope::Hub);
+        let active = rows.iter().filter_map(|row| row.active());
+        active.filter(|host| host.node == d.node()).count() > 10
+    })
+    .await;
+    die(&world, c);
+    all_are(a, 1_001_001).await;
+    later(500, 10_000_000).await;
+    all_are(a, 11_001_001).await;
 }

@@ -98,7 +98,15 @@ async fn done(cell: &Cell) {
 
 fn ask(shared: &Arc<Shared>, cell: &Arc<Cell>, grant: u64) -> Verdict {
     let body = Bytes::from(postcard::to_allocvec(&()).unwrap());
-    cell.receive(shared, Letter { ticket: None, body }, epoch(grant))
+    cell.receive(
+        shared,
+        Letter {
+            ticket: None,
+            own: false,
+            body,
+        },
+        epoch(grant),
+    )
 }
 
 /// All is ordered before the run has its first turn: there is one thread.

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 use handover_hub_proto::node::{Failure, Node, OnFailure, Settings, StartOptions};
-use handover_hub_proto::redundancy::Redundancy;
 use handover_hub_proto::view::{Guarantees, Load, Member, Standing};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
@@ -146,8 +145,7 @@ async fn assemble(
         message_limit: Limits::default().frame / 2,
         state_limit: builder.state_limit,
         intensity: builder.intensity,
-        replicated: settings.redundancy != Redundancy::default(),
-        keeps_state: settings.redundancy.keeps_state(),
+        redundancy: settings.redundancy,
         events: broadcast::Sender::new(BACKLOG),
         view: RwLock::new(View::default()),
         validity: OnceLock::from(joined.session.valid),

@@ -277,12 +277,7 @@ impl<R: Rows> Node<R> {
             moving,
             spec,
         } = found;
-        running.sort_by_key(|(_, hosted)| core::cmp::Reverse((hosted.filled, hosted.epoch)));
-        // Whoever answers stays, however long it has.
-        let active = |(_, hosted): &(NodeId, Hosted)| hosted.role == Role::Active;
-        if let Some(at) = running.iter().position(active) {
-            running[..=at].rotate_right(1);
-        }
+        running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
         if let Some(row) = row.filter(|_| self.settings.guarantees.exclusive) {
             // Others ran it after it was taken from these, whoever they are (H7).
             let (late, rest) = running
@@ -304,7 +299,7 @@ impl<R: Rows> Node<R> {
             self.resolve_move(shard, &Row::new(spec, row.map_or(&[], Row::hosts)), &moving);
             return;
         }
-        let apart = running.split_off(running.len().min(self.replicas()));
+        let apart = self.too_many(&mut running);
         self.keep_apart(shard, process, apart);
         if running.iter().any(|(_, hosted)| !hosted.ready) {
             self.adopt_starts(shard, spec, ready(&running), &running);
@@ -404,6 +399,19 @@ impl<R: Rows> Node<R> {
             term: home.term,
         };
         self.outbox.say(node, item);
+    }
+
+    /// Takes out those that cannot all run one process. Passive replicas that are too many end when
+    /// the others have the state.
+    fn too_many(&self, running: &mut Vec<(NodeId, Hosted)>) -> Vec<(NodeId, Hosted)> {
+        if self.settings.redundancy.role(1) == Role::Active {
+            return running.split_off(running.len().min(self.replicas()));
+        }
+        let mut answers = false;
+        let apart = running.extract_if(.., |(_, hosted)| {
+            hosted.role == Role::Active && core::mem::replace(&mut answers, true)
+        });
+        apart.collect()
     }
 
     /// How many run one process.

@@ -130,32 +130,6 @@ impl News {
 }
 
 impl Cell {
-    /// Its home says where its replicas are. At once, for a run may wait for one that is gone.
-    pub(crate) fn set_replicas(self: &Arc<Self>, shared: &Arc<Shared>, to: &[NodeId]) {
-        let mut state = self.lock();
-        let has_some = state
-            .rare
-            .as_ref()
-            .is_some_and(|rare| rare.replicas.is_some());
-        if to.is_empty() && !has_some && !shared.redundancy.keeps_state() {
-            return;
-        }
-        let since = state.epoch;
-        let replicas = Arc::clone(state.rare().replicas.get_or_insert_default());
-        let mut progress = replicas.lock();
-        if !has_some {
-            progress.since = since;
-        }
-        let before = std::mem::take(&mut progress.nodes);
-        let known = |node: &NodeId| before.iter().find(|(known, _)| known == node);
-        let has = |node: &NodeId| known(node).map_or(0, |(_, has)| *has);
-        progress.nodes = to.iter().map(|node| (*node, has(node))).collect();
-        drop(progress);
-        replicas.changed.notify_one();
-        state.work.push_back(Work::Synchronise);
-        self.wake(shared, state);
-    }
-
     /// The process is to end: a run does not wait for replicas any longer.
     pub(crate) fn release_replicas(&self) {
         let state = self.lock();
@@ -336,6 +310,27 @@ impl Cell {
 }
 
 impl State {
+    /// Its home says where its replicas are. At once, for a run may wait for one that is gone.
+    pub(super) fn set_replicas(&mut self, shared: &Shared, to: &[NodeId]) {
+        let known = self.rare.as_ref().and_then(|rare| rare.replicas.as_ref());
+        if to.is_empty() && known.is_none() && !shared.redundancy.keeps_state() {
+            return;
+        }
+        let (is_new, since) = (known.is_none(), self.epoch);
+        let replicas = Arc::clone(self.rare().replicas.get_or_insert_default());
+        let mut progress = replicas.lock();
+        if is_new {
+            progress.since = since;
+        }
+        let before = std::mem::take(&mut progress.nodes);
+        let known = |node: &NodeId| before.iter().find(|(known, _)| known == node);
+        let has = |node: &NodeId| known(node).map_or(0, |(_, has)| *has);
+        progress.nodes = to.iter().map(|node| (*node, has(node))).collect();
+        drop(progress);
+        replicas.changed.notify_one();
+        self.work.push_back(Work::Synchronise);
+    }
+
     /// Whether it knows who must have what it answers: it answers nothing before (H3).
     pub(super) fn knows_replicas(&self, shared: &Shared) -> bool {
         let rare = self.rare.as_ref();

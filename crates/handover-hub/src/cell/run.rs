@@ -36,8 +36,12 @@ pub(super) async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
 impl Cell {
     fn next(&self, shared: &Shared) -> Next {
         let mut state = self.lock();
-        if let Some(work) = state.work.pop_front() {
-            return Next::Work(work, state.body.take());
+        while let Some(work) = state.work.pop_front() {
+            match work {
+                // Under one lock with what takes it out: a later one must not be undone by it.
+                Work::Order(HostOrder::Replicate { to, .. }) => state.set_replicas(shared, &to),
+                work => return Next::Work(work, state.body.take()),
+            }
         }
         // A node that may not act takes nothing; its engine fences it, and then its home confirms
         // what may go on (H2, H12).
@@ -118,12 +122,10 @@ impl Cell {
             } => self.step_down(shared, epoch, body).await,
             HostOrder::Role { epoch, role, .. } => self.change_role(shared, (epoch, role), body),
             HostOrder::Merge { attempt, epoch, .. } => self.merge(shared, (attempt, epoch), body),
-            HostOrder::Replicate { to, .. } => {
-                self.put_back(body);
-                self.set_replicas(shared, &to);
-            }
             // They are done at once, a process that is busy must not hold them up.
-            HostOrder::Suspend | HostOrder::Continue { .. } => self.put_back(body),
+            HostOrder::Replicate { .. } | HostOrder::Suspend | HostOrder::Continue { .. } => {
+                self.put_back(body);
+            }
         }
     }
 

@@ -47,8 +47,11 @@ impl Cell {
             state.work.push_back(Work::Order(order));
             return None;
         }
-        drop(state);
-        self.set_replicas(shared, to);
+        // What is older and still waits would undo it.
+        let listed = |work: &Work| matches!(work, Work::Order(HostOrder::Replicate { .. }));
+        state.work.retain(|work| !listed(work));
+        state.set_replicas(shared, to);
+        self.wake(shared, state);
         None
     }
 

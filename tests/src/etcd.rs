@@ -1,6 +1,7 @@
 //! An etcd of the system (`etcd`, `etcdctl`): one member or several, killed, stopped, made slow,
 //! filled up, behind TLS, with users.
 
+mod disk;
 mod pki;
 mod relay;
 
@@ -13,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::disk::Disk;
 pub use self::pki::Pki;
 pub use self::relay::Relay;
 use crate::network::Namespace;
@@ -42,8 +44,27 @@ pub struct Recipe {
 pub struct Etcd {
     members: Vec<Server>,
     pki: Option<Pki>,
-    network: Option<Arc<Namespace>>,
+    site: Site,
     _directory: TempDir,
+}
+
+/// Where it runs.
+#[derive(Clone, Debug)]
+enum Site {
+    Here,
+    Network(Arc<Namespace>),
+    Disk(Arc<Disk>),
+}
+
+impl Site {
+    /// A command there that does not outlive the thread that starts it.
+    fn command(&self, program: &Path) -> Command {
+        match self {
+            Self::Here => mortal(program),
+            Self::Network(network) => network.command(program),
+            Self::Disk(disk) => disk.command(program),
+        }
+    }
 }
 
 /// One member of it.
@@ -52,7 +73,7 @@ pub struct Server {
     program: PathBuf,
     address: Ipv4Addr,
     arguments: Vec<String>,
-    network: Option<Arc<Namespace>>,
+    site: Site,
     child: Option<Child>,
 }
 
@@ -67,7 +88,7 @@ impl Etcd {
     pub fn start(recipe: Recipe) -> Option<Self> {
         let count = if recipe.three { 3 } else { 1 };
         let addresses: Vec<Ipv4Addr> = (0..count).map(|_| own_address()).collect();
-        Self::start_at(recipe, &addresses, None)
+        Self::start_at(recipe, &addresses, Site::Here)
     }
 
     /// Starts one with a single member in a network, at this address of it.
@@ -78,15 +99,23 @@ impl Etcd {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_in(network: &Arc<Namespace>, address: Ipv4Addr) -> Option<Self> {
-        let network = Some(Arc::clone(network));
-        Self::start_at(Recipe::default(), &[address], network)
+        let site = Site::Network(Arc::clone(network));
+        Self::start_at(Recipe::default(), &[address], site)
     }
 
-    fn start_at(
-        recipe: Recipe,
-        addresses: &[Ipv4Addr],
-        network: Option<Arc<Namespace>>,
-    ) -> Option<Self> {
+    /// Starts one with a single member whose data are on this disk.
+    ///
+    /// `None`, with the reason printed, where etcd is not installed.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_on(disk: &Arc<Disk>) -> Option<Self> {
+        let site = Site::Disk(Arc::clone(disk));
+        Self::start_at(Recipe::default(), &[own_address()], site)
+    }
+
+    fn start_at(recipe: Recipe, addresses: &[Ipv4Addr], site: Site) -> Option<Self> {
         let program = installed("etcd")?;
         installed("etcdctl")?;
         let directory = tempfile::tempdir().expect("a directory");
@@ -100,7 +129,12 @@ impl Etcd {
         let members = addresses.iter().map(|&address| {
             let client = format!("{scheme}://{address}:{CLIENT_PORT}");
             let peer = format!("http://{address}:{PEER_PORT}");
-            let data = directory.path().join(address.to_string());
+            let log = directory.path().join(format!("{address}.log"));
+            let place = match &site {
+                Site::Disk(disk) => disk.path(),
+                Site::Here | Site::Network(_) => directory.path(),
+            };
+            let data = place.join(address.to_string());
             let mut arguments = vec![
                 format!("--name={address}"),
                 format!("--data-dir={}", data.display()),
@@ -110,7 +144,7 @@ impl Etcd {
                 format!("--initial-advertise-peer-urls={peer}"),
                 format!("--initial-cluster={cluster}"),
                 "--logger=zap".to_owned(),
-                format!("--log-outputs={}.log", data.display()),
+                format!("--log-outputs={}", log.display()),
             ];
             arguments.extend(pki.iter().flat_map(Pki::server_arguments));
             let quota = recipe.quota;
@@ -119,14 +153,14 @@ impl Etcd {
                 program: program.clone(),
                 address,
                 arguments,
-                network: network.clone(),
+                site: site.clone(),
                 child: None,
             }
         });
         let mut etcd = Self {
             members: members.collect(),
             pki,
-            network: network.clone(),
+            site: site.clone(),
             _directory: directory,
         };
         for member in &mut etcd.members {
@@ -170,9 +204,9 @@ impl Etcd {
     /// When it cannot be started.
     #[must_use]
     pub fn try_ctl(&self, arguments: &[&str]) -> Output {
-        let mut command = match &self.network {
-            Some(network) => network.command("etcdctl"),
-            None => clean("etcdctl"),
+        let mut command = match &self.site {
+            Site::Network(network) => network.command("etcdctl"),
+            Site::Here | Site::Disk(_) => clean("etcdctl"),
         };
         command.env("ETCDCTL_API", "3");
         command.arg(format!("--endpoints={}", self.endpoints().join(",")));
@@ -269,6 +303,19 @@ impl Etcd {
         });
     }
 
+    /// Has it write to its disk until that ends it, which is what it does when it cannot.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub fn put_until_it_ends(&mut self) {
+        let value = "x".repeat(64 * 1024);
+        until("etcd cannot write and ends", || {
+            let put = ["put", "filler", &value, "--command-timeout=1s"];
+            let _ = self.try_ctl(&put);
+            self.members[0].has_ended()
+        });
+    }
+
     /// Makes room again and takes writes.
     ///
     /// # Panics
@@ -287,10 +334,7 @@ impl Server {
     /// When it runs, or cannot be started.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let mut command = match &self.network {
-            Some(network) => network.command(&self.program),
-            None => mortal(&self.program),
-        };
+        let mut command = self.site.command(&self.program);
         command.args(&self.arguments);
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -305,6 +349,16 @@ impl Server {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
+    }
+
+    /// Whether it has ended by itself; it can be started again then.
+    fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut();
+        let ended = child.is_none_or(|child| child.try_wait().expect("it is ours").is_some());
+        if ended {
+            self.child = None;
+        }
+        ended
     }
 
     /// Stops it where it is; its connections stay.

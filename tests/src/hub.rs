@@ -1,5 +1,7 @@
 //! Nodes of a hub in processes of their own, and what they did.
 
+mod deaths;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use rustix::process::Signal;
 
 use crate::patience::{eventually, until};
 use crate::process;
+
+pub use self::deaths::{Deaths, How};
 
 /// A `hub-node`.
 #[derive(Debug)]
@@ -132,6 +136,44 @@ impl Node {
         });
     }
 
+    /// Who decides on each counter, and who runs it.
+    ///
+    /// # Panics
+    /// When there is no answer for long.
+    pub fn homes(&self) -> BTreeMap<String, (String, String)> {
+        let answer = self.ask("homes");
+        let line = |line: &str| {
+            let mut words = line.split(' ').map(str::to_owned);
+            Some((words.next()?, (words.next()?, words.next()?)))
+        };
+        answer.split(',').filter_map(line).collect()
+    }
+
+    /// How many processes are on it, whatever the others believe.
+    ///
+    /// # Panics
+    /// When there is no answer for long.
+    pub fn processes(&self) -> usize {
+        self.ask("processes").parse().expect("a number")
+    }
+
+    /// Waits until its process has ended, and is gone.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn until_ended(&mut self) {
+        until("a node has ended", || {
+            let ended = self.child.try_wait().expect("it is ours");
+            ended.is_some()
+        });
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends its process a signal.
     pub fn signal(&self, signal: Signal) {
         process::signal(self.child.id(), signal);
@@ -156,6 +198,8 @@ pub struct Count {
     pub node: String,
     /// To how many.
     pub value: u64,
+    /// Under which epoch: term and grant.
+    pub epoch: (u64, u64),
 }
 
 /// What all nodes counted.
@@ -185,6 +229,16 @@ impl Record {
         &self.path
     }
 
+    /// Forgets what was counted so far. Nobody may count meanwhile.
+    ///
+    /// # Panics
+    /// When it cannot be emptied.
+    pub fn clear(&self) {
+        let file = std::fs::File::options().write(true).open(&self.path);
+        let emptied = file.and_then(|file| file.set_len(0));
+        emptied.expect("somebody counted");
+    }
+
     /// All of it, in order of time.
     ///
     /// # Panics
@@ -194,14 +248,19 @@ impl Record {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let count = |line: &str| {
             let words: Vec<&str> = line.split(' ').collect();
-            let [moment, id, node, value] = words.as_slice() else {
+            let [moment, id, node, value, epoch] = words.as_slice() else {
                 panic!("{line:?}");
             };
+            let (term, grant) = epoch.split_once('.').expect("term and grant");
             Count {
                 moment: moment.parse().expect("a number"),
                 id: (*id).to_owned(),
                 node: (*node).to_owned(),
                 value: value.parse().expect("a number"),
+                epoch: (
+                    term.parse().expect("a term"),
+                    grant.parse().expect("a grant"),
+                ),
             }
         };
         let mut counts: Vec<Count> = text.lines().map(count).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
@@ -93,4 +94,16 @@ fn by_environment(mut holds: impl FnMut(&[u8]) -> bool) -> Vec<u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| belongs(pid) && is_alive(*pid))
         .collect()
+}
+
+/// How long processors have worked for it, all its threads that are left.
+#[must_use]
+pub fn processor_time(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let ran = |task: fs::DirEntry| {
+        let times = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        times.split(' ').next()?.parse::<u64>().ok()
+    };
+    let tasks = tasks.into_iter().flatten().flatten();
+    Duration::from_nanos(tasks.filter_map(ran).sum())
 }

@@ -47,6 +47,20 @@ impl Message {
     pub fn size(&self) -> usize {
         self.items.iter().map(Item::size).sum()
     }
+
+    /// What it says of moves, and of who runs what: of which process, and the name of it. For
+    /// traces.
+    pub fn of_processes(&self) -> impl Iterator<Item = (&ProcessId, &'static str)> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Order(order) => Some((&order.process, order.bid.name())),
+            Item::Reported(report) => Some((&report.process, report.word.name())),
+            Item::Changed {
+                change: Change::Put(row),
+                ..
+            } => Some((row.id(), "row")),
+            _ => None,
+        })
+    }
 }
 
 /// How far a copy of a shard's rows has come: whose it is, under which term, and how many changes

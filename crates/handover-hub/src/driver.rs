@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::wires::Wires;
+use crate::crash;
 use crate::handlers::Handlers;
 use crate::hub::{Order, Shared};
 use crate::registry::Registry;
@@ -143,6 +144,7 @@ impl Driver {
     }
 
     fn execute(&mut self, effect: Effect<Message>) {
+        crash::before(&effect);
         match effect {
             Effect::Send { to, message } => self.wires.say(to, &message),
             Effect::Engine(order) => {

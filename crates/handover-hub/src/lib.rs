@@ -8,6 +8,7 @@ mod cell;
 mod cells;
 pub mod checkpoint;
 pub mod child;
+mod crash;
 pub mod dashboard;
 mod driver;
 pub mod engine;

@@ -7,6 +7,7 @@ use handover_hub_proto::identity::{Epoch, MoveId, NodeId, ProcessId};
 use handover_hub_proto::node::HostFailure;
 use sha2::{Digest, Sha256};
 
+use crate::crash;
 use crate::transport::frame::{Class, Part, State};
 use crate::transport::{Frame, SendError, Transport};
 
@@ -80,6 +81,7 @@ pub(crate) async fn send(
     for part in parts {
         let frame = destination.frame(part);
         debug_assert_eq!(frame.class(), Class::States);
+        crash::sending(&frame);
         if let Err(error) = deliver(transport, destination.to, frame).await {
             return Err(HostFailure::Transfer(error.to_string()));
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -109,6 +109,17 @@ impl Namespace {
         let output = ip.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "ip: {said}of\n{text}");
+    }
+
+    /// Gives the packet filter `nft` these commands, all at once.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    pub fn filter(&self, nft: &Path, commands: &[&str]) {
+        let output = self.command(nft).arg(commands.join("\n")).output();
+        let output = output.expect("it is there");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nft: {said}of\n{commands:?}");
     }
 
     /// Waits until this interface carries datagrams. The kernel tells a device and a bridge of a

@@ -6,7 +6,7 @@ use handover_tests::etcd::{Etcd, Recipe};
 use handover_tests::hub::{Node, Place, Record};
 use rustix::process::Signal;
 
-use crate::{COUNTERS, LONG, judge, program, start_counters};
+use crate::{COUNTERS, LONG, judge, judge_epochs, program, start_counters, two_of_four_are_killed};
 
 const LEASE: u32 = 3;
 
@@ -36,6 +36,17 @@ fn a_node_is_killed_and_its_processes_start_again_elsewhere() {
     let places = record.places();
     assert!(places.values().all(|node| node != "c"), "{places:?}");
     judge(&record.counts(), |_| false);
+}
+
+#[test]
+fn two_of_four_are_killed_in_the_same_moment_and_all_children_are_back() {
+    let Some(etcd) = Etcd::start(Recipe::default()) else {
+        return;
+    };
+    let record = Record::new();
+    let nodes = ["a", "b", "c", "d"].map(|name| start(&etcd, &record, name));
+    two_of_four_are_killed(&nodes, &record);
+    judge_epochs(&record.counts());
 }
 
 #[test]

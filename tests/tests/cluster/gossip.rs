@@ -7,7 +7,7 @@ use handover_tests::patience::until;
 use handover_tests::peer::root;
 use rustix::process::Signal;
 
-use crate::{COUNTERS, LONG, judge, program, start_counters};
+use crate::{COUNTERS, LONG, judge, program, start_counters, two_of_four_are_killed};
 
 #[test]
 fn a_node_is_killed_and_its_processes_start_again_elsewhere() {
@@ -33,6 +33,27 @@ fn a_node_is_killed_and_its_processes_start_again_elsewhere() {
     let places = record.places();
     assert!(places.values().all(|node| node != "c"), "{places:?}");
     judge(&record.counts(), |_| false);
+}
+
+#[test]
+fn two_of_four_are_killed_in_the_same_moment_and_all_children_are_back() {
+    let record = Record::new();
+    let addresses: Vec<String> = (0..4).map(|_| own_address().to_string()).collect();
+    let seeds = format!("gossip:{}", addresses.join(","));
+    let start = |name, number: usize| {
+        let place = Place {
+            name,
+            address: addresses[number].clone(),
+            record: record.path(),
+            engine: seeds.clone(),
+            lease: None,
+        };
+        Node::start(program(), &place)
+    };
+    two_of_four_are_killed(
+        &[start("a", 0), start("b", 1), start("c", 2), start("d", 3)],
+        &record,
+    );
 }
 
 #[test]

@@ -1,8 +1,14 @@
 //! Nodes of a hub in processes of their own: killed, stopped, cut off.
 
+mod clocks;
+mod crowd;
+#[cfg(feature = "etcd")]
+mod disk;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod gossip;
+mod limits;
+mod oneway;
 #[cfg(feature = "etcd")]
 mod partitions;
 #[cfg(feature = "etcd")]
@@ -14,6 +20,7 @@ use std::process::Command;
 use handover_tests::etcd::mortal;
 use handover_tests::hub::{Count, Node, Record};
 use handover_tests::patience::until;
+use rustix::process::Signal;
 
 pub(crate) const COUNTERS: u32 = 60;
 /// How long a call may take, in milliseconds: as long as a test waits for anything.
@@ -39,6 +46,50 @@ pub(crate) fn start_counters(nodes: &[&Node], record: &Record) {
         names.dedup();
         names.len() == nodes.len()
     });
+}
+
+/// Kills the last two of these in the same moment.
+pub(crate) fn two_of_four_are_killed(nodes: &[Node; 4], record: &Record) {
+    let [a, b, c, d] = nodes;
+    start_counters(&[a, b, c, d], record);
+    let hosts = a.homes();
+    let died = |id: &str| ["c", "d"].contains(&hosts[id].1.as_str());
+    for dead in [c, d] {
+        dead.signal(Signal::KILL);
+    }
+    for node in [a, b] {
+        node.until_nodes(2);
+        assert_eq!(node.count(COUNTERS, LONG), COUNTERS as usize);
+    }
+    until("every child runs once", || {
+        a.processes() + b.processes() == COUNTERS as usize
+    });
+    let counts = record.counts();
+    judge(&counts, |_| false);
+    let anew: Vec<&str> = (0..)
+        .zip(&counts)
+        .filter(|(n, count)| count.value == 1 && *n >= COUNTERS)
+        .map(|(_, count)| count.id.as_str())
+        .collect();
+    assert!(
+        !anew.is_empty() && anew.iter().all(|id| died(id)),
+        "{anew:?}"
+    );
+}
+
+/// Every epoch is one node's, and none is left for a lower one: nobody acted beside another.
+pub(crate) fn judge_epochs(counts: &[Count]) {
+    let mut last: BTreeMap<&str, &Count> = BTreeMap::new();
+    for count in counts {
+        let Some(before) = last.insert(&count.id, count) else {
+            continue;
+        };
+        let same = count.epoch == before.epoch && count.node == before.node;
+        assert!(
+            same || count.epoch > before.epoch,
+            "{before:?}, then {count:?}"
+        );
+    }
 }
 
 /// Nobody counted on its own after another node had gone on with the counter.

@@ -84,6 +84,22 @@ pub enum Bid {
     Discard,
 }
 
+impl Bid {
+    /// For traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Prepare { .. } => "prepare",
+            Self::Depart { .. } => "depart",
+            Self::Inquire => "inquire",
+            Self::Commit { .. } => "commit",
+            Self::Retire { .. } => "retire",
+            Self::Resume { .. } => "resume",
+            Self::Discard => "discard",
+        }
+    }
+}
+
 /// What one that takes part in a move tells the home of the process, whoever that is by now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Report {
@@ -128,4 +144,20 @@ pub enum Word {
     },
     /// The target has nothing.
     Discarded,
+}
+
+impl Word {
+    /// For traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Prepared(_) => "prepared",
+            Self::Departed { .. } => "departed",
+            Self::Arrived(_) => "arrived",
+            Self::Activated { .. } => "activated",
+            Self::Retired => "retired",
+            Self::Resumed { .. } => "resumed",
+            Self::Discarded => "discarded",
+        }
+    }
 }

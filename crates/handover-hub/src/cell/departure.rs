@@ -11,6 +11,7 @@ use super::letter::Octets;
 use super::pack::Pack;
 use super::run::drop_body;
 use super::{Cell, Letter, Phase};
+use crate::crash;
 use crate::hub::Shared;
 use crate::kind::Body;
 use crate::process::{Consent, Handed};
@@ -292,6 +293,7 @@ impl Cell {
                     last,
                     body: body.into(),
                 });
+                crash::sending(&forward);
                 // A broken connection: callers send again, casts are lost with it.
                 if states::deliver(&hub.transport, to, forward).await.is_err() {
                     return;

@@ -4,7 +4,7 @@ mod joining;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use handover_hub_proto::claim;
@@ -18,11 +18,13 @@ use super::claims::Ledger;
 use super::mail::{Contents, Mail, Published, open};
 use super::roster::Roster;
 use super::scuttlebutt::{Directory, Scuttlebutt};
-use crate::engine::{EngineError, Letter};
+use crate::engine::{Boottime, EngineError, Letter};
 use crate::transport::{PeerEvent, Posted};
 
 /// After chitchat ended, which it does only by a fault of its own.
 const AGAIN: Duration = Duration::from_secs(1);
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 pub(super) struct Driver {
     gossip: Gossip,
@@ -86,10 +88,9 @@ impl Driver {
         joined: oneshot::Sender<Result<(), EngineError>>,
     ) {
         self.joining = Some(Joining::new(&self.gossip, &self.me.member, joined));
-        // Higher with each restart; a node that hands over to its successor keeps its id.
-        let mut generation = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+        // Higher with each restart; a node that hands over to its successor, on the same host, keeps
+        // its id. Not by the wall clock, which may be set back between the two.
+        let mut generation = Boottime::now().0 / NANOS_PER_MILLI;
         loop {
             match self.start(generation).await {
                 Ok(mut scuttlebutt) => {

@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Hook;
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId, Term};
 use crate::view::Departure;
 
@@ -111,6 +112,40 @@ pub enum Event {
     Continued,
     /// A redistribution of shards begins.
     Redistributing,
-    /// No move is left to do.
+    /// No move is left to do that this node orders as a home; those that deferred or failed, and are
+    /// tried again later, are not waited for.
     Settled,
+    /// The start of a child that was asked here was passed on to another home: the one that was asked
+    /// before it is none any more, or is gone.
+    Forwarded {
+        /// Which child.
+        process: ProcessId,
+        /// The node that is asked now.
+        to: NodeId,
+    },
+    /// Nothing is left to move away from this node, which was evacuated or leaves, or its time is
+    /// over.
+    Emptied {
+        /// Processes that moved away.
+        moved: u64,
+        /// Processes that are still here: pinned, or nobody took them in time.
+        left: u64,
+    },
+    /// The checkpoint of a process on this node was not written, or not read.
+    CheckpointFailed {
+        /// Which child.
+        process: ProcessId,
+        /// What was wrong, and what follows.
+        reason: String,
+    },
+    /// A handler of a hook panicked, has not returned in time, or could not be called. Nothing else
+    /// changed.
+    HookFailed {
+        /// Which hook.
+        hook: Hook,
+        /// The id of the handler, if it was one of them.
+        handler: Option<String>,
+        /// What it said, or what was wrong.
+        reason: String,
+    },
 }

@@ -97,6 +97,11 @@ impl Home {
         matches!(self.stage, Stage::Live)
     }
 
+    /// It decides, and does nothing of its own accord: what somebody asked for may be going on.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_live() && self.work.values().all(|work| !work.askers.is_empty())
+    }
+
     /// What a successor on the same host must know: the term, and what was granted.
     pub(crate) fn granted(&self) -> (Term, u64) {
         (self.term, self.grants)

@@ -1,25 +1,32 @@
 //! The points at which a hub calls code of its user, and in what order.
 //!
-//! | here | ProcessHub 0.4 | 0.5 and later | called |
-//! |---|---|---|---|
-//! | [`BeforeJoin`](Hook::BeforeJoin), [`AfterJoin`](Hook::AfterJoin) | `pre_cluster_join`, `post_cluster_join` | `pre_node_join`, `post_node_join` | around the handling of a node that joined |
-//! | [`BeforeLeave`](Hook::BeforeLeave), [`AfterLeave`](Hook::AfterLeave) | `pre_cluster_leave`, `post_cluster_leave` | `pre_node_leave`, `post_node_leave` | around the handling of a node that is gone |
-//! | [`Registered`](Hook::Registered) | `registry_pid_insert` | `child_registered` | a row got a new host |
-//! | [`Unregistered`](Hook::Unregistered) | `registry_pid_remove` | `child_unregistered` | a row is gone |
-//! | [`Moved`](Hook::Moved) | `children_migrated` | `migration_completed` | a process moved; one call each, on the node it left |
-//! | [`Forwarded`](Hook::Forwarded) | `forwarded_migration` | `children_forwarded` | children were passed on to the node that should have been asked |
-//! | [`Suspension`](Hook::Suspension) | `priority_state_updated` | – | the node stands still, or goes on |
-//! | [`BeforeRedistribution`](Hook::BeforeRedistribution), [`AfterRedistribution`](Hook::AfterRedistribution) | `pre_nodes_redistribution`, `post_nodes_redistribution` | `pre_redistribution`, `post_redistribution` | around a change of homes and all moves that follow |
-//! | [`BeforeStart`](Hook::BeforeStart), [`AfterStart`](Hook::AfterStart) | `pre_children_start`, `post_children_start` | the same | around the start of a batch on its node |
-//! | [`BeforeRoles`](Hook::BeforeRoles) | `pre_children_redistribution` | the same | before replicas change their roles |
-//! | [`Started`](Hook::Started) | `process_startups` | the same | a batch is registered |
-//! | [`Restarted`](Hook::Restarted) | `child_process_pid_update` | `child_pid_updated` | a crashed process runs again on its node |
-//! | [`Shutdown`](Hook::Shutdown) | `coordinator_shutdown` | the same | the node begins to leave |
-//! | [`Scores`](Hook::Scores) | `scoreboard_updated` | the same | the load balancer has a new board |
-//! | [`AlterSpec`](Hook::AlterSpec) | `child_data_alter` | the same | before each start; may change what is started |
-//! | [`HandedOver`](Hook::HandedOver) | – | `handover_delivered` | a state arrived and its process took it |
-//! | [`Deferred`](Hook::Deferred) | – | `migration_deferred` | a process asked to move later |
-//! | [`Emptied`](Hook::Emptied) | – | `drain_completed` | nothing runs any more on a node that is evacuated or leaves |
+//! | here | ProcessHub 0.4 | 0.5 and later |
+//! |---|---|---|
+//! | [`BeforeJoin`](Hook::BeforeJoin), [`AfterJoin`](Hook::AfterJoin) | `pre_cluster_join`, `post_cluster_join` | `pre_node_join`, `post_node_join` |
+//! | [`BeforeLeave`](Hook::BeforeLeave), [`AfterLeave`](Hook::AfterLeave) | `pre_cluster_leave`, `post_cluster_leave` | `pre_node_leave`, `post_node_leave` |
+//! | [`Registered`](Hook::Registered) | `registry_pid_insert` | `child_registered` |
+//! | [`Unregistered`](Hook::Unregistered) | `registry_pid_remove` | `child_unregistered` |
+//! | [`Moved`](Hook::Moved) | `children_migrated` | `migration_completed` |
+//! | [`Forwarded`](Hook::Forwarded) | `forwarded_migration` | `children_forwarded` |
+//! | [`Suspension`](Hook::Suspension) | `priority_state_updated` | – |
+//! | [`BeforeRedistribution`](Hook::BeforeRedistribution), [`AfterRedistribution`](Hook::AfterRedistribution) | `pre_nodes_redistribution`, `post_nodes_redistribution` | `pre_redistribution`, `post_redistribution` |
+//! | [`BeforeStart`](Hook::BeforeStart), [`AfterStart`](Hook::AfterStart) | `pre_children_start`, `post_children_start` | the same |
+//! | [`BeforeRoles`](Hook::BeforeRoles) | `pre_children_redistribution` | the same |
+//! | [`Started`](Hook::Started) | `process_startups` | the same |
+//! | [`Restarted`](Hook::Restarted) | `child_process_pid_update` | `child_pid_updated` |
+//! | [`Shutdown`](Hook::Shutdown) | `coordinator_shutdown` | the same |
+//! | [`Scores`](Hook::Scores) | `scoreboard_updated` | the same |
+//! | [`AlterSpec`](Hook::AlterSpec) | `child_data_alter` | the same |
+//! | [`HandedOver`](Hook::HandedOver) | – | `handover_delivered` |
+//! | [`Deferred`](Hook::Deferred) | – | `migration_deferred` |
+//! | [`Emptied`](Hook::Emptied) | – | `drain_completed` |
+//!
+//! Where ProcessHub calls once for a batch of children, a hub calls once for each.
+//!
+//! What a slow handler or one that panics does is for the driver: `handover_hub::Occasion` says it, and
+//! has what handlers are called with. The node waits for the hooks whose names begin with `Before`, for
+//! `Shutdown`, and, in the start that it belongs to, for `AlterSpec`. It calls the others after the
+//! fact.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -65,51 +72,68 @@ macro_rules! hooks {
 }
 
 hooks! {
-    /// A node joined and nothing has been done about it.
+    /// A node joined and nothing has been done about it: it is not among the members yet. On each
+    /// node, for each member it learns of, itself too. With `Occasion::Joining`.
     BeforeJoin = "before_join", "pre_cluster_join", "pre_node_join";
-    /// A node joined and homes have been worked out anew.
+    /// A node joined and homes have been worked out anew. On each node, for each member, itself too.
+    /// With `Event::Joined`.
     AfterJoin = "after_join", "post_cluster_join", "post_node_join";
-    /// A node is gone and nothing has been done about it.
+    /// A node is gone, having left or died, and nothing has been done about it: it is still among the
+    /// members. On each other node. With `Occasion::Leaving`.
     BeforeLeave = "before_leave", "pre_cluster_leave", "pre_node_leave";
-    /// A node is gone and its shards have been claimed.
+    /// A node is gone and homes have been worked out anew. On each other node. With `Event::Gone`.
     AfterLeave = "after_leave", "post_cluster_leave", "post_node_leave";
-    /// A row got a new host.
+    /// A row got a new host, or a host another epoch. On each node. With `Event::Registered`.
     Registered = "registered", "registry_pid_insert", "child_registered";
-    /// A row is gone.
+    /// A row is gone. On each node. With `Event::Unregistered`.
     Unregistered = "unregistered", "registry_pid_remove", "child_unregistered";
-    /// A process moved away from this node.
+    /// A process moved away: its move is decided. On the node it left. With `Occasion::Moved`.
     Moved = "moved", "children_migrated", "migration_completed";
-    /// Children were passed on to the node that should have been asked.
+    /// The start of a child was passed on: the node that was asked first is not its home any more, or
+    /// is gone. On the node where the start was asked. With `Event::Forwarded`.
     Forwarded = "forwarded", "forwarded_migration", "children_forwarded";
-    /// The node stands still, or goes on.
+    /// The node stands still, or goes on. On that node. With `Event::Suspended` or `Event::Continued`.
     Suspension = "suspension", "priority_state_updated";
-    /// Homes change.
+    /// Members came or went, and homes change. On each node, before it claims or gives away a shard.
+    /// With `Event::Redistributing`.
     BeforeRedistribution = "before_redistribution",
         "pre_nodes_redistribution", "pre_redistribution";
-    /// No move is left to do.
+    /// This node owns the shards that it should, and has no move left to order; those that deferred
+    /// or failed, and are tried again later, are not waited for. On each node, once for each
+    /// `BeforeRedistribution` that was not followed by another. With `Event::Settled`.
     AfterRedistribution = "after_redistribution",
         "post_nodes_redistribution", "post_redistribution";
-    /// A batch of children is about to be started on this node.
+    /// A child is about to be constructed on this node from its argument, a checkpoint, or the state of
+    /// a replica: since somebody asked, since the node that ran it is gone, or as a replica. Not one
+    /// that moves here, nor one that crashed. On its host. With `Occasion::Child`.
     BeforeStart = "before_start", "pre_children_start";
-    /// A batch of children has been started on this node, or not.
+    /// What came of it. On its host. With `Occasion::Start`.
     AfterStart = "after_start", "post_children_start";
-    /// Replicas are about to change their roles.
+    /// A replica is about to change its role. On its host. With `Occasion::Role`.
     BeforeRoles = "before_roles", "pre_children_redistribution";
-    /// A batch of children is registered.
+    /// A child that was started on this node is registered: this node's rows name it. On its host.
+    /// With `Event::Registered`.
     Started = "started", "process_startups";
-    /// A crashed process runs again on its node.
+    /// A process that crashed, or was done and is to run always, runs again on its node, from its
+    /// argument or checkpoint. On its host. With `Event::Crashed`.
     Restarted = "restarted", "child_process_pid_update", "child_pid_updated";
-    /// The node begins to leave.
+    /// The node begins to leave: it was asked to, and everything is still there. On that node. Not
+    /// when it is killed, or every handle of it is dropped. With `Occasion::Plain`.
     Shutdown = "shutdown", "coordinator_shutdown";
     /// The load balancer has a new board.
     Scores = "scores", "scoreboard_updated";
-    /// A child is about to be started: what it is may be changed.
+    /// A child's start was asked, or it was put on the list of declared children: what it is may be
+    /// changed, but not its id. On the node where that was asked, once, before the home of the child
+    /// hears of it; the row keeps what came out, and whoever starts the child later starts that. A
+    /// handler that panics has changed nothing.
     AlterSpec = "alter_spec", "child_data_alter";
-    /// A state arrived and its process took it.
+    /// A state arrived and its process took it: it moved here and answers, or took in the state of
+    /// another copy. On its host. With `Occasion::HandedOver`.
     HandedOver = "handed_over", "handover_delivered";
-    /// A process asked to move later.
+    /// A process asked to move later. On its home. With `Event::Deferred`.
     Deferred = "deferred", "migration_deferred";
-    /// Nothing runs any more on a node that is evacuated or leaves.
+    /// Nothing is left to move away from a node that is evacuated or leaves, or its time is over. On
+    /// that node. With `Event::Emptied`, which has the number of those that are still there.
     Emptied = "emptied", "drain_completed";
 }
 

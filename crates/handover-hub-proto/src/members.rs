@@ -213,6 +213,14 @@ impl Table {
         }
     }
 
+    /// Whether a node owns what it should, and nothing else.
+    pub(crate) fn is_as_wanted(&self, me: NodeId) -> bool {
+        self.seats.iter().all(|seat| {
+            let owns = seat.owner.is_some_and(|owner| owner.node == me);
+            seat.wanted.is_none_or(|wanted| (wanted == me) == owns)
+        })
+    }
+
     /// The engine has not answered about some shard.
     pub(crate) fn waits(&self) -> bool {
         self.seats.iter().any(|seat| seat.asked.is_some())

@@ -94,6 +94,11 @@ impl Pace {
         self.wanted.clear();
     }
 
+    /// No move is wanted, and none under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting() == 0 && self.under_way() == 0
+    }
+
     /// The moves that may begin now, and when to ask again. They count as under way.
     pub(crate) fn next(&mut self, now: Moment) -> (Vec<Next>, Option<Moment>) {
         let mut found = Vec::new();

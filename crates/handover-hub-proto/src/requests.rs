@@ -11,6 +11,7 @@ use core::time::Duration;
 use handover_proto::moment::Moment;
 
 use self::passed::Passed;
+use crate::event::Event;
 use crate::home::Asker;
 use crate::identity::{NodeId, ProcessId, RequestId, ShardId};
 use crate::message::{Ask, Item, Told};
@@ -30,6 +31,8 @@ struct Open {
     asked: Option<(NodeId, Moment)>,
     /// It was asked before.
     again: bool,
+    /// The home that was asked last.
+    home: Option<NodeId>,
 }
 
 /// What is collected.
@@ -194,6 +197,12 @@ impl<R: Rows> Node<R> {
                 continue;
             }
             open.asked = Some((home, now));
+            if *open.home.get_or_insert(home) != home && matches!(open.ask, Ask::Start { .. }) {
+                open.home = Some(home);
+                let (process, to) = (process.clone(), home);
+                let event = Event::Forwarded { process, to };
+                self.effects.push_back(Effect::Report(event));
+            }
             let item = Item::Ask {
                 request: number,
                 process: process.clone(),
@@ -386,6 +395,7 @@ impl Request {
             ask,
             asked: None,
             again: false,
+            home: None,
         };
         let before = self.open.entry(shard).or_default().insert(process, open);
         self.count += usize::from(before.is_none());

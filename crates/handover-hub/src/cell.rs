@@ -6,6 +6,7 @@ mod kept;
 mod landing;
 mod letter;
 mod life;
+mod occasions;
 mod pack;
 mod reminder;
 mod replicas;

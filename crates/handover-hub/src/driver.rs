@@ -3,6 +3,7 @@
 
 mod effects;
 mod inputs;
+mod occasions;
 mod wires;
 
 use std::collections::HashMap;
@@ -16,9 +17,10 @@ use handover_proto::moment::{Machine, Moment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::occasions::Occasions;
 use self::wires::Wires;
 use crate::crash;
-use crate::handlers::Handlers;
+use crate::handlers::{Gate, Handlers};
 use crate::hub::{Order, Shared};
 use crate::registry::Registry;
 use crate::transport::{Frame, PeerEvent};
@@ -33,6 +35,13 @@ pub(crate) struct Sources {
     pub(crate) peers: mpsc::Receiver<PeerEvent>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) reports: mpsc::UnboundedReceiver<HostReport>,
+}
+
+/// What goes to the engine, in order.
+pub(crate) enum ToEngine {
+    Order(EngineOrder),
+    /// What follows waits for this.
+    After(Gate),
 }
 
 /// How far a node is.
@@ -51,11 +60,11 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     node: Node<Registry>,
     wires: Wires,
-    engine: mpsc::UnboundedSender<EngineOrder>,
+    engine: mpsc::UnboundedSender<ToEngine>,
     answers: HashMap<u64, oneshot::Sender<Answer>>,
     requests: u64,
     stage: watch::Sender<Stage>,
-    handlers: Arc<Handlers>,
+    occasions: Occasions,
     /// The machine was told last that the lease is over.
     fenced: bool,
 }
@@ -64,7 +73,7 @@ impl Driver {
     pub(crate) fn new(
         shared: Arc<Shared>,
         node: Node<Registry>,
-        engine: mpsc::UnboundedSender<EngineOrder>,
+        engine: mpsc::UnboundedSender<ToEngine>,
         stage: watch::Sender<Stage>,
         handlers: Arc<Handlers>,
     ) -> Self {
@@ -76,7 +85,7 @@ impl Driver {
             answers: HashMap::new(),
             requests: 0,
             stage,
-            handlers,
+            occasions: Occasions::new(handlers),
             fenced: false,
         }
     }
@@ -87,11 +96,15 @@ impl Driver {
             let deadline = self.node.next_deadline().map(|at| self.instant(at));
             let input = tokio::select! {
                 biased;
-                event = sources.engine.recv() => match event {
-                    Some(event) => self.engine_says(event),
+                event = sources.engine.recv(), if self.occasions.has_room() => match event {
+                    Some(event) => self.engine_event(event),
                     None => break,
                 },
-                Some(report) = sources.reports.recv() => Some(Input::Host(report)),
+                () = self.occasions.opened() => self.held_event(),
+                Some(report) = sources.reports.recv() => {
+                    self.occasions.host_says(&report);
+                    Some(Input::Host(report))
+                }
                 Some(event) = sources.peers.recv() => self.peer(event),
                 Some((from, frame)) = sources.control.recv() => self.heard(from, frame),
                 Some(order) = sources.orders.recv() => Some(self.command(order)),
@@ -149,7 +162,7 @@ impl Driver {
             Effect::Send { to, message } => self.wires.say(to, &message),
             Effect::Engine(order) => {
                 // An engine that has ended says so by its events.
-                let _ = self.engine.send(order);
+                let _ = self.engine.send(ToEngine::Order(order));
             }
             Effect::Host(order) => self.host(order),
             Effect::Answer { request, answer } => {

@@ -18,7 +18,7 @@ use handover_hub_proto::hook::{Handler, HandlerTwice, Hook};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 
 use crate::events::Events;
-use crate::handlers::Call;
+use crate::handlers::{Alter, Call, Code};
 
 /// One node of a hub. Clones are the same node.
 ///
@@ -124,11 +124,12 @@ impl Hub {
         Events::new(shared.events.subscribe(), shared.ended.subscribe())
     }
 
-    /// Calls `call` at a hook from now on, those with the higher priority first.
+    /// Calls `call` at a hook from now on, those with the higher priority first; also for what
+    /// happened before and is still waiting for a slower handler.
     ///
     /// # Errors
     ///
-    /// [`HandlerTwice`]: the hook has a handler of this id.
+    /// [`HandlerTwice`]: the hook has a handler of this id. Nothing changed.
     pub fn add_hook(
         &self,
         hook: Hook,
@@ -136,12 +137,26 @@ impl Hub {
         priority: i32,
         call: Call,
     ) -> Result<(), HandlerTwice> {
+        self.add(hook, id, priority, Code::Call(call))
+    }
+
+    /// Alters children from now on whose start is asked on this node, at
+    /// [`Hook::AlterSpec`], those with the higher priority first.
+    ///
+    /// # Errors
+    ///
+    /// [`HandlerTwice`]: that hook has a handler of this id. Nothing changed.
+    pub fn add_alter(&self, id: &str, priority: i32, alter: Alter) -> Result<(), HandlerTwice> {
+        self.add(Hook::AlterSpec, id, priority, Code::Alter(alter))
+    }
+
+    fn add(&self, hook: Hook, id: &str, priority: i32, call: Code) -> Result<(), HandlerTwice> {
         let id = id.to_owned();
         let handler = Handler { id, priority, call };
         self.shared().handlers.add(hook, handler)
     }
 
-    /// Calls a handler no more; false if the hook has none of this id.
+    /// Calls a handler no more, but for a call that has begun; false if the hook has none of this id.
     pub fn remove_hook(&self, hook: Hook, id: &str) -> bool {
         self.shared().handlers.remove(hook, id)
     }

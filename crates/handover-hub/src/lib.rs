@@ -29,7 +29,7 @@ pub use handover_hub_proto as proto;
 
 pub use self::child::ChildSpec;
 pub use self::events::Events;
-pub use self::handlers::{Call, Occasion};
+pub use self::handlers::{Alter, Call, Occasion};
 pub use self::hub::{
     Builder, Evacuated, Hub, Moved, PATIENCE, Scope, StartResult, Status, StopResult,
 };

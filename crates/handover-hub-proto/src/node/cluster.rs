@@ -5,6 +5,7 @@ use handover_proto::moment::Moment;
 
 use super::{Effect, Node, Timer};
 use crate::event::Event;
+use crate::home::Home;
 use crate::identity::{NodeId, ShardId};
 use crate::migration::MovementInput;
 use crate::row::Rows;
@@ -98,8 +99,24 @@ impl<R: Rows> Node<R> {
         self.table.place(&self.members, &self.settings.redundancy);
         self.effects
             .push_back(Effect::Report(Event::Redistributing));
+        self.redistributing = true;
         self.redistribute();
         self.review_all();
+    }
+
+    /// Says so when nothing is left of a redistribution that this node has to do.
+    pub(crate) fn may_be_settled(&mut self) {
+        let over = self.redistributing
+            && !self.settling
+            && !self.is_still()
+            && self.sweep.is_empty()
+            && self.pace.is_idle()
+            && self.table.is_as_wanted(self.me.id)
+            && self.homes.values().all(Home::is_quiet);
+        if over {
+            self.redistributing = false;
+            self.effects.push_back(Effect::Report(Event::Settled));
+        }
     }
 
     fn owners(&mut self, owners: Vec<(ShardId, Owner)>) {

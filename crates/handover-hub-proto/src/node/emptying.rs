@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Effect, Evacuation, Failure, Node, Timer};
+use crate::event::Event;
 use crate::home::Asker;
 use crate::identity::{NodeId, NodeName, ProcessId, RequestId};
 use crate::message::{Emptying, Item};
@@ -191,7 +192,8 @@ impl<R: Rows> Node<R> {
 
     /// Whether it was said what this node leaves behind: from then on nothing may come here, which
     /// would be lost with it (H3). A home hears soon that this node is gone, and goes on without it.
-    pub(crate) const fn has_gone(&self) -> bool {
+    #[must_use]
+    pub const fn has_gone(&self) -> bool {
         matches!(self.leaving, Some(Leaving::Gone))
     }
 
@@ -241,10 +243,9 @@ impl<R: Rows> Node<R> {
             return;
         };
         let left = self.left_behind(why);
-        let answer = Answer::Evacuated {
-            moved: self.moved_away - before,
-            left,
-        };
+        let moved = self.moved_away - before;
+        self.say_emptied(moved, &left);
+        let answer = Answer::Evacuated { moved, left };
         for asker in askers {
             self.answer_asker(asker, answer.clone());
         }
@@ -257,6 +258,7 @@ impl<R: Rows> Node<R> {
             return;
         };
         let moved = self.moved_away - before;
+        self.say_emptied(moved, &left);
         self.answer(request, Answer::Evacuated { moved, left });
         self.stop_all();
         let time = if self.hosting.len() == 0 {
@@ -265,6 +267,12 @@ impl<R: Rows> Node<R> {
             STOPPING
         };
         self.timers.set(Timer::Leave, self.now + time);
+    }
+
+    fn say_emptied(&mut self, moved: u64, left: &[(ProcessId, Failure)]) {
+        let left = u64::try_from(left.len()).unwrap_or(u64::MAX);
+        self.effects
+            .push_back(Effect::Report(Event::Emptied { moved, left }));
     }
 
     /// A node that leaves does not wait any longer.

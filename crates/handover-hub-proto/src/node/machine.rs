@@ -66,6 +66,8 @@ pub struct Node<R> {
     pub(crate) ready: bool,
     /// Members came or went, and shards have not been placed since.
     pub(crate) settling: bool,
+    /// It was said that a redistribution begins, and not that nothing of it is left.
+    pub(crate) redistributing: bool,
 }
 
 impl<R: Rows> Node<R> {
@@ -105,6 +107,7 @@ impl<R: Rows> Node<R> {
             sweep: BTreeSet::new(),
             ready: false,
             settling: true,
+            redistributing: false,
         }
     }
 
@@ -309,6 +312,7 @@ impl<R: Rows> Machine for Node<R> {
         self.review_some();
         self.begin_moves();
         self.take_own();
+        self.may_be_settled();
         self.may_be_empty();
         self.outbox.flush(self.now, &mut self.effects);
     }

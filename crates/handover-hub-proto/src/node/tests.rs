@@ -7,4 +7,5 @@ mod lasting;
 mod moves;
 mod starts;
 mod stillness;
+mod telling;
 mod world;

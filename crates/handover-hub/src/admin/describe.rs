@@ -37,7 +37,9 @@ pub(super) fn event(
         | Event::Suspended { .. }
         | Event::Continued
         | Event::Redistributing
-        | Event::Settled => of_cluster(&mut view, event, name),
+        | Event::Settled
+        | Event::Emptied { .. }
+        | Event::HookFailed { .. } => of_cluster(&mut view, event, name),
         _ => of_process(&mut view, event, name),
     }
     view
@@ -88,6 +90,21 @@ fn of_cluster(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             "redistributing",
             "shards are being redistributed".to_owned(),
         ),
+        Event::Emptied { moved, left } => {
+            let text =
+                format!("nothing is left to move away: {moved} moved, {left} are still here");
+            ("emptied", text)
+        }
+        Event::HookFailed {
+            hook,
+            handler,
+            reason,
+        } => {
+            view.weight = Weight::Bad;
+            view.reason = Some(reason.clone());
+            let handler = handler.as_deref().unwrap_or("all handlers");
+            ("hook_failed", format!("{handler} at hook {hook}: {reason}"))
+        }
         _ => {
             view.weight = Weight::Good;
             ("settled", "settled: no move is left to do".to_owned())
@@ -143,6 +160,18 @@ fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             let text = format!("{process} did not move and serves on node {node}: {reason}");
             ("move_failed", text)
         }
+        other => of_life(view, other, name),
+    };
+    view.event = word.to_owned();
+    view.text = text;
+}
+
+fn of_life(
+    view: &mut EventView,
+    event: &Event,
+    name: &dyn Fn(NodeId) -> String,
+) -> (&'static str, String) {
+    match event {
         Event::Deferred { process } => ("deferred", format!("{process} asked to be moved later")),
         Event::Crashed {
             process,
@@ -157,11 +186,20 @@ fn of_process(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             };
             ("crashed", format!("{process} crashed: {reason}; {then}"))
         }
+        Event::Forwarded { process, to } => {
+            let node = view.node.insert(name(*to));
+            let text = format!("the start of {process} was passed on to node {node}");
+            ("forwarded", text)
+        }
+        Event::CheckpointFailed { process, reason } => {
+            view.reason = Some(reason.clone());
+            view.weight = Weight::Bad;
+            let text = format!("the checkpoint of {process} was {reason}");
+            ("checkpoint_failed", text)
+        }
         // A kind of event that this file does not know yet.
         other => ("other", format!("{other:?}")),
-    };
-    view.event = word.to_owned();
-    view.text = text;
+    }
 }
 
 /// The process that an event is about.
@@ -173,6 +211,8 @@ fn concerned(event: &Event) -> Option<&ProcessId> {
         | Event::Moved { process, .. }
         | Event::MoveFailed { process, .. }
         | Event::Deferred { process }
+        | Event::CheckpointFailed { process, .. }
+        | Event::Forwarded { process, .. }
         | Event::Crashed { process, .. } => Some(process),
         _ => None,
     }

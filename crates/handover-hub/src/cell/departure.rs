@@ -271,6 +271,7 @@ impl Cell {
             (late, next)
         };
         drop_body(body);
+        self.left(shared, attempt, (to, epoch));
         if let Some(next) = next {
             next.begin_work(shared);
         }

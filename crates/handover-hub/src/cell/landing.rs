@@ -152,6 +152,9 @@ impl Cell {
             (Some(_) | None, _) => Err(HostFailure::NotHere),
         };
         self.put_back(body);
+        if result.is_ok() {
+            self.merged(shared, attempt, epoch);
+        }
         shared.report(HostReport::Merged {
             process: self.id.clone(),
             attempt,

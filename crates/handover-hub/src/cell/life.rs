@@ -1,6 +1,7 @@
 //! How a process begins, crashes, and ends.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
 use handover_hub_proto::intensity::{End, Sequel};
@@ -10,6 +11,7 @@ use handover_hub_proto::redundancy::Redundancy;
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
+use super::occasions::Starting;
 use super::run::drop_body;
 use super::{Cell, Phase};
 use crate::hub::Shared;
@@ -100,12 +102,19 @@ impl Cell {
         (origin, latecomers): (Origin, Option<NodeId>),
         body: Option<Box<dyn Body>>,
     ) {
-        let (phase, before) = {
+        let (phase, before, spec) = {
             let mut state = self.lock();
             let before = std::mem::replace(&mut state.role, role);
             state.epoch = state.epoch.max(epoch);
-            (state.phase, before)
+            (state.phase, before, Arc::clone(&state.spec))
         };
+        let starting = Starting {
+            spec,
+            epoch,
+            origin,
+            serves: (phase == Phase::Serving).then_some(before),
+        };
+        starting.begins(shared, role).await;
         let result = match (phase, origin) {
             (Phase::Serving, Origin::Replica) => self.promoted(shared, body),
             (Phase::Serving, Origin::Fresh) if before == Role::Passive && role == Role::Active => {
@@ -125,6 +134,7 @@ impl Cell {
             (_, Origin::Replica) => self.begin_as_replica(shared, body).await.map(Some),
         };
         let result = result.and_then(|body| self.tell_role(shared, role, body));
+        starting.ended(shared, result.as_ref().err());
         let result = match result {
             Ok(body) => {
                 let mut state = self.lock();
@@ -155,7 +165,7 @@ impl Cell {
         body: Option<Box<dyn Body>>,
     ) -> Result<Box<dyn Body>, HostFailure> {
         let body = self.constructed(shared, body).await?;
-        match self.load_checkpoint(shared).await {
+        match self.load_checkpoint(shared).await? {
             Some(handed) => Ok(body.alter(handed)?),
             None => Ok(body),
         }
@@ -218,7 +228,10 @@ impl Cell {
         self.say_stop(shared, body).await;
         match sequel {
             Sequel::Again => self.restart(shared, "it was done".to_owned()).await,
-            Sequel::Over => self.end(shared, None),
+            Sequel::Over => {
+                self.drop_checkpoint(shared).await;
+                self.end(shared, None);
+            }
             Sequel::TooOften => self.end(shared, Some("it was done too often".to_owned())),
         }
     }
@@ -250,8 +263,15 @@ impl Cell {
         epoch: Epoch,
         body: Option<Box<dyn Body>>,
     ) {
-        let serves = self.lock().phase == Phase::Serving;
-        if serves {
+        let (serves, active) = {
+            let state = self.lock();
+            (state.phase == Phase::Serving, state.role == Role::Active)
+        };
+        if serves && active && shared.departs.load(Ordering::Acquire) {
+            // Its node goes, and nobody took it: it is not over.
+            let body = self.checkpoint(shared, body).await;
+            self.say_stop(shared, body).await;
+        } else if serves {
             self.say_stop(shared, body).await;
             self.drop_checkpoint(shared).await;
         } else {

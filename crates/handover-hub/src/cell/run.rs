@@ -82,6 +82,7 @@ impl Cell {
         order: HostOrder,
         body: Option<Box<dyn Body>>,
     ) {
+        self.before(shared, &order).await;
         match order {
             HostOrder::Warm {
                 spec,

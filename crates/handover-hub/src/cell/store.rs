@@ -1,6 +1,11 @@
 //! Checkpoints of one process.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+
+use handover_hub_proto::event::Event;
+use handover_hub_proto::node::HostFailure;
+use handover_hub_proto::row::Role;
 
 use super::Cell;
 use crate::hub::Shared;
@@ -22,9 +27,9 @@ impl Cell {
         }
     }
 
-    /// Writes one. A failure is logged: the process serves on.
+    /// Writes one. A failure is told, and it is tried again: the process serves on.
     pub(super) async fn checkpoint(
-        &self,
+        self: &Arc<Self>,
         shared: &Shared,
         body: Option<Box<dyn Body>>,
     ) -> Option<Box<dyn Body>> {
@@ -37,38 +42,79 @@ impl Cell {
             state.rare().checkpoint_due = false;
             state.epoch
         };
-        let written = self.schema(shared).map(|schema| body.prepare(schema));
-        match written {
-            Some(Ok(handed)) => {
-                if let Err(error) = checkpoints.save(&self.id, epoch, handed).await {
-                    tracing::warn!(process = %self.id, %error, "its checkpoint was not written");
-                }
-            }
-            Some(Err(fault)) => {
-                tracing::warn!(process = %self.id, %fault, "its checkpoint was not written");
-            }
-            None => {}
-        }
+        let Some(schema) = self.schema(shared) else {
+            return Some(body);
+        };
+        let failed = match body.prepare(schema) {
+            Ok(handed) => match checkpoints.save(&self.id, epoch, handed).await {
+                Ok(()) => return Some(body),
+                Err(error) => error.to_string(),
+            },
+            Err(fault) => fault.to_string(),
+        };
+        self.checkpoint_failed(shared, format!("not written: {failed}"));
+        self.changed(shared);
         Some(body)
     }
 
-    pub(super) async fn load_checkpoint(&self, shared: &Shared) -> Option<Handed> {
-        let checkpoints = shared.checkpoints.as_ref()?;
-        match checkpoints.load(&self.id).await {
-            Ok(handed) => handed,
-            Err(error) => {
-                tracing::warn!(process = %self.id, %error, "its checkpoint was not read");
-                None
-            }
-        }
+    fn checkpoint_failed(&self, shared: &Shared, reason: String) {
+        tracing::warn!(process = %self.id, %reason, "a checkpoint failed");
+        let process = self.id.clone();
+        // Nobody has to listen.
+        let _ = (shared.events).send(Event::CheckpointFailed { process, reason });
     }
 
-    /// It is stopped for good.
+    /// What it was when it was last written. Damaged, it is as if there were none; that it cannot be
+    /// read now, or not by this version of the program, is no reason to begin without it.
+    pub(super) async fn load_checkpoint(
+        &self,
+        shared: &Shared,
+    ) -> Result<Option<Handed>, HostFailure> {
+        let Some(checkpoints) = shared.checkpoints.as_ref() else {
+            return Ok(None);
+        };
+        let (epoch, kind) = {
+            let state = self.lock();
+            (state.epoch, state.spec.kind.clone())
+        };
+        let refused = |reason: String| {
+            self.checkpoint_failed(shared, format!("not read: {reason}"));
+            Err(HostFailure::Refused(format!("its checkpoint: {reason}")))
+        };
+        let handed = match checkpoints.load(&self.id, epoch).await {
+            Ok(Some(handed)) => handed,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let reason = format!("damaged, it begins without it: {error}");
+                self.checkpoint_failed(shared, reason);
+                return Ok(None);
+            }
+            Err(error) => return refused(error.to_string()),
+        };
+        let kind = shared.kinds.get(&kind).ok_or(HostFailure::UnknownKind)?;
+        let (reads, found) = (kind.schemas().reads, handed.schema());
+        if reads.contains(&found) {
+            return Ok(Some(handed));
+        }
+        let (first, last) = (reads.start(), reads.end());
+        refused(format!(
+            "version {found}, this node reads {first} to {last}"
+        ))
+    }
+
+    /// It is stopped for good. A passive replica leaves the checkpoint to the active one.
     pub(super) async fn drop_checkpoint(&self, shared: &Shared) {
-        if let Some(checkpoints) = &shared.checkpoints
-            && let Err(error) = checkpoints.remove(&self.id).await
+        let Some(checkpoints) = &shared.checkpoints else {
+            return;
+        };
+        let (epoch, role) = {
+            let state = self.lock();
+            (state.epoch, state.role)
+        };
+        if role == Role::Active
+            && let Err(error) = checkpoints.remove(&self.id, epoch).await
         {
-            tracing::warn!(process = %self.id, %error, "its checkpoint was not removed");
+            self.checkpoint_failed(shared, format!("not removed: {error}"));
         }
     }
 }

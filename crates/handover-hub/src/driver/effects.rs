@@ -8,11 +8,12 @@ use handover_hub_proto::identity::Epoch;
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
 use handover_hub_proto::spec::ChildSpec;
 
-use super::Driver;
+use super::{Driver, ToEngine};
 use crate::cell::Cell;
 
 impl Driver {
-    pub(super) fn host(&self, order: HostOrder) {
+    pub(super) fn host(&mut self, order: HostOrder) {
+        self.occasions.host_is_told(&order);
         let mut order = order;
         loop {
             // The process it was for ended or left meanwhile.
@@ -51,6 +52,8 @@ impl Driver {
             | HostOrder::Merge { process, .. } => match self.shared.cells.present(process) {
                 Some(cell) => {
                     if let HostOrder::Stop { .. } = order {
+                        let departs = self.node.has_gone();
+                        self.shared.departs.store(departs, Ordering::Release);
                         cell.release_replicas();
                     }
                     return cell.order(&self.shared, order);
@@ -125,7 +128,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn report(&self, event: Event) {
+    pub(super) fn report(&mut self, event: Event) {
         let mut view = self.shared.view_mut();
         match &event {
             Event::Moving { attempt, .. } => {
@@ -153,7 +156,9 @@ impl Driver {
             _ => {}
         }
         drop(view);
-        self.handlers.event(&event);
+        if let Some(gate) = self.occasions.happened(&event, self.shared.me) {
+            let _ = self.engine.send(ToEngine::After(gate));
+        }
         // Nobody has to listen.
         let _ = self.shared.events.send(event);
     }

@@ -11,6 +11,27 @@ use crate::hub::Order;
 use crate::transport::{Frame, PeerEvent};
 
 impl Driver {
+    /// What an engine says of members waits until the handlers that are called before it have
+    /// returned, and what it says after that waits behind it, as if the engine had been slower. That
+    /// it cannot vouch for this node never waits.
+    pub(super) fn engine_event(&mut self, event: EngineEvent) -> Option<Input<Message>> {
+        if matches!(event, EngineEvent::Fenced) {
+            return self.engine_says(event);
+        }
+        self.occasions.hold(event);
+        self.held_event()
+    }
+
+    /// The first thing that was held, unless it must wait still.
+    pub(super) fn held_event(&mut self) -> Option<Input<Message>> {
+        let (me, view) = (self.shared.me, self.shared.view());
+        let event = self
+            .occasions
+            .next(me, |node| view.members.contains_key(&node));
+        drop(view);
+        event.and_then(|event| self.engine_says(event))
+    }
+
     /// What an engine says also makes the view that queries see, and the connections.
     pub(super) fn engine_says(&mut self, event: EngineEvent) -> Option<Input<Message>> {
         let me = self.shared.me;

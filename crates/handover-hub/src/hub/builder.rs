@@ -19,7 +19,7 @@ use crate::child::ChildSpec;
 use crate::dashboard::Dashboard;
 use crate::engine::Engine;
 use crate::error::StartError;
-use crate::handlers::{Call, Handlers};
+use crate::handlers::{Alter, Call, Code, Handlers};
 use crate::kind::Kinds;
 use crate::process::Process;
 use crate::transport::Tls;
@@ -179,7 +179,26 @@ impl Builder {
     /// Calls `call` at a hook, those with the higher priority first. An id is used once for each
     /// hook.
     #[must_use]
-    pub fn hook(mut self, hook: Hook, id: &str, priority: i32, call: Call) -> Self {
+    pub fn hook(self, hook: Hook, id: &str, priority: i32, call: Call) -> Self {
+        self.handler(hook, id, priority, Code::Call(call))
+    }
+
+    /// Alters every child whose start is asked on this node, at [`Hook::AlterSpec`]. Such a handler
+    /// has the same ids and priorities as those that are only [called](Self::hook) there.
+    #[must_use]
+    pub fn alter(self, id: &str, priority: i32, alter: Alter) -> Self {
+        self.handler(Hook::AlterSpec, id, priority, Code::Alter(alter))
+    }
+
+    /// How long the node waits for the handlers of the hooks that are called before something happens,
+    /// together; 1 second, unless set. Then it goes on without them.
+    #[must_use]
+    pub fn hook_patience(mut self, patience: Duration) -> Self {
+        self.handlers.set_patience(patience);
+        self
+    }
+
+    fn handler(mut self, hook: Hook, id: &str, priority: i32, call: Code) -> Self {
         let id = id.to_owned();
         let handler = Handler { id, priority, call };
         if let Err(error) = self.handlers.add(hook, handler) {

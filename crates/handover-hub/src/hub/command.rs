@@ -9,7 +9,7 @@ use handover_hub_proto::node::{
 };
 use handover_hub_proto::spec::Placing;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Hub;
 use crate::child::ChildSpec;
@@ -99,6 +99,7 @@ impl Hub {
         options: StartOptions,
     ) -> Result<StartResult, CommandError> {
         let children = check(children)?;
+        let children = self.shared().handlers.alter(children).await;
         match self.command(Command::Start { children, options }).await? {
             Answer::Started {
                 started,
@@ -211,6 +212,7 @@ impl Hub {
         children: impl IntoIterator<Item = C>,
     ) -> Result<(), CommandError> {
         let children = check(children)?;
+        let children = self.shared().handlers.alter(children).await;
         self.done(Command::Declare { children }).await
     }
 
@@ -232,7 +234,13 @@ impl Hub {
     ///
     /// [`CommandError`]; the node stays.
     pub async fn leave(&self, timeout: Duration) -> Result<Evacuated, CommandError> {
-        let evacuated = self.evacuated(Command::Leave { timeout }).await?;
+        let handlers = Arc::clone(&self.shared().handlers);
+        handlers.leaving().await;
+        let evacuated = self.evacuated(Command::Leave { timeout }).await;
+        if evacuated.is_err() && self.is_alive() {
+            handlers.stays();
+        }
+        let evacuated = evacuated?;
         // What processes that moved left behind is still on its way, and so is the word that this
         // node goes: a program that ended now would look like one that was killed.
         let mut ended = self.seat.shared.ended.subscribe();
@@ -245,22 +253,27 @@ impl Hub {
         if let Some(operations) = operations {
             operations.finish().await;
         }
+        handlers.finish().await;
         Ok(evacuated)
     }
 
-    /// Waits for SIGTERM or SIGINT, then [leaves](Self::leave).
+    /// Waits for SIGTERM or SIGINT, then [leaves](Self::leave). A second signal while it leaves ends
+    /// the program at once, with status 143 for SIGTERM and 130 for SIGINT: to the others the node is
+    /// as if it had been killed.
+    ///
+    /// From its first poll on these signals do not end the program any more, also after it is ready.
+    /// Several hubs of one program may each wait.
     ///
     /// # Errors
     ///
     /// [`CommandError`]; the node stays.
     pub async fn leave_on_signal(&self, timeout: Duration) -> Result<Evacuated, CommandError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let mut signals = Signals::new()?;
+        signals.next().await;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            left = self.leave(timeout) => left,
+            status = signals.next() => std::process::exit(status),
         }
-        self.leave(timeout).await
     }
 
     async fn evacuated(&self, command: Command) -> Result<Evacuated, CommandError> {
@@ -292,6 +305,29 @@ fn check<C: Into<ChildSpec>>(
 ) -> Result<Vec<Arc<handover_hub_proto::spec::ChildSpec>>, CommandError> {
     let check = |child: C| child.into().check().map(Arc::new);
     Ok(children.into_iter().map(check).collect::<Result<_, _>>()?)
+}
+
+/// What asks a program to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, CommandError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(unheard)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(unheard)?,
+        })
+    }
+
+    /// The next one: the status of a program that it ended, as shells count.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
+        }
+    }
 }
 
 fn unheard(error: std::io::Error) -> CommandError {

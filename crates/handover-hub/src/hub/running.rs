@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) validity: OnceLock<Arc<Validity>>,
     /// The partition rule, or an engine that cannot be heard: everything stands still.
     pub(crate) still: AtomicBool,
+    /// The node leaves: what is stopped now was left behind, and is not over.
+    pub(crate) departs: AtomicBool,
     /// The node is gone: what still runs does nothing more.
     pub(crate) gone: AtomicBool,
     /// To the driver; bounded, so that who commands waits.

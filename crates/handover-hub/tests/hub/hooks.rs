@@ -25,6 +25,9 @@ enum Breaks {
     Consent,
     Start,
     Resume,
+    /// On the node that it was to leave, after another hook failed on the other one.
+    ResumeAfterAlter,
+    Stop,
     Defer,
     Refuse,
 }
@@ -33,6 +36,7 @@ enum Breaks {
 enum Say {
     Add,
     Breaks(Breaks),
+    PanicAfter(u64),
 }
 
 impl Fragile {
@@ -60,6 +64,10 @@ impl Process for Fragile {
         match say {
             Say::Add => self.value += 1,
             Say::Breaks(breaks) => self.breaks = breaks,
+            Say::PanicAfter(milliseconds) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                panic!("handle breaks");
+            }
         }
         self.value
     }
@@ -74,6 +82,7 @@ impl Process for Fragile {
 
     fn alter_handover_state(self, handed: Handed) -> Result<Self, Stop> {
         let altered: Self = handed.decode()?;
+        assert!(!altered.breaks_at(Breaks::ResumeAfterAlter), "alter breaks");
         assert!(!altered.breaks_at(Breaks::Alter), "alter breaks");
         Ok(altered)
     }
@@ -87,6 +96,11 @@ impl Process for Fragile {
     async fn resume(&mut self, context: &Context) {
         let broken = self.breaks == Breaks::Resume && context.node().as_str() == "b";
         assert!(!broken, "resume breaks");
+        assert!(!self.breaks_at(Breaks::ResumeAfterAlter), "resume breaks");
+    }
+
+    async fn stop(self, _: &Context) {
+        assert!(!self.breaks_at(Breaks::Stop), "stop breaks");
     }
 
     fn consent(&self) -> Consent {
@@ -137,6 +151,7 @@ async fn a_move_whose_hook_panics_leaves_the_process_where_it_was() {
         Breaks::Consent,
         Breaks::Warm,
         Breaks::Start,
+        Breaks::Resume,
     ] {
         let id = match breaks {
             Breaks::Start => id_on(&a).await,
@@ -154,6 +169,38 @@ async fn a_move_whose_hook_panics_leaves_the_process_where_it_was() {
     a.move_child("sound", "b").await.unwrap();
     assert_eq!(place(&a, "sound").await, "b");
     assert_eq!(b.call::<Fragile>("sound", Say::Add).await, Ok(2));
+}
+
+/// What crashes where it serves is started again there, and its state is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_panics_where_it_serves_is_started_again() {
+    let world = World::default();
+    let (a, b) = two(&world).await;
+    child(&a, "returns", Breaks::ResumeAfterAlter).await;
+    assert!(a.move_child("returns", "b").await.is_err());
+    assert_eq!(place(&a, "returns").await, "a");
+    assert_eq!(b.call::<Fragile>("returns", Say::Add).await, Ok(1));
+
+    // While its move waits for the message to be finished.
+    child(&a, "handles", Breaks::Never).await;
+    let (call, moved) = tokio::join!(b.call::<Fragile>("handles", Say::PanicAfter(200)), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        a.move_child("handles", "b").await
+    });
+    let crashed = call.unwrap_err().to_string();
+    assert!(crashed.contains("handle breaks"), "{crashed}");
+    let serves = if moved.is_ok() { "b" } else { "a" };
+    assert_eq!(place(&a, "handles").await, serves, "{moved:?}");
+    assert_eq!(b.call::<Fragile>("handles", Say::Add).await, Ok(1));
+    a.move_child("handles", "b").await.unwrap();
+    assert_eq!(b.call::<Fragile>("handles", Say::Add).await, Ok(2));
+
+    // It ends all the same, and its id is free.
+    child(&a, "stops", Breaks::Stop).await;
+    a.stop_child("stops").await.unwrap();
+    assert!(a.lookup("stops").is_none());
+    child(&a, "stops", Breaks::Never).await;
+    assert_eq!(b.call::<Fragile>("stops", Say::Add).await, Ok(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

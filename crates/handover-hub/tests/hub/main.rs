@@ -1,8 +1,10 @@
 //! Several hubs in one program, over the memory engine and a network without sockets.
 
+mod checkpoints;
 mod hooks;
 mod life;
 mod moves;
+mod occasions;
 mod operators;
 mod pressure;
 mod replicas;

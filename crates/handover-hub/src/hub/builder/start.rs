@@ -8,20 +8,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 use handover_hub_proto::node::{Failure, Node, OnFailure, Settings, StartOptions};
-use handover_hub_proto::view::{Guarantees, Load, Member, Standing};
+use handover_hub_proto::view::{EngineOrder, Guarantees, Load, Member, Standing};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Builder;
+use crate::admin::Operations;
 use crate::calls::Calls;
 use crate::cells::Cells;
 use crate::child::ChildSpec;
-use crate::driver::{Driver, Sources, Stage};
+use crate::driver::{Driver, Sources, Stage, ToEngine};
 use crate::engine::{Post, Session};
 use crate::error::{CommandError, StartError};
-use crate::events::BACKLOG;
 use crate::hub::running::{Seat, View};
 use crate::hub::{Hub, Shared};
 use crate::inbound;
@@ -146,10 +147,11 @@ async fn assemble(
         state_limit: builder.state_limit,
         intensity: builder.intensity,
         redundancy: settings.redundancy,
-        events: broadcast::Sender::new(BACKLOG),
+        events: handlers.events(),
         view: RwLock::new(View::default()),
         validity: OnceLock::from(joined.session.valid),
         still: AtomicBool::new(false),
+        departs: AtomicBool::new(false),
         gone: AtomicBool::new(false),
         orders,
         reports,
@@ -177,20 +179,29 @@ async fn assemble(
         shared.spawn(timers::tick(Arc::clone(&shared))),
         shared.spawn(sweep(Arc::clone(&shared))),
     ];
+    Ok((hub(shared, tasks, operations), staged))
+}
+
+fn hub(shared: Arc<Shared>, tasks: Vec<AbortHandle>, operations: Option<Operations>) -> Hub {
     let seat = Arc::new(Seat {
         shared,
         tasks,
         operations: Mutex::new(operations),
     });
     let _ = seat.shared.seat.set(Arc::downgrade(&seat));
-    Ok((Hub { seat }, staged))
+    Hub { seat }
 }
 
 /// The machine does not wait for an engine that is slow to take its orders.
-async fn pass_on<T>(mut queued: mpsc::UnboundedReceiver<T>, to: mpsc::Sender<T>) {
+async fn pass_on(mut queued: mpsc::UnboundedReceiver<ToEngine>, to: mpsc::Sender<EngineOrder>) {
     while let Some(order) = queued.recv().await {
-        if to.send(order).await.is_err() {
-            return;
+        match order {
+            ToEngine::After(gate) => gate.wait().await,
+            ToEngine::Order(order) => {
+                if to.send(order).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ async fn a_damaged_one_is_told_and_kept_aside() {
 #[derive(Clone)]
 struct Moody {
     works: Arc<AtomicBool>,
-    kept: Arc<Mutex<Option<(u32, Vec<u8>)>>>,
+    kept: Arc<Mutex<Option<Handed>>>,
 }
 
 impl Moody {
@@ -123,14 +123,13 @@ impl Moody {
 impl Store for Moody {
     fn save(&self, _: &ProcessId, _: Epoch, state: &Handed) -> io::Result<()> {
         self.ask()?;
-        *self.kept.lock().unwrap() = Some((state.schema(), state.bytes().to_vec()));
+        *self.kept.lock().unwrap() = Some(state.clone());
         Ok(())
     }
 
     fn load(&self, _: &ProcessId, _: Epoch) -> io::Result<Option<Handed>> {
         self.ask()?;
-        let kept = self.kept.lock().unwrap().clone();
-        Ok(kept.map(|(schema, bytes)| Handed::new(schema, bytes)))
+        Ok(self.kept.lock().unwrap().clone())
     }
 
     fn remove(&self, _: &ProcessId, _: Epoch) -> io::Result<()> {

@@ -72,6 +72,19 @@ fn clusters_that_change_in_order_or_lose_two_nodes_keep_what_they_promise() {
     assert!(happened.iter().all(|count| *count > 20), "{counts:?}");
 }
 
+/// H3: what was acknowledged outlives the node of the active replica, also right after another node
+/// has come or gone.
+#[test]
+fn replicas_that_were_filled_keep_what_was_acknowledged() {
+    let drawn = seeds().into_iter().flat_map(|seed| {
+        let with = |profile| Plan::drawn(seed).with(true, profile).replicated();
+        [with(Profile::Calm), with(Profile::Kills)]
+    });
+    let counts = all_keep(&drawn.collect::<Vec<_>>()).counts;
+    let happened = [counts.answered, counts.replicas, counts.killed, counts.left];
+    assert!(happened.iter().all(|count| *count > 20), "{counts:?}");
+}
+
 /// Whatever befalls them: divided networks, nodes that stand still, an engine that fails.
 #[test]
 fn clusters_with_an_exclusive_engine_keep_what_they_promise() {
@@ -125,13 +138,21 @@ fn whatever_is_broken_on_purpose_is_noticed() {
         let noticed = (0..FIXED).find_map(|seed| {
             let profile = match fault {
                 Fault::NoFence | Fault::Hasty => Profile::Pauses,
-                Fault::Deaf => Profile::Kills,
+                Fault::Deaf | Fault::Unfilled => Profile::Kills,
                 _ => Profile::Calm,
             };
             let plan = Plan::drawn(seed).with(true, profile);
+            let plan = match fault {
+                Fault::Unfilled => plan.replicated(),
+                _ => plan,
+            };
             // Only where nothing is wrong without the fault.
             play(&plan, Fault::No).ok()?;
             let failure = play(&plan, fault).err()?;
+            let lost = fault != Fault::Unfilled || failure.violation.rule == "H3";
+            if !lost {
+                return None;
+            }
             Some((seed, failure.violation))
         });
         match noticed {

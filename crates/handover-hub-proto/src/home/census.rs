@@ -295,8 +295,10 @@ impl<R: Rows> Node<R> {
             }
             return;
         };
-        if running.is_empty() && !moving.is_empty() {
-            self.resolve_move(shard, &Row::new(spec, row.map_or(&[], Row::hosts)), &moving);
+        let answers = |(_, hosted): &(NodeId, Hosted)| hosted.role == Role::Active;
+        if !running.iter().any(answers) && !moving.is_empty() {
+            let row = Row::new(spec, row.map_or(&[], Row::hosts));
+            self.resolve_move(shard, &row, &moving, &ready(&running));
             return;
         }
         let apart = self.too_many(&mut running);

@@ -10,9 +10,17 @@ use crate::node::Node;
 use crate::row::{Host, Role, Row, Rows};
 
 impl<R: Rows> Node<R> {
-    /// Nobody runs a process, but it was on its way: it serves again on one of the two ends.
-    pub(crate) fn resolve_move(&mut self, shard: ShardId, row: &Row, moving: &[(NodeId, Holding)]) {
-        let kept = self.settings.redundancy.keeps_state();
+    /// Nobody answers for a process, but it was on its way: it serves again on one of the two ends,
+    /// or one of its `passive` replicas takes over that has its state.
+    pub(crate) fn resolve_move(
+        &mut self,
+        shard: ShardId,
+        row: &Row,
+        moving: &[(NodeId, Holding)],
+        passive: &[Host],
+    ) {
+        let filled = passive.iter().any(|host| host.filled);
+        let kept = self.settings.redundancy.keeps_state() && filled;
         let known = row.active().map(|host| host.epoch);
         let mut decided = None;
         let (attempt, source, target) = match resolve(moving, known, kept) {
@@ -53,8 +61,8 @@ impl<R: Rows> Node<R> {
                 (attempt, source, target)
             }
             Resolution::Serves(_) | Resolution::Restart => {
-                if !row.hosts().is_empty() {
-                    let change = Change::Put(row.with_hosts(&[]));
+                if row.hosts() != passive {
+                    let change = Change::Put(row.with_hosts(passive));
                     self.publish(shard, change);
                 }
                 for (node, holding) in moving {

@@ -92,6 +92,8 @@ impl Cell {
             replies: known,
             later: due(later),
         });
+        // Whatever it had itself when it was the active one is in there.
+        state.rare().later.clear();
         let here = state.epoch;
         drop(state);
         if first {

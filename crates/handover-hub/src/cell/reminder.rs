@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handover_hub_proto::mailbox::Arrival;
+use handover_hub_proto::row::Role;
 use tokio::time::Instant;
 
 use super::letter::Octets;
@@ -63,7 +64,8 @@ impl Cell {
             return self.enqueue(shared, Work::Checkpoint);
         }
         let mut state = self.lock();
-        if state.phase != Phase::Serving {
+        // A passive one has them for the case that it becomes the active one.
+        if state.phase != Phase::Serving || state.role != Role::Active {
             return;
         }
         let Some(rare) = &mut state.rare else {

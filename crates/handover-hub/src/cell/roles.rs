@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use handover_hub_proto::identity::Epoch;
-use handover_hub_proto::mailbox::Mailbox;
+use handover_hub_proto::mailbox::{Mailbox, Sealed};
 use handover_hub_proto::node::{HostFailure, HostReport};
 use handover_hub_proto::row::Role;
+use tokio::time::Instant;
 
 use super::{Cell, Phase};
 use crate::hub::Shared;
@@ -87,12 +88,23 @@ impl Cell {
             state.role = Role::Passive;
             let mut waited = Vec::new();
             if active && state.phase == Phase::Serving {
+                // What it answered and what it is to be reminded of stay here until the next active
+                // one has sent them: it may be the active one again before that.
                 let mut mailbox = Mailbox::restoring();
+                mailbox.restore(Sealed {
+                    queue: Vec::new(),
+                    replies: state.mailbox.remembered(),
+                });
                 let _ = mailbox.activate(false, &shared.limits);
-                waited = std::mem::replace(&mut state.mailbox, mailbox).close();
-                if let Some(rare) = &mut state.rare {
-                    rare.replicas = None;
-                    rare.later.clear();
+                let letters = std::mem::replace(&mut state.mailbox, mailbox).close();
+                let (own, others): (Vec<_>, Vec<_>) =
+                    letters.into_iter().partition(|letter| letter.own);
+                waited = others;
+                let now = Instant::now();
+                let rare = state.rare();
+                rare.replicas = None;
+                for letter in own {
+                    rare.later.push((shared.timers.number(), now, letter.body));
                 }
             }
             (state.phase == Phase::Serving, waited)
@@ -106,8 +118,6 @@ impl Cell {
         for letter in waited {
             match letter.ticket {
                 Some(ticket) => shared.refuse(ticket.call, Refusal::NotHere),
-                // It went with the state.
-                None if letter.own => {}
                 None => shared.cast_on(self.id.clone(), letter.body),
             }
         }

@@ -23,11 +23,13 @@ pub enum Fault {
     Timeless,
     /// Nobody is told that a member is gone.
     Deaf,
+    /// A passive replica says that it has the state of the active one before it has it.
+    Unfilled,
 }
 
 impl Fault {
     /// All but none that an exclusive engine's cluster can show.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoFence,
         Self::Unfrozen,
         Self::Swallowed,
@@ -36,5 +38,6 @@ impl Fault {
         Self::Hasty,
         Self::Timeless,
         Self::Deaf,
+        Self::Unfilled,
     ];
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use handover_hub_proto::identity::{CallId, Epoch, MoveId, NodeId, ProcessId};
 use handover_hub_proto::mailbox::{Letter, Mailbox, Refusal, Sealed};
 use handover_hub_proto::node::HostOrder;
-use handover_hub_proto::reply::Ticket;
+use handover_hub_proto::reply::{Remembered, Ticket};
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
@@ -57,8 +57,36 @@ pub struct Cell {
     pub busy: Option<CallId>,
     /// Messages begun here.
     pub begun: u64,
-    /// Where its passive replicas are.
-    pub replicas: Vec<NodeId>,
+    /// Its passive replicas.
+    pub replicas: Replicas,
+}
+
+/// The passive replicas of an active process.
+#[derive(Clone, Debug, Default)]
+pub struct Replicas {
+    /// Its home has said which.
+    pub told: bool,
+    /// Each, and the last update it has.
+    pub nodes: BTreeMap<NodeId, u64>,
+    /// The last update.
+    pub number: u64,
+    /// Calls that are answered when all have an update.
+    pub answers: Vec<(u64, CallId)>,
+    /// It becomes a passive one when all have the last update.
+    pub steps_down: Option<Epoch>,
+}
+
+/// What a passive replica was sent.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Under which epoch the active one sent it.
+    pub epoch: Epoch,
+    /// Which update it was.
+    pub number: u64,
+    /// What.
+    pub state: State,
+    /// What was answered.
+    pub replies: Vec<Remembered<Answer>>,
 }
 
 /// A process that will come here.
@@ -84,7 +112,7 @@ pub struct Host {
     /// Orders that wait for one that takes time, by process; whether all stood still since.
     pub pending: BTreeMap<ProcessId, VecDeque<(HostOrder, bool)>>,
     /// States kept for others.
-    pub replicas: BTreeMap<ProcessId, State>,
+    pub replicas: BTreeMap<ProcessId, Kept>,
     /// Where those went that ran here.
     pub went: BTreeMap<ProcessId, (NodeId, Epoch)>,
     /// States on their way, each with the run it goes to.
@@ -92,6 +120,14 @@ pub struct Host {
 }
 
 impl Host {
+    /// What a process here has, or would begin with as the active one.
+    pub fn state(&self, process: &ProcessId) -> Option<&State> {
+        let cell = self.cells.get(process)?;
+        let kept = self.replicas.get(process);
+        let kept = kept.filter(|_| cell.role == Role::Passive);
+        Some(kept.map_or(&cell.state, |kept| &kept.state))
+    }
+
     /// The landing of a move.
     pub fn landing(
         &mut self,
@@ -184,20 +220,18 @@ pub enum Frame<M> {
         /// Whether it was taken.
         taken: bool,
     },
-    /// A copy of a state, and the call it must hold before that is answered.
+    /// What a passive replica is to have.
     Replica {
         /// Of which process.
         process: ProcessId,
         /// What.
-        state: State,
-        /// Who waits for an answer.
-        answer: Option<CallId>,
+        kept: Kept,
     },
-    /// It is kept.
+    /// It has that.
     ReplicaKept {
         /// Of which process.
         process: ProcessId,
-        /// Who waits for an answer.
-        answer: Option<CallId>,
+        /// Which update.
+        number: u64,
     },
 }

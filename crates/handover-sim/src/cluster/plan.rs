@@ -66,6 +66,8 @@ pub struct Plan {
     pub moves: bool,
     /// Whether copies that ran apart must be merged.
     pub merges: bool,
+    /// Passive replicas of each child, which have its state.
+    pub replicas: u16,
 }
 
 impl Plan {
@@ -97,7 +99,15 @@ impl Plan {
             stubborn: if random.chance(300) { 100 } else { 0 },
             moves: true,
             merges: false,
+            replicas: 0,
         }
+    }
+
+    /// The same, with passive replicas, and a node that is killed soon after another has come or gone.
+    #[must_use]
+    pub const fn replicated(mut self) -> Self {
+        self.replicas = 1;
+        self
     }
 
     /// The same, with this engine and what befalls it.

@@ -9,6 +9,7 @@ mod commands;
 mod deliver;
 mod moving;
 mod orders;
+mod replicas;
 mod runs;
 mod serve;
 mod settle;
@@ -64,6 +65,10 @@ pub enum Event {
     InDoubt(RunIndex, ProcessId, Option<CallId>),
     /// A process that moved waits no longer for latecomers.
     Opened(RunIndex, ProcessId, Epoch),
+    /// A process sends its replicas again what they lack: this update.
+    Update(RunIndex, ProcessId, u64),
+    /// A node is killed: another one has just come or gone.
+    Strike,
     /// A host reports.
     Report(RunIndex, HostReport),
     /// A process finished a message: the one with that count.
@@ -103,12 +108,18 @@ impl Event {
             | Self::Notice(run, _)
             | Self::Ordered(run, _)
             | Self::Opened(run, ..)
+            | Self::Update(run, ..)
             | Self::InDoubt(run, ..)
             | Self::Again(run, ..)
             | Self::Report(run, _)
             | Self::Finished { run, .. }
             | Self::Exit(run) => Some(*run),
-            Self::Call | Self::Act | Self::Relief | Self::Continue(_) | Self::Return(_) => None,
+            Self::Call
+            | Self::Act
+            | Self::Strike
+            | Self::Relief
+            | Self::Continue(_)
+            | Self::Return(_) => None,
         }
     }
 }
@@ -312,6 +323,8 @@ impl World {
             Event::Ordered(run, process) => self.ordered(run, &process),
             Event::InDoubt(run, process, reply) => self.in_doubt(run, &process, reply),
             Event::Opened(run, process, epoch) => self.opened(run, &process, epoch),
+            Event::Update(run, process, number) => self.update_again(run, &process, number),
+            Event::Strike => self.strike(),
             Event::Report(run, report) => {
                 self.note(|| format!("run {run} <- {report:?}"));
                 self.input(run, Input::Host(report));

@@ -28,6 +28,7 @@ impl World {
         Settings {
             shards: self.plan.shards,
             guarantees: self.engine.guarantees(),
+            redundancy: self.redundancy(),
             ..Settings::default()
         }
     }
@@ -108,6 +109,10 @@ impl World {
     }
 
     fn act_on_nodes(&mut self, act: Act) {
+        if self.plan.replicas > 0 && self.random.chance(500) {
+            let pause = self.random.between(0, SECOND);
+            self.agenda.after(pause, Event::Strike);
+        }
         match act {
             Act::Join => {
                 let free =
@@ -213,6 +218,21 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// One of those that were there before is killed, if enough of them are left that know all rows.
+    pub(super) fn strike(&mut self) {
+        let known = self.now().saturating_sub(10 * SECOND) / MILLISECOND;
+        let mut old = self.settled_runs();
+        old.retain(|run| self.runs[*run].me.joined_ms < known);
+        if self.quiet || self.divided || self.room_for_harm() == 0 || old.len() <= LEAST {
+            return;
+        }
+        if let Some(run) = self.random.one(&old).copied() {
+            let seat = self.runs[run].seat;
+            self.kill(run);
+            self.agenda.after(20 * SECOND, Event::Return(seat));
         }
     }
 

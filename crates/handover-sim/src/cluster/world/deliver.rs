@@ -90,24 +90,10 @@ impl World {
                 let nobody = HostFailure::Transfer("nobody waits for this state there".into());
                 self.state_sent(to, &process, attempt, taken.then_some(()).ok_or(nobody));
             }
-            Frame::Replica {
-                process,
-                state,
-                answer,
-            } => {
-                let host = &mut self.runs[to].host;
-                host.replicas.insert(process.clone(), state);
-                if let Some(cell) = host.cells.get(&process) {
-                    let report = HostReport::Filled {
-                        process: process.clone(),
-                        epoch: cell.epoch,
-                    };
-                    self.agenda.after(0, Event::Report(to, report));
-                }
-                let kept = Frame::ReplicaKept { process, answer };
-                self.send(to, from, Class::Calls, 0, kept);
+            Frame::Replica { process, kept } => self.replica_arrives((from, to), process, kept),
+            Frame::ReplicaKept { process, number } => {
+                self.replica_kept((from, to), &process, number);
             }
-            Frame::ReplicaKept { process, answer } => self.replicated(to, &process, answer),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId, ProcessId};
-use handover_hub_proto::mailbox::{Limits, Mailbox, OPENING_MAX, Phase, Released};
+use handover_hub_proto::mailbox::{Limits, Mailbox, OPENING_MAX, Phase, Released, Sealed};
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport, Origin};
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
@@ -12,8 +12,8 @@ use handover_hub_proto::spec::ChildSpec;
 use super::{Event, World};
 use crate::cluster::agenda::{MILLISECOND, SECOND};
 use crate::cluster::fault::Fault;
-use crate::cluster::host::{Answer, Called, Cell, Frame, Landing, State};
-use crate::cluster::network::{Class, RunIndex};
+use crate::cluster::host::{Answer, Called, Cell, Landing, Replicas, State};
+use crate::cluster::network::RunIndex;
 
 /// Called by tests of failure: it never starts.
 pub(super) const REFUSES: &str = "refuses";
@@ -110,8 +110,8 @@ impl World {
                 process,
                 epoch,
                 role,
-            } => self.change_role(run, &process, epoch, role),
-            HostOrder::Replicate { process, epoch, to } => self.replicate(run, &process, epoch, to),
+            } => self.change_role(run, process, epoch, role),
+            HostOrder::Replicate { process, to, .. } => self.replicate(run, &process, &to),
             HostOrder::Suspend => self.suspend(run),
             HostOrder::Continue { process, epoch } => self.confirm(run, &process, epoch),
             HostOrder::Merge {
@@ -160,18 +160,25 @@ impl World {
         how: (Origin, Role, Option<NodeId>, bool),
     ) {
         let process = spec.id.clone();
+        let role = how.1;
         let result = self.bring_up(run, spec, epoch, how);
         let result = result.map(|released| {
-            self.check_epoch(run, &process, epoch);
+            if role == Role::Active {
+                self.check_epoch(run, &process, epoch);
+            }
             self.check_acting(&process);
             self.release(run, &process, released);
         });
+        let claims = self.fault == Fault::Unfilled && role == Role::Passive;
         let activated = HostReport::Activated {
-            process,
+            process: process.clone(),
             epoch,
             result,
         };
         self.report(run, activated);
+        if claims {
+            self.report(run, HostReport::Filled { process, epoch });
+        }
     }
 
     /// What a node does that has not noticed yet that it stood still for too long has no effect: it
@@ -223,8 +230,15 @@ impl World {
             }
             Origin::Replica => {
                 self.checker.counts.replicas += 1;
-                let state = host.replicas.remove(&process).unwrap_or_default();
-                (state, Mailbox::restoring())
+                let cell = host.cells.get(&process);
+                let own = cell.map(|cell| (cell.state.clone(), cell.mailbox.remembered()));
+                let kept = host.replicas.remove(&process);
+                let kept = kept.map(|kept| (kept.state, kept.replies)).or(own);
+                let (state, replies) = kept.unwrap_or_default();
+                let mut mailbox = Mailbox::restoring();
+                let queue = Vec::new();
+                mailbox.restore(Sealed { queue, replies });
+                (state, mailbox)
             }
         };
         if still {
@@ -240,9 +254,10 @@ impl World {
             state,
             busy: None,
             begun: 0,
-            replicas: Vec::new(),
+            replicas: Replicas::default(),
         };
         host.went.remove(&process);
+        host.replicas.remove(&process);
         let before = host.cells.insert(process.clone(), cell);
         let letters = before.map_or_else(Vec::new, |cell| cell.mailbox.close());
         self.turn_away(run, &process, letters);
@@ -303,34 +318,6 @@ impl World {
             crash: None,
         };
         self.report(run, ended);
-    }
-
-    fn change_role(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch, role: Role) {
-        if let Some(cell) = self.runs[run].host.cells.get_mut(process) {
-            cell.role = role;
-            cell.epoch = epoch;
-            self.check_acting(process);
-            self.serve(run, process);
-        }
-    }
-
-    fn replicate(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch, to: Vec<NodeId>) {
-        let cell = self.runs[run].host.cells.get_mut(process);
-        let Some(cell) = cell.filter(|cell| cell.epoch == epoch) else {
-            return;
-        };
-        cell.replicas.clone_from(&to);
-        let state = cell.state.clone();
-        for replica in to {
-            if let Some(to) = self.by_id.get(&replica).copied() {
-                let frame = Frame::Replica {
-                    process: process.clone(),
-                    state: state.clone(),
-                    answer: None,
-                };
-                self.send(run, to, Class::Calls, 0, frame);
-            }
-        }
     }
 
     fn suspend(&mut self, run: RunIndex) {

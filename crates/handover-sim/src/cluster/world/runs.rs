@@ -157,8 +157,12 @@ impl World {
     pub(super) fn excuse(&mut self, run: RunIndex) {
         let mut lost = Vec::new();
         for (process, cell) in &self.runs[run].host.cells {
+            if self.is_promised(run, process) {
+                continue;
+            }
             let kept = self.kept_elsewhere(run, process, true);
-            let gone = cell.state.applied.difference(&kept).copied();
+            let state = self.runs[run].host.state(process).unwrap_or(&cell.state);
+            let gone = state.applied.difference(&kept).copied();
             lost.push((process.clone(), gone.collect::<Vec<_>>()));
         }
         for (process, landings) in &self.runs[run].host.landings {
@@ -180,11 +184,15 @@ impl World {
     /// the end of its move.
     fn kept_elsewhere(&self, run: RunIndex, process: &ProcessId, serves: bool) -> BTreeSet<CallId> {
         let others = self.living().into_iter().filter(|other| *other != run);
-        let cells = others.filter_map(|other| self.runs[other].host.cells.get(process));
-        let kept = cells.filter(|cell| {
-            !serves || cell.mailbox.phase() == Phase::Open && !cell.mailbox.is_suspended()
+        let hosts = others.map(|other| &self.runs[other].host);
+        let kept = hosts.filter(|host| {
+            let cell = host.cells.get(process);
+            cell.is_some_and(|cell| {
+                !serves || cell.mailbox.phase() == Phase::Open && !cell.mailbox.is_suspended()
+            })
         });
-        kept.flat_map(|cell| cell.state.applied.iter().copied())
+        kept.filter_map(|host| host.state(process))
+            .flat_map(|state| state.applied.iter().copied())
             .collect()
     }
 

@@ -5,7 +5,7 @@ use handover_hub_proto::identity::{CallId, MoveId, ProcessId};
 use handover_hub_proto::mailbox::{Arrival, Limits, Mailbox, Phase, Refusal, Released};
 use handover_hub_proto::row::Role;
 
-use super::{Event, Message, World};
+use super::{Event, World};
 use crate::cluster::agenda::{MILLISECOND, SECOND};
 use crate::cluster::checker::Violation;
 use crate::cluster::fault::Fault;
@@ -42,6 +42,11 @@ impl World {
     /// A call arrives at a host.
     pub(super) fn called(&mut self, run: RunIndex, process: &ProcessId, letter: Called) {
         let host = &mut self.runs[run].host;
+        let cell = host.cells.get(process);
+        if cell.is_some_and(|cell| cell.role == Role::Passive) {
+            self.refuse(run, letter.0.call, Refusal::NotHere);
+            return;
+        }
         let went = host.went.get(process).copied();
         let Some(mailbox) = mailbox(host, process, None) else {
             match went {
@@ -148,7 +153,11 @@ impl World {
             Phase::Frozen | Phase::Restoring | Phase::Retired => false,
         };
         let still = runner.paused || cell.mailbox.is_suspended();
-        runner.alive && !still && in_time && serves && cell.role == Role::Active
+        // It answers nothing before it knows who must have that, nor while it becomes a passive one.
+        let knows = self.plan.replicas == 0 || cell.replicas.told;
+        let stays = cell.replicas.steps_down.is_none();
+        let active = cell.role == Role::Active && knows && stays;
+        runner.alive && !still && in_time && serves && active
     }
 
     /// H2, for a process of which something changed.
@@ -227,21 +236,11 @@ impl World {
         if !in_time || cell.mailbox.is_suspended() {
             return self.look_again(run, process, Some(call));
         }
-        let (state, replicas) = (cell.state.clone(), cell.replicas.clone());
-        if replicas.is_empty() {
-            self.answer_call(run, process, call, state.incarnation);
-            return;
+        if self.plan.replicas == 0 {
+            let incarnation = cell.state.incarnation;
+            return self.answer_call(run, process, call, incarnation);
         }
-        for replica in replicas {
-            if let Some(to) = self.by_id.get(&replica).copied() {
-                let frame: Frame<Message> = Frame::Replica {
-                    process: process.clone(),
-                    state: state.clone(),
-                    answer: Some(call),
-                };
-                self.send(run, to, Class::Calls, 0, frame);
-            }
-        }
+        self.update(run, process, Some(call));
     }
 
     /// The lease was in doubt when a message should have been taken or a reply should have left. It
@@ -261,15 +260,6 @@ impl World {
         match reply {
             Some(call) => self.reply(run, process, call),
             None => self.serve(run, process),
-        }
-    }
-
-    /// A replica holds a call: it may be answered.
-    pub(super) fn replicated(&mut self, run: RunIndex, process: &ProcessId, call: Option<CallId>) {
-        let cell = self.runs[run].host.cells.get(process);
-        let cell = cell.filter(|cell| self.acts(run, cell));
-        if let (Some(cell), Some(call)) = (cell, call) {
-            self.answer_call(run, process, call, cell.state.incarnation);
         }
     }
 

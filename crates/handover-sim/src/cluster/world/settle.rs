@@ -22,9 +22,13 @@ const SETTLES: u64 = 150 * SECOND;
 /// Processes that defer are moved after this time.
 const DEFERS: u64 = 700 * SECOND;
 
-type Broken = (&'static str, String, Vec<String>);
+pub(super) type Broken = (&'static str, String, Vec<String>);
 
-fn broken(rule: &'static str, words: String, about: &[&dyn std::fmt::Display]) -> Broken {
+pub(super) fn broken(
+    rule: &'static str,
+    words: String,
+    about: &[&dyn std::fmt::Display],
+) -> Broken {
     (rule, words, about.iter().map(ToString::to_string).collect())
 }
 
@@ -160,6 +164,7 @@ impl World {
         for (process, child) in &self.checker.children {
             let runs = |run: &&RunIndex| self.runs[**run].host.cells.contains_key(process);
             let hosts: Vec<_> = alive.iter().filter(runs).copied().collect();
+            let hosts = self.without_replicas(process, hosts, alive.len())?;
             let right = match child.wanted {
                 Wanted::Running => {
                     hosts.len() == 1

@@ -22,6 +22,14 @@ impl<R: Rows> Node<R> {
         let filled = passive.iter().any(|host| host.filled);
         let kept = self.settings.redundancy.keeps_state() && filled;
         let known = row.active().map(|host| host.epoch);
+        let source_of = |node| {
+            host_at(row, node).unwrap_or(Host {
+                node,
+                epoch: known.unwrap_or_default(),
+                role: Role::Active,
+                filled: true,
+            })
+        };
         let mut decided = None;
         let (attempt, source, target) = match resolve(moving, known, kept) {
             Resolution::Activate {
@@ -30,15 +38,7 @@ impl<R: Rows> Node<R> {
                 source,
             } => {
                 decided = Some(host);
-                let role = Role::Active;
-                let epoch = known.unwrap_or_default();
-                let source = host_at(row, source).unwrap_or(Host {
-                    node: source,
-                    epoch,
-                    role,
-                    filled: true,
-                });
-                (attempt, source, host.node)
+                (attempt, source_of(source), host.node)
             }
             Resolution::Return {
                 source,
@@ -49,17 +49,7 @@ impl<R: Rows> Node<R> {
                 target,
                 attempt,
                 source,
-            } => {
-                let epoch = known.unwrap_or_default();
-                let role = Role::Active;
-                let source = host_at(row, source).unwrap_or(Host {
-                    node: source,
-                    epoch,
-                    role,
-                    filled: true,
-                });
-                (attempt, source, target)
-            }
+            } => (attempt, source_of(source), target),
             Resolution::Serves(_) | Resolution::Restart => {
                 if row.hosts() != passive {
                     let change = Change::Put(row.with_hosts(passive));

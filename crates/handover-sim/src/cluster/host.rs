@@ -120,6 +120,19 @@ pub struct Host {
 }
 
 impl Host {
+    /// A passive replica becomes the active one: from what it was sent, or what it is.
+    pub fn take_over(&mut self, process: &ProcessId) -> (State, Mailbox<Called, Answer>) {
+        let cell = self.cells.get(process);
+        let own = cell.map(|cell| (cell.state.clone(), cell.mailbox.remembered()));
+        let kept = self.replicas.remove(process);
+        let kept = kept.map(|kept| (kept.state, kept.replies)).or(own);
+        let (state, replies) = kept.unwrap_or_default();
+        let mut mailbox = Mailbox::restoring();
+        let queue = Vec::new();
+        mailbox.restore(Sealed { queue, replies });
+        (state, mailbox)
+    }
+
     /// What a process here has, or would begin with as the active one.
     pub fn state(&self, process: &ProcessId) -> Option<&State> {
         let cell = self.cells.get(process)?;

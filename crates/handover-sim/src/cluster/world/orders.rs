@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId, ProcessId};
-use handover_hub_proto::mailbox::{Limits, Mailbox, OPENING_MAX, Phase, Released, Sealed};
+use handover_hub_proto::mailbox::{Limits, Mailbox, OPENING_MAX, Phase, Released};
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport, Origin};
 use handover_hub_proto::row::Role;
 use handover_hub_proto::spec::ChildSpec;
 
 use super::{Event, World};
 use crate::cluster::agenda::{MILLISECOND, SECOND};
+use crate::cluster::checker::Wanted;
 use crate::cluster::fault::Fault;
 use crate::cluster::host::{Answer, Called, Cell, Landing, Replicas, State};
 use crate::cluster::network::RunIndex;
@@ -230,15 +231,7 @@ impl World {
             }
             Origin::Replica => {
                 self.checker.counts.replicas += 1;
-                let cell = host.cells.get(&process);
-                let own = cell.map(|cell| (cell.state.clone(), cell.mailbox.remembered()));
-                let kept = host.replicas.remove(&process);
-                let kept = kept.map(|kept| (kept.state, kept.replies)).or(own);
-                let (state, replies) = kept.unwrap_or_default();
-                let mut mailbox = Mailbox::restoring();
-                let queue = Vec::new();
-                mailbox.restore(Sealed { queue, replies });
-                (state, mailbox)
+                host.take_over(&process)
             }
         };
         if still {
@@ -309,6 +302,11 @@ impl World {
         if cell.is_some_and(|cell| cell.epoch <= epoch)
             && let Some(cell) = host.cells.remove(&process)
         {
+            // It may be begun anew if the home that has it stopped dies before all have ended it.
+            let child = self.checker.child(&process);
+            if self.plan.replicas > 0 && (child.asked > 0 || child.wanted != Wanted::Running) {
+                child.excused.extend(cell.state.applied.iter().copied());
+            }
             self.turn_away(run, &process, cell.mailbox.close());
         }
         self.runs[run].host.land(&process, None);

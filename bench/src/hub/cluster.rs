@@ -30,18 +30,23 @@ pub(crate) async fn run(words: &[&str]) -> Result<(), Failure> {
         return node::run(name, address, seeds).await;
     }
     let mut sizes = Vec::new();
-    for word in words.iter().filter(|word| **word != "--write") {
+    for word in words.iter().filter(|word| !word.starts_with("--")) {
         sizes.push(word.parse::<u64>()?);
     }
     if sizes.is_empty() {
         sizes.extend([10_000, 30_000, 100_000]);
     }
     let mut table = Table::of(SURROUNDINGS);
+    let all = !words.contains(&"--moves");
     for size in sizes {
-        figures::start_join_leave(&mut table, size).await?;
-        figures::kill(&mut table, size).await?;
+        figures::start_join_leave(&mut table, size, all).await?;
+        if all {
+            figures::kill(&mut table, size).await?;
+        }
     }
-    figures::two_killed(&mut table, 3_000).await?;
+    if all {
+        figures::two_killed(&mut table, 3_000).await?;
+    }
     println!("{table}");
     if words.contains(&"--write") {
         table::write("hub-cluster", &table)?;

@@ -2,18 +2,18 @@
 //!
 //! Every member says how busy it is. The oldest one, the leader, keeps a history of each, and tells
 //! all at times what it makes of them: the [`Board`]. The home of a child decides where it runs by
-//! the last board it has; without one that is fresh, by weights alone. So a dead leader holds up
-//! nothing.
+//! the last board it has; without one that is fresh it is the home itself. So a dead leader holds up
+//! nothing. A child that runs stays where it is until it is shifted or its node goes.
 //!
 //! | | ProcessHub 0.4.1 | here |
 //! |---|---|---|
 //! | score | 0.4 of processor, 0.3 of run queue ÷ 100, 0.2 of processes ÷ 10,000, 0.1 of memory ÷ 1 GiB | 0.4 of processor, 0.3 of messages waiting, 0.2 of processes against the fullest member, 0.1 of memory |
 //! | history | 30 samples, each 0.9 of the later one; looked up under the leader's name for all | the same samples and weights, of each member its own |
 //! | split | max(0.1, 1 − score) | the same times the member's weight; rounded so that many small batches come out right too |
-//! | board empty | all on the node that was asked | by weights |
-//! | leader gone | 10 s without answer, then all on the node that was asked | its last board until that is stale, then by weights |
+//! | board empty | all on the node that was asked | at the homes of their shards |
+//! | leader gone | 10 s without answer, then all on the node that was asked | its last board until that is stale, then at their homes |
 //! | replicas | none | as redundancy says, the first by the board |
-//! | join | nothing moves | [bounded shifts](Shift) from the busiest to the idlest |
+//! | join | nothing moves | [bounded shifts](Shift) from the busiest to the idlest, none of a process that was shifted of late |
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -202,17 +202,16 @@ impl Balancer {
         (now.since(*at) <= self.settings.stale).then_some(board)
     }
 
-    /// Where new children run, in their order; empty if there are no members.
+    /// Which part of new children each of these members should run, by the board that counts now.
     #[must_use]
-    pub fn place(&self, now: Moment, children: &[&ProcessId], members: &[Member]) -> Vec<NodeId> {
-        let seed = children
-            .first()
-            .map_or(0, |id| xxhash_rust::xxh3::xxh3_64(id.as_str().as_bytes()));
-        let parts = split(children.len(), seed, self.scores(now), members);
-        parts
-            .into_iter()
-            .flat_map(|(node, count)| core::iter::repeat_n(node, count))
-            .collect()
+    pub fn shares(&self, now: Moment, members: &[Member]) -> Shares {
+        Shares::new(self.scores(now), members)
+    }
+
+    /// How load is balanced.
+    #[must_use]
+    pub const fn settings(&self) -> &Balancing {
+        &self.settings
     }
 
     fn board(&mut self, members: &[Member]) -> Board {
@@ -238,6 +237,13 @@ impl Balancer {
             scores,
             shifts,
         }
+    }
+
+    /// How long a process that was shifted is left alone: one that keeps any node busy by itself
+    /// would go round for ever.
+    #[must_use]
+    pub fn rest(&self) -> Duration {
+        self.settings.every * history::SAMPLES as u32
     }
 
     /// From the busiest to the idlest, from the next to the next, while they are far apart. Half of
@@ -301,37 +307,78 @@ pub fn split(
     board: Option<&Board>,
     members: &[Member],
 ) -> Vec<(NodeId, usize)> {
-    let takers = takers(members);
-    let left = |member: &Member| match board {
-        // Who is not on it has come since, and is as idle as can be.
-        Some(board) => {
-            let score = board.scores.get(&member.id).copied().unwrap_or(0);
-            FULL.saturating_sub(u64::from(score)).max(LEAST)
-        }
-        None => FULL,
-    };
-    let parts: Vec<u128> = takers
-        .iter()
-        .map(|(member, weight)| u128::from(left(member)) * u128::from(*weight))
-        .collect();
-    let total: u128 = parts.iter().sum();
+    let shares = Shares::new(board, members);
+    let total = shares.total();
     if total == 0 {
         return Vec::new();
     }
     // One point in each of `count` equal steps along all shares laid end to end.
-    let start = (u128::from(mix(seed)) * total) >> u64::BITS;
-    let (mut reached, mut given) = (0, 0);
+    let start = shares.point(seed);
+    let mut given = 0;
     let mut split = Vec::new();
-    for ((member, _), part) in takers.iter().zip(parts) {
-        reached += part;
+    for (node, reached) in shares.reached {
         let upto = (count as u128 * reached + start) / total;
         let upto = usize::try_from(upto).unwrap_or(count);
         if upto > given {
-            split.push((member.id, upto - given));
+            split.push((node, upto - given));
             given = upto;
         }
     }
     split
+}
+
+/// Which part of new children each member should run: in proportion to its weight and what it has
+/// left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// The members, and up to where the share of each reaches if all are laid end to end.
+    reached: Vec<(NodeId, u128)>,
+    /// Another one with each board and each set of members: what one node ran goes to all others.
+    salt: u64,
+}
+
+impl Shares {
+    /// By a board, or by weights alone.
+    #[must_use]
+    pub fn new(board: Option<&Board>, members: &[Member]) -> Self {
+        let left = |member: &Member| match board {
+            // Who is not on it has come since, and is as idle as can be.
+            Some(board) => {
+                let score = board.scores.get(&member.id).copied().unwrap_or(0);
+                FULL.saturating_sub(u64::from(score)).max(LEAST)
+            }
+            None => FULL,
+        };
+        let mut end = 0;
+        let reached = takers(members).into_iter().map(|(member, weight)| {
+            end += u128::from(left(member)) * u128::from(weight);
+            (member.id, end)
+        });
+        let reached: Vec<(NodeId, u128)> = reached.collect();
+        let salt = |salt, (node, _): &(NodeId, u128)| mix(salt ^ node.0);
+        let salt = reached
+            .iter()
+            .fold(board.map_or(0, |board| board.round), salt);
+        Self { reached, salt }
+    }
+
+    /// Who runs one child; none if there are no members.
+    #[must_use]
+    pub fn taker(&self, child: &ProcessId) -> Option<NodeId> {
+        let seed = xxhash_rust::xxh3::xxh3_64(child.as_str().as_bytes());
+        let (total, start) = (self.total(), self.point(seed ^ self.salt));
+        let before = |(_, reached): &(NodeId, u128)| reached + start < total;
+        let at = self.reached.partition_point(before);
+        self.reached.get(at).map(|(node, _)| *node)
+    }
+
+    fn total(&self) -> u128 {
+        self.reached.last().map_or(0, |(_, reached)| *reached)
+    }
+
+    fn point(&self, seed: u64) -> u128 {
+        (u128::from(mix(seed)) * self.total()) >> u64::BITS
+    }
 }
 
 /// Processes of a member for every 100 of its weight.

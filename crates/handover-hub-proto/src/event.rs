@@ -1,6 +1,7 @@
 //! What hooks, screens, logs and metrics are told. One type for all of them.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -147,5 +148,12 @@ pub enum Event {
         handler: Option<String>,
         /// What it said, or what was wrong.
         reason: String,
+    },
+    /// There is a new board of the load balancer.
+    Scored {
+        /// How busy each member is: 0 idle, 1000 as busy as can be.
+        scores: Vec<(NodeId, u16)>,
+        /// Processes that are to move from busy members to idle ones.
+        shifted: u32,
     },
 }

@@ -7,6 +7,7 @@ mod grant;
 mod moves;
 mod resolve;
 mod review;
+mod shifts;
 mod work;
 
 pub(crate) use self::census::Census;
@@ -62,6 +63,10 @@ pub(crate) struct Home {
     pub(crate) work: BTreeMap<ProcessId, Work>,
     /// Where processes were moved by hand; until the members change.
     pub(crate) placed: BTreeMap<ProcessId, NodeId>,
+    /// Where the balancer sends processes, until they are there or the members change.
+    pub(crate) sent: BTreeMap<ProcessId, NodeId>,
+    /// Processes that the balancer shifted, and until when it leaves them alone.
+    pub(crate) rested: BTreeMap<ProcessId, Moment>,
     /// Processes that are not asked to move before a time.
     pub(crate) later: BTreeMap<ProcessId, Later>,
     /// Copies of a process that ran apart from the one that was kept, to be merged one by one.
@@ -85,6 +90,8 @@ impl Home {
             waiting: BTreeMap::new(),
             work: BTreeMap::new(),
             placed: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            rested: BTreeMap::new(),
             later: BTreeMap::new(),
             apart: BTreeMap::new(),
             unmerged: BTreeSet::new(),

@@ -9,7 +9,7 @@ use crate::identity::{NodeId, NodeName, ShardId};
 use crate::placement;
 use crate::redundancy::Redundancy;
 use crate::row::Role;
-use crate::view::{Claim, Member, Owner, Standing, Transfer};
+use crate::view::{Claim, Load, Member, Owner, Standing, Transfer};
 
 /// The nodes of the cluster, as the engine says.
 #[derive(Default)]
@@ -21,7 +21,9 @@ impl Members {
     /// Adds or replaces a member. Whether it is new, and whether what placement looks at changed.
     pub(crate) fn put(&mut self, member: Member) -> (bool, bool) {
         let (name, weight, standing) = (member.name.clone(), member.weight, member.standing);
-        match self.all.insert(member.id, member) {
+        let load = self.get(member.id).map_or(member.load, |known| known.load);
+        // What it says of itself by other means is newer than what its engine keeps.
+        match self.all.insert(member.id, Member { load, ..member }) {
             None => (true, true),
             Some(before) => {
                 let same =
@@ -29,6 +31,18 @@ impl Members {
                 (false, !same)
             }
         }
+    }
+
+    /// A member says how busy it is. Whether that was not known.
+    pub(crate) fn busy(&mut self, node: NodeId, load: Load) -> bool {
+        let member = self.all.get_mut(&node);
+        member.is_some_and(|member| core::mem::replace(&mut member.load, load) != load)
+    }
+
+    /// How busy all are, as far as they said so.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = (NodeId, Load)> + '_ {
+        let loads = self.all.values().map(|member| (member.id, member.load));
+        loads.filter(|(_, load)| load.is_known())
     }
 
     pub(crate) fn remove(&mut self, node: NodeId) -> Option<Member> {

@@ -10,12 +10,14 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::balance::Board;
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
 use crate::migration::{self, Holding};
 use crate::node::{Answer, Failure, HostFailure};
 use crate::partition::Memory;
 use crate::row::{Host, Role, Row};
 use crate::spec::{ChildSpec, Placing};
+use crate::view::Load;
 
 /// Most items in one message: a receiver takes it in within a millisecond or two.
 pub const ITEMS_AT_ONCE: usize = 512;
@@ -310,6 +312,10 @@ pub(crate) enum Item {
         process: ProcessId,
         epoch: Epoch,
     },
+    /// How busy nodes are: to the one that balances of oneself, from it of all.
+    Loads(Vec<(NodeId, Load)>),
+    /// From the one that balances: what it makes of that.
+    Board(Board),
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -338,6 +344,8 @@ impl Item {
                 children.iter().map(|spec| spec_size(spec)).sum()
             }
             Self::Memory(memory) => ITEM * (memory.names.len() + memory.lost.len()),
+            Self::Loads(loads) => 16 * loads.len(),
+            Self::Board(board) => 12 * board.scores.len() + 24 * board.shifts.len(),
             Self::Changed { .. }
             | Self::Held { .. }
             | Self::Digest { .. }

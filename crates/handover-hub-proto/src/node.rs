@@ -12,6 +12,7 @@ mod emptying;
 mod handed;
 mod host;
 mod hosting;
+mod loads;
 mod machine;
 mod moving;
 pub(crate) mod outbox;
@@ -27,14 +28,14 @@ pub use self::command::{
 pub use self::handed::Handed;
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};
 pub use self::machine::Node;
-pub use self::settings::{Moves, Settings};
+pub use self::settings::{Agreement, Moves, Settings};
 pub use self::status::{Counters, MoveStatus, NodeStatus, ShardStatus};
 
 pub(crate) use self::timers::Timer;
 
 use crate::event::Event;
 use crate::identity::{NodeId, RequestId};
-use crate::view::{EngineEvent, EngineOrder};
+use crate::view::{EngineEvent, EngineOrder, Load};
 
 /// What can happen to a node. `M` is what nodes tell each other.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub enum Input<M> {
     },
     /// A process on this node did what it was ordered to, or something happened to it.
     Host(HostReport),
+    /// How busy this node is, as was measured just now.
+    Load(Load),
     /// Time has passed.
     Tick,
 }

@@ -53,6 +53,20 @@ impl Load {
     pub const fn is_known(&self) -> bool {
         self.memory > 0
     }
+
+    /// Whether it has changed so much that others should know.
+    #[must_use]
+    pub(crate) fn is_news(&self, before: &Self) -> bool {
+        let share = |now: u16, before: u16| now.abs_diff(before) >= 20;
+        let count = |now: u32, before: u32| {
+            now.abs_diff(before) > before / 50 && (now.abs_diff(before) > 4 || before < 100)
+        };
+        share(self.processor, before.processor)
+            || share(self.memory, before.memory)
+            || count(self.queued, before.queued)
+            || count(self.processes, before.processes)
+            || self.is_known() != before.is_known()
+    }
 }
 
 /// One node of the cluster.

@@ -137,6 +137,11 @@ impl Cell {
         &self.id
     }
 
+    /// Messages that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().mailbox.waiting()
+    }
+
     /// Whether nothing is here nor will be.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().is_over()

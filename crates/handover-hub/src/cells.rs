@@ -117,6 +117,17 @@ impl Cells {
         all.saturating_sub(away.saturating_sub(self.returned.load(Ordering::Relaxed)))
     }
 
+    /// Messages that wait for any of them.
+    pub(crate) fn waiting(&self) -> usize {
+        let mut waiting = 0;
+        for part in &self.parts {
+            // Nobody who comes to this part waits for a process.
+            let cells: Vec<_> = lock(part).values().cloned().collect();
+            waiting += cells.iter().map(|cell| cell.waiting()).sum::<usize>();
+        }
+        waiting
+    }
+
     /// All of them as they are now.
     pub(crate) fn all(&self) -> Vec<Arc<Cell>> {
         let mut cells = Vec::with_capacity(self.len());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use handover_hub_proto::message::Message;
 use handover_hub_proto::node::{Answer, Effect, HostReport, Input, Node};
-use handover_hub_proto::view::{EngineEvent, EngineOrder};
+use handover_hub_proto::view::{EngineEvent, EngineOrder, Load};
 use handover_proto::moment::{Machine, Moment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -35,6 +35,7 @@ pub(crate) struct Sources {
     pub(crate) peers: mpsc::Receiver<PeerEvent>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) reports: mpsc::UnboundedReceiver<HostReport>,
+    pub(crate) loads: mpsc::Receiver<Load>,
 }
 
 /// What goes to the engine, in order.
@@ -108,6 +109,7 @@ impl Driver {
                 Some(event) = sources.peers.recv() => self.peer(event),
                 Some((from, frame)) = sources.control.recv() => self.heard(from, frame),
                 Some(order) = sources.orders.recv() => Some(self.command(order)),
+                Some(load) = sources.loads.recv() => Some(Input::Load(load)),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     Some(Input::Tick)
                 }
@@ -153,6 +155,14 @@ impl Driver {
         self.node.handle(self.shared.now(), input);
         while let Some(effect) = self.node.poll_effect() {
             self.execute(effect);
+        }
+        if let Some(loads) = self.node.changed_loads() {
+            let mut view = self.shared.view_mut();
+            for (node, load) in loads {
+                if let Some(member) = view.members.get_mut(&node) {
+                    member.load = load;
+                }
+            }
         }
     }
 

@@ -155,6 +155,20 @@ pub enum EngineError {
         /// How many this node is set to.
         found: u16,
     },
+    /// The hub exists with another setting.
+    #[error(
+        "hub {hub} has {expected} as its {setting}, not {found}; all nodes need the same setting"
+    )]
+    Disagreement {
+        /// Which hub.
+        hub: HubName,
+        /// Which setting.
+        setting: String,
+        /// What it is there.
+        expected: String,
+        /// What it is on this node.
+        found: String,
+    },
     /// The engine says what this version does not understand, or refuses for a cause of its own.
     #[error("unexpected answer of the engine: {reason}")]
     Unexpected {

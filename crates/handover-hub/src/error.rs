@@ -5,6 +5,7 @@ use std::time::Duration;
 use handover_hub_proto::hook::HandlerTwice;
 use handover_hub_proto::identity::{KindName, NameError, ProcessId};
 use handover_hub_proto::node::Failure;
+use handover_hub_proto::placement::guided::GuideError;
 
 use crate::admin::OperationsError;
 use crate::engine::EngineError;
@@ -84,6 +85,9 @@ pub enum CommandError {
     /// A name in it is none; nothing was done.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// Children are not put where a map says; nothing was started.
+    #[error(transparent)]
+    Guide(#[from] GuideError),
     /// The cluster refused, or could not.
     #[error(transparent)]
     Failed(#[from] Failure),

@@ -227,6 +227,7 @@ impl Handlers {
             } => Hook::Restarted,
             Event::Suspended { .. } | Event::Continued => Hook::Suspension,
             Event::Settled => Hook::AfterRedistribution,
+            Event::Scored { .. } => Hook::Scores,
             _ => return,
         };
         self.tell(hook, || Occasion::Event(event.clone()));

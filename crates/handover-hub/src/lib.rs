@@ -18,6 +18,7 @@ mod handlers;
 mod hub;
 mod inbound;
 mod kind;
+mod load;
 pub mod process;
 mod registry;
 mod serving;

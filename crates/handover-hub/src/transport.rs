@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
+use handover_hub_proto::node::Agreement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -62,6 +63,8 @@ pub struct Introduction {
     pub instance: u64,
     /// Where peers reach it, `host:port`.
     pub address: String,
+    /// What all nodes of its hub must have alike. Nodes with anything else are refused.
+    pub agreement: Agreement,
 }
 
 impl Introduction {
@@ -78,6 +81,13 @@ impl Introduction {
             return Some(Rejection::Shards {
                 expected: self.shards,
                 found: other.shards,
+            });
+        }
+        if let Some((setting, expected, found)) = self.agreement.differs(&other.agreement) {
+            return Some(Rejection::Setting {
+                setting: setting.to_owned(),
+                expected,
+                found,
             });
         }
         if self.name == other.name && self.node != other.node {
@@ -155,6 +165,18 @@ pub enum Rejection {
     /// What it said is not a greeting of this protocol.
     #[error("it does not speak the hub's protocol")]
     Garbled,
+    /// It decides by other settings.
+    #[error(
+        "its {setting} is {found}, that of this hub {expected}: all nodes of a hub need the same"
+    )]
+    Setting {
+        /// Which.
+        setting: String,
+        /// As who rejects has it.
+        expected: String,
+        /// As who is rejected has it.
+        found: String,
+    },
 }
 
 /// Why a frame was not taken. It has not been sent and will not be.

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use super::Score;
 
 /// Samples that are kept.
-const SAMPLES: usize = 30;
+pub(super) const SAMPLES: usize = 30;
 
 /// The scores of one member, the latest first.
 #[derive(Clone, Debug, Default)]

@@ -114,10 +114,11 @@ fn children_started_one_by_one_are_spread_as_well() {
     let board = board(&[(1, 900), (2, 500), (3, 0)]);
     let mut balancer = Balancer::new(NodeId(2), Balancing::default());
     assert!(balancer.hear(at(0), NodeId(1), board, &members));
+    let shares = balancer.shares(at(1), &members);
     let mut counts = BTreeMap::new();
     for id in ids(16_000) {
-        let placed = balancer.place(at(1), &[&id], &members);
-        *counts.entry(placed[0]).or_insert(0_u32) += 1;
+        let taker = shares.taker(&id).unwrap();
+        *counts.entry(taker).or_insert(0_u32) += 1;
     }
     for (node, share) in [(1, 1_000), (2, 5_000), (3, 10_000)] {
         let count = counts[&NodeId(node)];
@@ -129,16 +130,15 @@ fn children_started_one_by_one_are_spread_as_well() {
 fn without_a_fresh_board_weights_decide() {
     let mut members = [member(1, 0, 0), member(2, 0, 0)];
     members[1].weight = 300;
-    let even = |placed: &[NodeId]| placed.iter().filter(|node| node.0 == 2).count();
-    let ids = ids(400);
-    let children: Vec<&ProcessId> = ids.iter().collect();
+    let second = |split: &[(NodeId, usize)]| split[1].1;
+    let split = |balancer: &Balancer, now| split(400, 7, balancer.scores(now), &members);
     let mut balancer = Balancer::new(NodeId(2), Balancing::default());
-    assert_eq!(even(&balancer.place(at(0), &children, &members)), 300);
+    assert_eq!(second(&split(&balancer, at(0))), 300);
     balancer.hear(at(0), NodeId(1), board(&[(1, 0), (2, 900)]), &members);
-    assert_eq!(even(&balancer.place(at(30), &children, &members)), 92);
+    assert_eq!(second(&split(&balancer, at(30))), 92);
     // The leader is gone: its board counts until it is stale.
-    assert_eq!(even(&balancer.place(at(31), &children, &members)), 300);
-    assert_eq!(balancer.place(at(31), &children, &[]), []);
+    assert_eq!(second(&split(&balancer, at(31))), 300);
+    assert_eq!(balancer.shares(at(31), &[]).taker(&ids(1)[0]), None);
 }
 
 #[test]
@@ -223,6 +223,11 @@ proptest! {
         prop_assert_eq!(split.iter().map(|(_, count)| count).sum::<usize>(), count);
         let left = |score: u16| f64::from(1_000_u16.saturating_sub(score).max(100));
         let total: f64 = scores.iter().map(|score| left(*score)).sum();
+        let shares = Shares::new(Some(&board), &members);
+        let child = ProcessId::new(&format!("c{seed}")).unwrap();
+        let hash = xxhash_rust::xxh3::xxh3_64(child.as_str().as_bytes());
+        let one = super::split(1, hash ^ shares.salt, Some(&board), &members);
+        prop_assert_eq!(shares.taker(&child), one.first().map(|(node, _)| *node));
         for (node, given) in split {
             let exact = count as f64 * left(board.scores[&node]) / total;
             prop_assert!((given as f64 - exact).abs() <= 1.0, "{} for {}", given, exact);

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 
 use super::work::Doing;
 use super::{Asker, Stage, host_at};
-use crate::identity::{NodeId, ProcessId, ShardId};
+use crate::identity::{NodeId, NodeName, ProcessId, ShardId};
 use crate::message::{Ask, Change, Told};
 use crate::migration::Purpose;
 use crate::node::{Failure, Node};
+use crate::placement::{Distribution, guided};
 use crate::row::{Role, Row, Rows};
 use crate::spec::{ChildSpec, Placing};
 
@@ -80,7 +81,7 @@ impl<R: Rows> Node<R> {
             }
             return;
         }
-        if let Some(failure) = self.unfit(&spec.placing) {
+        if let Some(failure) = self.unfit(&spec) {
             self.tell(asker, process, Told::Failed(failure));
             return;
         }
@@ -97,17 +98,11 @@ impl<R: Rows> Node<R> {
     }
 
     /// Why a child cannot be placed so.
-    fn unfit(&self, placing: &Placing) -> Option<Failure> {
-        let Placing::Pinned(names) = placing else {
-            return None;
-        };
-        let expected = u32::try_from(self.replicas()).unwrap_or(u32::MAX);
-        let found = u32::try_from(names.len()).unwrap_or(u32::MAX);
-        if expected != found {
-            return Some(Failure::Replicas { expected, found });
-        }
-        let unknown = names.iter().find(|name| self.members.named(name).is_none());
-        unknown.map(|name| Failure::UnknownNode(name.clone()))
+    fn unfit(&self, spec: &ChildSpec) -> Option<Failure> {
+        let guided = self.settings.distribution == Distribution::Guided;
+        let is_member = |name: &NodeName| self.members.named(name).is_some();
+        let checked = guided::check(spec, guided, self.replicas(), is_member);
+        checked.err().map(Failure::from)
     }
 
     fn asked_to_stop(&mut self, shard: ShardId, asker: Asker, process: ProcessId, again: bool) {
@@ -173,12 +168,12 @@ impl<R: Rows> Node<R> {
             self.tell(asker, process, Told::Failed(failure));
             return;
         };
-        if let Some(failure) = self.unfit(&placing) {
+        let mut spec = ChildSpec::clone(&row.spec());
+        spec.placing = placing;
+        if let Some(failure) = self.unfit(&spec) {
             self.tell(asker, process, Told::Failed(failure));
             return;
         }
-        let mut spec = ChildSpec::clone(&row.spec());
-        spec.placing = placing;
         let row = Row::new(spec, row.hosts());
         self.publish(shard, Change::Put(row));
         self.sweep.insert(shard);

@@ -297,6 +297,8 @@ impl<R: Rows> Node<R> {
                 self.publish(shard, Change::Remove(process.clone()));
                 if let Some(home) = self.homes.get_mut(&shard) {
                     home.placed.remove(process);
+                    home.sent.remove(process);
+                    home.rested.remove(process);
                     home.later.remove(process);
                 }
                 for asker in work.askers {

@@ -229,6 +229,7 @@ impl<R: Rows> Node<R> {
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
+        home.sent.remove(process);
         let Some(work) = home.work.remove(process) else {
             return;
         };

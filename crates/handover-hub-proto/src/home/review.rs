@@ -82,6 +82,7 @@ impl<R: Rows> Node<R> {
         let surplus = |host: &Host| changes.stop.contains(&host.node);
         let filled = alive.iter().all(|host| host.filled || surplus(host));
         if let (Some(host), Some((to, _))) = (active, lacking) {
+            self.send(shard, row.id(), *to);
             self.want_move(shard, row.id(), host.node, *to);
         } else if !changes.start.is_empty() {
             self.start_on(shard, row, alive, &changes.start);
@@ -206,6 +207,9 @@ impl<R: Rows> Node<R> {
             .get(&shard)
             .and_then(|home| home.placed.get(&spec.id).copied());
         let placed = placed.filter(|node| self.members.serves(*node));
+        if self.loads.balances() {
+            return self.balanced(shard, &spec.id, alive, placed);
+        }
         let many = self.table.hosts(shard);
         if many.len() > 1 {
             let others = many.iter().map(|(node, _)| *node);
@@ -226,7 +230,12 @@ impl<R: Rows> Node<R> {
         if let Some(node) = named.filter(|node| self.members.serves(*node)) {
             return alloc::vec![(node, Role::Active)];
         }
-        // Nobody takes processes, or the members have not settled: where it is, or any other.
+        self.somewhere(named, alive)
+    }
+
+    /// Where a child runs while nobody takes processes, or the members have not settled: where it
+    /// is, or on any other.
+    pub(super) fn somewhere(&self, named: Option<NodeId>, alive: &[Host]) -> Vec<(NodeId, Role)> {
         if let Some(host) = alive.first() {
             return alloc::vec![(host.node, host.role)];
         }

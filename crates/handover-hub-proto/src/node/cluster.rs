@@ -20,6 +20,7 @@ impl<R: Rows> Node<R> {
             EngineEvent::Ready => {
                 self.ready = true;
                 self.judge_ready();
+                self.board_due();
                 self.members_changed();
             }
             EngineEvent::Member(member) => self.member(member),
@@ -44,6 +45,7 @@ impl<R: Rows> Node<R> {
                     self.say_declared(node);
                 }
                 self.judge_joined(node, &name);
+                self.loads.forget_told();
             }
         }
         if changed {
@@ -84,8 +86,10 @@ impl<R: Rows> Node<R> {
         self.pace.forget();
         for home in self.homes.values_mut() {
             home.placed.clear();
+            home.sent.clear();
             home.later.retain(|_, later| later.deferral.is_some());
         }
+        self.share_anew();
         let at = self.now + self.settings.debounce;
         self.timers.set_unless(Timer::Debounce, at);
     }
@@ -191,6 +195,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.asks_lost(node);
+        self.loads.forget_told();
         self.tell_movements(&MovementInput::Disconnected(node));
         self.census_of_newcomer(node);
         self.say_digests(Some(node));

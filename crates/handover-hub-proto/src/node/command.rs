@@ -8,6 +8,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId};
+use crate::placement::guided::GuideError;
 use crate::spec::{ChildSpec, Placing};
 
 /// What happens to those that started when one of the same request does not.
@@ -183,6 +184,30 @@ pub enum Failure {
     /// It started, and was stopped again since another one did not.
     #[error("stopped again, since another child of the request did not start")]
     RolledBack,
+    /// The hub is guided, and nobody said where it runs.
+    #[error("the hub is guided: say on which nodes it runs")]
+    Unguided,
+    /// It is to run on no node, or on one of them twice.
+    #[error("its nodes are none, or one of them twice: name each once, one for each replica")]
+    Nodes,
+}
+
+impl From<GuideError> for Failure {
+    fn from(error: GuideError) -> Self {
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        match error {
+            GuideError::Missing { .. } => Self::Unguided,
+            GuideError::Invalid { .. } => Self::Nodes,
+            GuideError::Absent { node, .. } => Self::UnknownNode(node),
+            GuideError::Mismatch { process } => Self::Unknown(process),
+            GuideError::Replication {
+                expected, found, ..
+            } => Self::Replicas {
+                expected: number(expected),
+                found: number(found),
+            },
+        }
+    }
 }
 
 /// A child that started.

@@ -12,8 +12,9 @@ use super::{Answer, Failure, Node};
 use crate::home::Asker;
 use crate::identity::{NodeId, ProcessId, RequestId, ShardId};
 use crate::message::Item;
+use crate::placement::Distribution;
 use crate::row::Rows;
-use crate::spec::ChildSpec;
+use crate::spec::{ChildSpec, Placing};
 
 /// How long the leader may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,7 +69,14 @@ impl<R: Rows> Node<R> {
 
     pub(crate) fn heard_declare(&mut self, asker: Asker, children: Vec<Arc<ChildSpec>>) {
         let request = asker.request;
-        let answer = if self.members.leader() == Some(self.me.id) {
+        let guided = self.settings.distribution == Distribution::Guided;
+        let unguided = guided
+            && children
+                .iter()
+                .any(|spec| spec.placing == Placing::Strategy);
+        let answer = if unguided {
+            Answer::Failed(Failure::Unguided)
+        } else if self.members.leader() == Some(self.me.id) {
             let version = self.declared.version + 1;
             self.take_declared(version, children);
             for node in self.members.others(self.me.id) {

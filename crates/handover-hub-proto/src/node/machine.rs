@@ -9,6 +9,7 @@ use handover_proto::moment::{Machine, Moment};
 use super::declared::Declared;
 use super::emptying::{Evacuations, Leaving};
 use super::hosting::Hosting;
+use super::loads::Loads;
 use super::outbox::Outbox;
 use super::settings::Settings;
 use super::stillness::Stillness;
@@ -59,6 +60,7 @@ pub struct Node<R> {
     pub(crate) evacuations: Evacuations,
     pub(crate) declared: Declared,
     pub(crate) judge: Judge,
+    pub(crate) loads: Loads,
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
@@ -77,6 +79,7 @@ impl<R: Rows> Node<R> {
     pub fn new(settings: Settings, me: Member, rows: R, now: Moment) -> Self {
         let (shards, migration) = (settings.shards, settings.migration);
         let judge = Judge::new(settings.partition, me.name.clone());
+        let loads = Loads::new(me.id, &settings);
         let pace = Pace::new(settings.moves.at_once, settings.moves.rate);
         let mut timers = Timers::default();
         timers.set(Timer::Digest, now + settings.digest);
@@ -103,6 +106,7 @@ impl<R: Rows> Node<R> {
             evacuations: Evacuations::new(),
             declared: Declared::default(),
             judge,
+            loads,
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
             ready: false,
@@ -166,6 +170,7 @@ impl<R: Rows> Node<R> {
                 Timer::Pace => {}
                 Timer::Terminal => self.terminal_due(),
                 Timer::Leave => self.leave_due(),
+                Timer::Board => self.board_due(),
             }
         }
     }
@@ -279,6 +284,8 @@ impl<R: Rows> Node<R> {
             Item::Declared { version, children } => self.take_declared(version, children),
             Item::Memory(memory) => self.heard_memory(memory),
             Item::Filled { process, epoch } => self.heard_filled(from, &process, epoch),
+            Item::Loads(loads) => self.heard_loads(loads),
+            Item::Board(board) => self.heard_board(from, board),
             Item::Changed { .. }
             | Item::Held { .. }
             | Item::Digest { .. }
@@ -305,6 +312,7 @@ impl<R: Rows> Machine for Node<R> {
             Input::Disconnected(node) => self.disconnected(node),
             Input::Command { request, command } => self.command(request, command),
             Input::Host(report) => self.host_reports(report),
+            Input::Load(load) => self.measured(load),
             Input::Tick => {}
         }
         self.take_own();

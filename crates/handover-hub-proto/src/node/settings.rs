@@ -1,9 +1,14 @@
 //! How a node decides; the same on all nodes of a hub but where it says otherwise.
 
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::migration;
 use crate::partition::Rule;
+use crate::placement::Distribution;
 use crate::redundancy::Redundancy;
 use crate::view::Guarantees;
 
@@ -32,13 +37,17 @@ pub struct Settings {
     pub shards: u16,
     /// What the engine promises.
     pub guarantees: Guarantees,
+    /// Who says where a new child runs. Must be the same on all nodes.
+    pub distribution: Distribution,
+    /// How often a node measures how busy it is and tells the others, if it changed.
+    pub load: Duration,
     /// How many moves go at once.
     pub moves: Moves,
     /// How long each may take, and what becomes of one that is deferred.
     pub migration: migration::Settings,
-    /// When a part of a divided network stands still.
+    /// When a part of a divided network stands still. Must be the same on all nodes.
     pub partition: Rule,
-    /// How many nodes run a child, and as what.
+    /// How many nodes run a child, and as what. Must be the same on all nodes.
     pub redundancy: Redundancy,
     /// Members that come or go within this time cause one redistribution.
     pub debounce: Duration,
@@ -56,6 +65,49 @@ pub struct Settings {
     pub grace: Duration,
 }
 
+/// What all nodes of a hub must have alike, besides the number of shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Who says where a new child runs.
+    pub distribution: Distribution,
+    /// How many nodes run a child, and as what.
+    pub redundancy: Redundancy,
+    /// When a part of a divided network stands still.
+    pub partition: Rule,
+}
+
+impl Agreement {
+    /// The first setting that another node has otherwise: its name, as it is here, and there.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        if self.distribution != other.distribution {
+            let (here, there) = (&self.distribution, &other.distribution);
+            return Some(("distribution", format!("{here:?}"), format!("{there:?}")));
+        }
+        if self.redundancy != other.redundancy {
+            let (here, there) = (&self.redundancy, &other.redundancy);
+            return Some(("redundancy", format!("{here:?}"), format!("{there:?}")));
+        }
+        if self.partition != other.partition {
+            let (here, there) = (&self.partition, &other.partition);
+            return Some(("partition rule", format!("{here:?}"), format!("{there:?}")));
+        }
+        None
+    }
+}
+
+impl Settings {
+    /// What all nodes of the hub must have alike.
+    #[must_use]
+    pub const fn agreement(&self) -> Agreement {
+        Agreement {
+            distribution: self.distribution,
+            redundancy: self.redundancy,
+            partition: self.partition,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -64,6 +116,8 @@ impl Default for Settings {
                 exclusive: false,
                 lease: None,
             },
+            distribution: Distribution::default(),
+            load: Duration::from_secs(2),
             moves: Moves::default(),
             migration: migration::Settings::default(),
             partition: Rule::default(),

@@ -83,7 +83,10 @@ impl<R: Rows> Node<R> {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         NodeStatus {
-            me: self.me.clone(),
+            me: Member {
+                load: self.load(),
+                ..self.me.clone()
+            },
             members: self.members.list(),
             leader: self.members.leader(),
             still: self.is_still().then(|| self.why_still().into()),

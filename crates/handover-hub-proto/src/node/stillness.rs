@@ -95,6 +95,7 @@ impl Item {
             | Self::Emptying(_)
             | Self::Answered { .. }
             | Self::Memory(_)
+            | Self::Loads(_)
             | Self::Declared { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }
@@ -107,6 +108,7 @@ impl Item {
             | Self::Ask { .. }
             | Self::Evacuate { .. }
             | Self::Filled { .. }
+            | Self::Board(_)
             | Self::Declare { .. } => false,
         }
     }

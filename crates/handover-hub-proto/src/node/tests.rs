@@ -1,5 +1,6 @@
 //! Scenarios of a few nodes in a world with a virtual clock.
 
+mod balance;
 mod emptying;
 mod ends;
 mod host;

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     Leave,
     /// Moves that this node takes part in: say again what was not answered.
     Terminal,
+    /// The balancer looks at the loads.
+    Board,
 }
 
 /// Times and what they are kept for.

@@ -7,7 +7,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::identity::{NodeId, NodeName, ProcessId};
-use crate::redundancy::Redundancy;
 use crate::spec::{ChildSpec, Placing};
 use crate::view::Member;
 
@@ -78,8 +77,8 @@ pub fn pin(
     Ok(())
 }
 
-/// Checks where a child that is started now should go: one of a guided hub must be pinned, one of
-/// another may be.
+/// Checks where a child of so many replicas that is started now should go: one of a guided hub must
+/// be pinned, one of another may be.
 ///
 /// # Errors
 ///
@@ -87,8 +86,8 @@ pub fn pin(
 pub fn check(
     child: &ChildSpec,
     guided: bool,
-    redundancy: &Redundancy,
-    members: &[Member],
+    expected: usize,
+    is_member: impl Fn(&NodeName) -> bool,
 ) -> Result<(), GuideError> {
     let process = || child.id.clone();
     let nodes = match &child.placing {
@@ -101,14 +100,13 @@ pub fn check(
         return Err(GuideError::Invalid { process: process() });
     }
     for node in nodes {
-        if members.iter().all(|member| member.name != *node) {
+        if !is_member(node) {
             return Err(GuideError::Absent {
                 process: process(),
                 node: node.clone(),
             });
         }
     }
-    let expected = redundancy.replicas(members.len());
     if nodes.len() != expected {
         return Err(GuideError::Replication {
             process: process(),
@@ -137,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::identity::KindName;
-    use crate::redundancy::{Factor, Model, Signal};
+    use crate::redundancy::{Factor, Model, Redundancy, Signal};
     use crate::view::{Load, Standing};
 
     fn name(text: &str) -> NodeName {
@@ -185,7 +183,11 @@ mod tests {
             state: false,
         };
         let check = |child: &ChildSpec, guided, redundancy: &Redundancy| {
-            super::check(child, guided, redundancy, &members())
+            let members = members();
+            let expected = redundancy.replicas(members.len());
+            super::check(child, guided, expected, |name| {
+                members.iter().any(|member| member.name == *name)
+            })
         };
         let single = &Redundancy::Single;
         assert_eq!(

@@ -39,7 +39,8 @@ pub(super) fn event(
         | Event::Redistributing
         | Event::Settled
         | Event::Emptied { .. }
-        | Event::HookFailed { .. } => of_cluster(&mut view, event, name),
+        | Event::HookFailed { .. }
+        | Event::Scored { .. } => of_cluster(&mut view, event, name),
         _ => of_process(&mut view, event, name),
     }
     view
@@ -104,6 +105,15 @@ fn of_cluster(view: &mut EventView, event: &Event, name: &dyn Fn(NodeId) -> Stri
             view.reason = Some(reason.clone());
             let handler = handler.as_deref().unwrap_or("all handlers");
             ("hook_failed", format!("{handler} at hook {hook}: {reason}"))
+        }
+        Event::Scored { scores, shifted } => {
+            let scores = scores.iter().map(|(node, score)| {
+                let node = name(*node);
+                format!("{node} {score}")
+            });
+            let scores = scores.collect::<Vec<_>>().join(", ");
+            let text = format!("load: {scores}; {shifted} to be shifted");
+            ("scored", text)
         }
         _ => {
             view.weight = Weight::Good;

@@ -3,7 +3,7 @@
 use handover_hub_proto::identity::{NodeId, RequestId};
 use handover_hub_proto::message::Message;
 use handover_hub_proto::node::Input;
-use handover_hub_proto::view::EngineEvent;
+use handover_hub_proto::view::{EngineEvent, Member};
 
 use super::Driver;
 use super::wires::Control;
@@ -38,7 +38,13 @@ impl Driver {
         match &event {
             EngineEvent::Member(member) => {
                 let mut view = self.shared.view_mut();
-                view.members.insert(member.id, member.clone());
+                let load = view.members.get(&member.id).map(|known| known.load);
+                let load = load.unwrap_or(member.load);
+                let known = Member {
+                    load,
+                    ..member.clone()
+                };
+                view.members.insert(member.id, known);
                 drop(view);
                 if member.id != me {
                     self.shared.transport.learn(member.id, &member.address);

@@ -10,7 +10,11 @@ use handover_hub_proto::hook::{Handler, Hook};
 use handover_hub_proto::identity::KindName;
 use handover_hub_proto::intensity::Intensity;
 use handover_hub_proto::mailbox::Limits;
-use handover_hub_proto::node::Settings;
+use handover_hub_proto::migration;
+use handover_hub_proto::node::{Moves, Settings};
+use handover_hub_proto::partition::Rule;
+use handover_hub_proto::placement::Distribution;
+use handover_hub_proto::redundancy::Redundancy;
 
 use super::Hub;
 use crate::admin::Wanted;
@@ -129,8 +133,105 @@ impl Builder {
         self
     }
 
-    /// How the node decides, when the defaults do not fit. The number of shards is in it; what the
-    /// engine promises is filled in.
+    /// Who says where a new child runs: the home of its shard unless set, whoever starts it, or the
+    /// load of the nodes. The same on all nodes of the hub.
+    ///
+    /// ```
+    /// use handover_hub::Hub;
+    /// use handover_hub::proto::balance::Balancing;
+    /// use handover_hub::proto::placement::Distribution;
+    ///
+    /// let _ = Hub::builder("sessions").distribution(Distribution::LoadBalanced(Balancing::default()));
+    /// ```
+    #[must_use]
+    pub fn distribution(mut self, distribution: Distribution) -> Self {
+        self.settings.distribution = distribution;
+        self
+    }
+
+    /// How many nodes run a child, and as what; one, unless set. The same on all nodes of the hub.
+    ///
+    /// ```
+    /// use handover_hub::Hub;
+    /// use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
+    ///
+    /// // One answers calls, another one has its state and takes over.
+    /// let _ = Hub::builder("sessions").redundancy(Redundancy::Replicated {
+    ///     factor: Factor::Nodes(2),
+    ///     model: Model::ActivePassive,
+    ///     signal: Signal::None,
+    ///     state: true,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn redundancy(mut self, redundancy: Redundancy) -> Self {
+        self.settings.redundancy = redundancy;
+        self
+    }
+
+    /// When a part of a divided network stands still; never, unless set. The same on all nodes of
+    /// the hub. With an engine that is exclusive the lease decides that, and no rule is needed.
+    ///
+    /// ```
+    /// use handover_hub::Hub;
+    /// use handover_hub::proto::partition::Rule;
+    ///
+    /// let _ = Hub::builder("sessions").partition(Rule::Majority {
+    ///     initial: 3,
+    ///     track_max: true,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn partition(mut self, rule: Rule) -> Self {
+        self.settings.partition = rule;
+        self
+    }
+
+    /// How long a move may take, and what becomes of one that is deferred.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use handover_hub::Hub;
+    /// use handover_hub::proto::migration::Settings;
+    ///
+    /// let _ = Hub::builder("sessions").migration(Settings {
+    ///     defer_at_most: Duration::from_secs(60),
+    ///     ..Settings::default()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn migration(mut self, migration: migration::Settings) -> Self {
+        self.settings.migration = migration;
+        self
+    }
+
+    /// How many moves go at once, and how many begin each second.
+    ///
+    /// ```
+    /// use handover_hub::Hub;
+    /// use handover_hub::proto::node::Moves;
+    ///
+    /// let _ = Hub::builder("sessions").moves(Moves {
+    ///     rate: Some(500),
+    ///     ..Moves::default()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn moves(mut self, moves: Moves) -> Self {
+        self.settings.moves = moves;
+        self
+    }
+
+    /// How often the node measures how busy it is; 2 s, unless set.
+    #[must_use]
+    pub fn measured(mut self, every: Duration) -> Self {
+        self.settings.load = every;
+        self
+    }
+
+    /// How the node decides, when the defaults do not fit. Replaces all that was set of it
+    /// before, the number of shards too; what the engine promises is filled in.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;

@@ -1,5 +1,6 @@
 //! What a hub is asked to do: start, stop, move, pin, evacuate, leave.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use handover_hub_proto::identity::{NodeId, NodeName, ProcessId};
 use handover_hub_proto::node::{
     Answer, Command, Evacuation, Failure, StartOptions, Started, Stopped,
 };
+use handover_hub_proto::placement::guided;
 use handover_hub_proto::spec::Placing;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -112,6 +114,36 @@ impl Hub {
             }),
             answer => Err(unexpected(answer)),
         }
+    }
+
+    /// Starts children on the nodes that a map names for each, one for each replica; those that it
+    /// does not name are placed by the hub's strategy, and fail where that is
+    /// [`Guided`](handover_hub_proto::placement::Distribution::Guided). As
+    /// [`ChildSpec::pinned`](crate::ChildSpec::pinned) on each child.
+    ///
+    /// Dropped before it is ready, they may be started all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] if nothing was started, for one since the map names a child that is not
+    /// among them; what became of each child is in the result.
+    pub async fn start_guided<'a, C: Into<ChildSpec>, N: IntoIterator<Item = &'a str>>(
+        &self,
+        children: impl IntoIterator<Item = C>,
+        map: impl IntoIterator<Item = (&'a str, N)>,
+        options: StartOptions,
+    ) -> Result<StartResult, CommandError> {
+        let mut checked = Vec::new();
+        for child in children {
+            checked.push(child.into().check()?);
+        }
+        let mut nodes = BTreeMap::new();
+        for (id, names) in map {
+            let names: Result<Vec<_>, _> = names.into_iter().map(NodeName::new).collect();
+            nodes.insert(ProcessId::new(id)?, names?);
+        }
+        guided::pin(&mut checked, nodes)?;
+        self.start_children(checked, options).await
     }
 
     /// Stops a child wherever it runs.

@@ -1,6 +1,8 @@
 //! Several hubs in one program, over the memory engine and a network without sockets.
 
+mod balance;
 mod checkpoints;
+mod guided;
 mod hooks;
 mod life;
 mod moves;

@@ -78,6 +78,7 @@ pub(super) fn introduction(number: u64, name: &str) -> Introduction {
         name: NodeName::new(name).unwrap(),
         instance: 1,
         address: format!("127.0.0.1:{number}"),
+        agreement: Default::default(),
     }
 }
 

@@ -25,13 +25,13 @@ use crate::engine::{Post, Session};
 use crate::error::{CommandError, StartError};
 use crate::hub::running::{Seat, View};
 use crate::hub::{Hub, Shared};
-use crate::inbound;
 use crate::registry::Registry;
 use crate::timers::{self, Timers};
 use crate::transport::remote::{Remote, Settings as RemoteSettings};
 use crate::transport::{
     Frame, Incoming, Introduction, Limits, PeerEvent, Security, Transport, carry,
 };
+use crate::{inbound, load};
 
 /// Commands that wait for the machine; whoever has more waits.
 const ORDERS: usize = 256;
@@ -89,6 +89,7 @@ async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
         name: node,
         instance: 1,
         address: String::new(),
+        agreement: builder.settings.agreement(),
     };
     let (transport, incoming) = connect(builder, introduction).await?;
     let Incoming {
@@ -122,12 +123,14 @@ async fn assemble(
 ) -> Result<(Hub, watch::Receiver<Stage>), StartError> {
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (reports, reported) = mpsc::unbounded_channel();
+    let (loads, measured) = mpsc::channel(1);
     let (events, engine_orders) = (joined.session.events, joined.session.orders);
     let settings = Settings {
         guarantees: joined.guarantees,
         ..builder.settings
     };
     let registry = Registry::new(settings.shards);
+    let every = settings.load;
     let handlers = Arc::new(builder.handlers);
     let shared = Arc::new(Shared {
         name: joined.name,
@@ -169,11 +172,13 @@ async fn assemble(
         peers: joined.peers,
         orders: ordered,
         reports: reported,
+        loads: measured,
     };
     let operations = builder.served.serve(&shared, joined.guarantees).await?;
     let tasks = vec![
         shared.spawn(driver.run(sources)),
         shared.spawn(pass_on(engine_queued, engine_orders)),
+        shared.spawn(load::tell(Arc::clone(&shared), every, loads)),
         shared.spawn(inbound::take(Arc::clone(&shared), joined.calls)),
         shared.spawn(inbound::take(Arc::clone(&shared), joined.states)),
         shared.spawn(timers::tick(Arc::clone(&shared))),

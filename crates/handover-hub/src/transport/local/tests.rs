@@ -18,6 +18,7 @@ fn introduction(number: u64) -> Introduction {
         name: NodeName::new(&format!("n{number}")).unwrap(),
         instance: 1,
         address: format!("127.0.0.1:{number}"),
+        agreement: Default::default(),
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn introduction(number: u64, name: &str) -> Introduction {
         name: NodeName::new(name).unwrap(),
         instance: 1,
         address: String::new(),
+        agreement: Default::default(),
     }
 }
 

@@ -76,6 +76,16 @@ impl Joining {
                 expected,
                 found,
             },
+            Rejection::Setting {
+                setting,
+                expected,
+                found,
+            } => EngineError::Disagreement {
+                hub: hub.clone(),
+                setting,
+                expected,
+                found,
+            },
             Rejection::Unauthorised { reason } => EngineError::Untrusted {
                 endpoints: address,
                 reason,

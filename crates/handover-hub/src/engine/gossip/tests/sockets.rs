@@ -26,6 +26,7 @@ fn settings() -> Settings {
 async fn start(number: u64, socket: TcpListener, seed: &str, pace: Pace) -> (Node, Arc<Remote>) {
     let who = Introduction {
         address: String::new(),
+        agreement: Default::default(),
         ..introduction(number, &format!("n{number}"))
     };
     let (remote, incoming) = Remote::listen(who, socket, Security::Loopback, settings()).unwrap();
@@ -118,6 +119,7 @@ async fn the_cost_of_idling() {
     for (number, socket) in (1..).zip(sockets) {
         let who = Introduction {
             address: String::new(),
+            agreement: Default::default(),
             ..introduction(number, &format!("n{number}"))
         };
         let (remote, incoming) =

@@ -25,6 +25,7 @@ fn greeting() -> Greeting {
             name: NodeName::new("a").unwrap(),
             instance: 1,
             address: "10.0.0.1:7600".to_owned(),
+            agreement: Default::default(),
         },
         frame: 1 << 20,
     }

@@ -11,4 +11,5 @@ mod operators;
 mod pressure;
 mod replicas;
 mod schema;
+mod several;
 mod world;

@@ -75,7 +75,7 @@ fn id(number: usize) -> String {
     format!("p{number}")
 }
 
-async fn ask(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) async fn ask(socket: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(socket).await.unwrap();
     let length = body.len();
     let request = format!(

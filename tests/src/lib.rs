@@ -35,6 +35,7 @@ pub mod control;
 pub mod crash;
 pub mod etcd;
 pub mod fixture;
+pub mod hammer;
 pub mod handoff;
 pub mod http;
 pub mod hub;

@@ -102,10 +102,12 @@ struct Turn<'a> {
 }
 
 impl Calls {
-    pub(crate) fn new(me: NodeId) -> Self {
+    /// Those of a node whose numbers go on from here: no call of its program before has this number
+    /// or a higher one.
+    pub(crate) fn new(me: NodeId, next: u64) -> Self {
         Self {
             me,
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(next),
             slots: (0..PARTS).map(|_| Mutex::default()).collect(),
             floors: (0..PARTS).map(|_| Mutex::default()).collect(),
         }
@@ -117,6 +119,11 @@ impl Calls {
             caller: self.me,
             number: self.next.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// The number that comes next.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Begins a call, as soon as fewer than [`WINDOW`] to the same process are under way. May be

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod departure;
+mod estate;
 mod kept;
 mod landing;
 mod letter;
@@ -14,6 +15,7 @@ mod roles;
 mod run;
 mod store;
 mod succession;
+mod will;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub(crate) use self::arrival::Verdict;
+pub(crate) use self::estate::Estate;
 pub(crate) use self::letter::Letter;
 
 use self::letter::Octets;
@@ -88,6 +91,8 @@ pub(crate) enum Work {
     Synchronise,
     /// Write a checkpoint.
     Checkpoint,
+    /// Its node goes on, in this program or its successor.
+    GoOn,
 }
 
 /// What few processes need at any moment.

@@ -4,6 +4,7 @@
 mod effects;
 mod inputs;
 mod occasions;
+mod rest;
 mod wires;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::occasions::Occasions;
+pub(crate) use self::rest::Hold;
 use self::wires::Wires;
 use crate::crash;
 use crate::handlers::{Gate, Handlers};
@@ -36,6 +38,7 @@ pub(crate) struct Sources {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) reports: mpsc::UnboundedReceiver<HostReport>,
     pub(crate) loads: mpsc::Receiver<Load>,
+    pub(crate) holds: mpsc::Receiver<Hold>,
 }
 
 /// What goes to the engine, in order.
@@ -91,8 +94,11 @@ impl Driver {
         }
     }
 
-    /// Runs until the node has left.
-    pub(crate) async fn run(mut self, mut sources: Sources) {
+    /// Runs until the node has left. One that `rests` does nothing before it is told to go on.
+    pub(crate) async fn run(mut self, mut sources: Sources, rests: bool) {
+        if rests {
+            rest::await_go_on(&mut sources).await;
+        }
         loop {
             let deadline = self.node.next_deadline().map(|at| self.instant(at));
             let input = tokio::select! {
@@ -105,6 +111,10 @@ impl Driver {
                 Some(report) = sources.reports.recv() => {
                     self.occasions.host_says(&report);
                     Some(Input::Host(report))
+                }
+                Some(hold) = sources.holds.recv() => {
+                    self.rest(&mut sources, hold).await;
+                    None
                 }
                 Some(event) = sources.peers.recv() => self.peer(event),
                 Some((from, frame)) = sources.control.recv() => self.heard(from, frame),

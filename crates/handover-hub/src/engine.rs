@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod gossip;
 pub mod memory;
 mod post;
+mod seat;
 mod validity;
 
 use std::future::Future;
@@ -25,6 +26,8 @@ use handover_hub_proto::view::{EngineEvent, EngineOrder, Guarantees, Member};
 use tokio::sync::mpsc;
 
 pub use self::post::{Letter, Post, Postman};
+pub use self::seat::SeatHolder;
+pub(crate) use self::seat::{SeatOrder, SeatOrders};
 pub use self::validity::{Boottime, Validity};
 
 /// A future that can be kept in a struct and sent to another thread.
@@ -50,6 +53,32 @@ pub trait Engine: Send + Sync + 'static {
         shards: u16,
         post: Post,
     ) -> BoxFuture<Result<Session, EngineError>>;
+
+    /// Goes on in the seat of the program that this one succeeds on the same host: `me` is the same
+    /// run of the node, `seat` what the predecessor's engine said of it. It says and does nothing
+    /// that others can notice before the hub lets it go on; dropped before that, the seat stays as
+    /// it was.
+    ///
+    /// An engine that cannot need not have it: it refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`], [`Seat`](EngineError::Seat) among them. The predecessor can go on.
+    fn resume(
+        self: Box<Self>,
+        me: Member,
+        hub: HubName,
+        shards: u16,
+        post: Post,
+        seat: Vec<u8>,
+    ) -> BoxFuture<Result<Session, EngineError>> {
+        drop((self, me, hub, shards, post, seat));
+        Box::pin(async {
+            Err(EngineError::Seat {
+                reason: "this engine cannot be handed to another program".to_owned(),
+            })
+        })
+    }
 }
 
 /// A node's seat in a hub. It leaves, as if it had died, when the session is dropped; to leave in
@@ -65,6 +94,8 @@ pub struct Session {
     pub orders: mpsc::Sender<EngineOrder>,
     /// Whether this node may act.
     pub valid: Arc<Validity>,
+    /// For a program that is replaced by its successor on the same host.
+    pub seat: SeatHolder,
 }
 
 /// Why a node could not join.
@@ -168,6 +199,12 @@ pub enum EngineError {
         expected: String,
         /// What it is on this node.
         found: String,
+    },
+    /// The seat of a predecessor on this host cannot be taken over.
+    #[error("the seat of this node's predecessor cannot be taken over: {reason}")]
+    Seat {
+        /// Why.
+        reason: String,
     },
     /// The engine says what this version does not understand, or refuses for a cause of its own.
     #[error("unexpected answer of the engine: {reason}")]

@@ -1,6 +1,6 @@
 //! A node of a hub, as a program holds it.
 
-mod builder;
+pub(crate) mod builder;
 mod call;
 mod command;
 mod query;
@@ -12,11 +12,12 @@ pub use self::builder::Builder;
 pub use self::call::PATIENCE;
 pub use self::command::{Evacuated, Moved, StartResult, StopResult};
 pub use self::query::{Scope, Status};
-pub(crate) use self::running::{Order, Shared, View};
+pub(crate) use self::running::{Order, Seat, Shared, View};
 
 use handover_hub_proto::hook::{Handler, HandlerTwice, Hook};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
 
+use crate::admin::OperationsError;
 use crate::events::Events;
 use crate::handlers::{Alter, Call, Code};
 
@@ -159,6 +160,29 @@ impl Hub {
     /// Calls a handler no more, but for a call that has begun; false if the hook has none of this id.
     pub fn remove_hook(&self, hook: Hook, id: &str) -> bool {
         self.shared().handlers.remove(hook, id)
+    }
+
+    pub(crate) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Serves operators as the node was described.
+    pub(crate) async fn serve_operators(&self) -> Result<(), OperationsError> {
+        let (wanted, guarantees) = self.seat.reins.served.clone();
+        let served = wanted.serve(self.shared(), guarantees).await?;
+        let operations = &self.seat.operations;
+        *operations.lock().unwrap_or_else(PoisonError::into_inner) = served;
+        Ok(())
+    }
+
+    /// Serves them no more; another program can.
+    pub(crate) fn close_operators(&self) {
+        let operations = &self.seat.operations;
+        let served = operations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(served);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

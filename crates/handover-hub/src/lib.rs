@@ -19,6 +19,7 @@ mod hub;
 mod inbound;
 mod kind;
 mod load;
+pub mod local;
 pub mod process;
 mod registry;
 mod serving;

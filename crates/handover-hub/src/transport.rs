@@ -302,6 +302,22 @@ pub trait Transport: Send + Sync + 'static {
     /// no connection and none can be made, or when too much waits.
     fn post(&self, address: &str, bytes: Bytes);
 
+    /// Sends what is queued, waiting at most `within`, closes all connections and makes none. Whoever
+    /// connects waits in the queue of the socket: for [`resume`](Self::resume), or for a successor
+    /// that has the same socket.
+    ///
+    /// By default nothing: nodes of one program are not replaced by another.
+    fn rest(&self, within: Duration) -> BoxFuture<'static, ()> {
+        let _ = within;
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Connects again to all that it was told of, and lets in who waits. What was connected is said
+    /// to be [disconnected](PeerEvent::Disconnected) first.
+    fn resume(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Sends what is queued, waiting at most `within`, and closes all connections.
     fn close(&self, within: Duration) -> BoxFuture<'static, ()>;
 }

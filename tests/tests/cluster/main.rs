@@ -13,6 +13,7 @@ mod oneway;
 mod partitions;
 #[cfg(feature = "etcd")]
 mod replicas;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -4,6 +4,7 @@
 //! adopts them under the epochs they have. What was under way between nodes is said again by those
 //! who wait for it, so a node is best handed over while it [is quiet](Node::is_quiet).
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -52,6 +53,18 @@ struct HandedProcess {
 }
 
 impl Handed {
+    /// The member that goes on.
+    #[must_use]
+    pub const fn member(&self) -> &Member {
+        &self.me
+    }
+
+    /// The successor's program says this of the member from now on; it stays the same one.
+    pub fn describe(&mut self, version: String, weight: u32) {
+        self.me.version = version;
+        self.me.weight = weight;
+    }
+
     /// The processes that the successor's hosts must have: what they are, and under which epoch.
     pub fn processes(&self) -> impl Iterator<Item = (&Arc<ChildSpec>, Epoch, Role)> {
         let hosted = self.hosted.iter();

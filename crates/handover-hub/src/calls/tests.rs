@@ -21,7 +21,7 @@ fn refused() -> Outcome {
 
 #[tokio::test]
 async fn what_one_node_says_does_not_cover_what_another_said() {
-    let (calls, process) = (Calls::new(ME), process());
+    let (calls, process) = (Calls::new(ME, 1), process());
     let pending = calls.begin(&process).await;
     let redirect = Outcome::Redirect(B, Epoch::default());
     calls.leave(pending.number, A, refused());
@@ -40,7 +40,7 @@ async fn what_one_node_says_does_not_cover_what_another_said() {
 
 #[tokio::test]
 async fn a_turn_that_is_given_up_is_the_next_ones() {
-    let (calls, process) = (Calls::new(ME), process());
+    let (calls, process) = (Calls::new(ME, 1), process());
     let mut under_way = Vec::new();
     for _ in 0..WINDOW {
         under_way.push(calls.begin(&process).await);

@@ -28,15 +28,15 @@ const UNBOUNDED: ReplyLimits = ReplyLimits {
 
 /// What a passive replica has.
 pub(super) struct Kept {
-    epoch: Epoch,
-    number: u64,
-    handed: Handed,
-    replies: Replies<Octets>,
+    pub(super) epoch: Epoch,
+    pub(super) number: u64,
+    pub(super) handed: Handed,
+    pub(super) replies: Replies<Octets>,
     /// Messages to itself, and when they are due;
-    later: Vec<(Instant, Bytes)>,
+    pub(super) later: Vec<(Instant, Bytes)>,
 }
 
-fn due(later: Vec<(Duration, Octets)>) -> Vec<(Instant, Bytes)> {
+pub(super) fn due(later: Vec<(Duration, Octets)>) -> Vec<(Instant, Bytes)> {
     let now = Instant::now();
     let later = later.into_iter();
     later

@@ -60,6 +60,10 @@ impl Cell {
 
     /// A message to itself is due. One that stands still is reminded when it goes on.
     pub(crate) fn due(self: &Arc<Self>, shared: &Arc<Shared>, number: u64) {
+        if shared.is_held() {
+            // It is reminded when the node goes on.
+            return;
+        }
         if number == CHECKPOINT {
             return self.enqueue(shared, Work::Checkpoint);
         }

@@ -51,13 +51,13 @@ pub(super) struct Replicas {
 }
 
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     /// The last state that was sent.
-    number: u64,
+    pub(super) number: u64,
     /// Each replica, and the last state it has.
-    nodes: Vec<(NodeId, u64)>,
+    pub(super) nodes: Vec<(NodeId, u64)>,
     /// Under which epoch the process became active: what replicas said before concerns another.
-    since: Epoch,
+    pub(super) since: Epoch,
     /// The process is to end: nobody has to get anything any more.
     over: bool,
     /// Somebody waits for a listed node to become a member.
@@ -65,7 +65,7 @@ struct Progress {
 }
 
 impl Replicas {
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -48,6 +48,7 @@ impl Cell {
         if state.phase == Phase::Serving
             && state.role == Role::Active
             && state.knows_replicas(shared)
+            && !shared.is_held()
             && shared.may_act()
             && let Some(body) = state.body.take()
         {
@@ -69,6 +70,7 @@ impl Cell {
                 let body = self.synchronise(shared, body).await;
                 self.put_back(body);
             }
+            Work::GoOn => self.went_on(shared, body).await,
             Work::Checkpoint => {
                 let body = self.checkpoint(shared, body).await;
                 self.put_back(body);

@@ -84,7 +84,9 @@ fn begun_by(work: &Work) -> Option<(&Arc<ChildSpec>, Epoch)> {
         Work::Order(
             HostOrder::Warm { spec, epoch, .. } | HostOrder::Activate { spec, epoch, .. },
         ) => Some((spec, *epoch)),
-        Work::Order(_) | Work::Land { .. } | Work::Synchronise | Work::Checkpoint => None,
+        Work::Order(_) | Work::Land { .. } | Work::Synchronise | Work::Checkpoint | Work::GoOn => {
+            None
+        }
     }
 }
 

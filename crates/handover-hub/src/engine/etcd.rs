@@ -24,6 +24,7 @@ mod fault;
 mod keys;
 mod lease;
 mod news;
+mod seat;
 mod store;
 mod table;
 
@@ -41,9 +42,10 @@ use self::driver::Driver;
 use self::fault::Fault;
 use self::keys::Keys;
 use self::lease::{Lease, LeaseId, RETRY};
+use self::seat::Ends;
 use self::store::{Access, Joined, Store};
 use self::table::Table;
-use super::{Boottime, BoxFuture, Engine, EngineError, Post, Session, Validity};
+use super::{Boottime, BoxFuture, Engine, EngineError, Post, SeatHolder, Session, Validity};
 
 const LEASE: Duration = Duration::from_secs(10);
 /// etcd gives none shorter than one and a half election timeouts, rounded up: with its default of
@@ -275,18 +277,31 @@ impl Etcd {
         let mut table = Table::new(keys, shards);
         let (revision, all) = store.read().await.map_err(explain)?;
         let known = table.replace(revision, &all).unwrap_or_default();
+        let (session, driver) = self.seated(store, lease, table, me);
+        tokio::spawn(driver.run(known));
+        Ok(session)
+    }
+
+    /// What the hub holds, and what serves it.
+    fn seated(&self, store: Store, lease: Lease, table: Table, me: Member) -> (Session, Driver) {
         let until = lease.until().unwrap_or(Boottime(0));
         let valid = Arc::new(Validity::new(until));
         let (events, heard) = mpsc::channel(QUEUE);
         let (orders, asked) = mpsc::channel(QUEUE);
+        let (holder, seat) = SeatHolder::new();
         let session = Session {
             events: heard,
             orders,
             valid: valid.clone(),
+            seat: holder,
         };
-        let driver = Driver::new(store, lease, table, me, self.lease, valid);
-        tokio::spawn(driver.run(known, events, asked));
-        Ok(session)
+        let ends = Ends {
+            events,
+            orders: asked,
+            seat,
+        };
+        let driver = Driver::new(store, lease, table, (me, self.lease), valid, ends);
+        (session, driver)
     }
 
     /// Waits until etcd answers; the first answer is the number of shards.
@@ -403,5 +418,16 @@ impl Engine for Etcd {
         _post: Post,
     ) -> BoxFuture<Result<Session, EngineError>> {
         Box::pin(self.join(me, hub, shards))
+    }
+
+    fn resume(
+        self: Box<Self>,
+        me: Member,
+        hub: HubName,
+        shards: u16,
+        _post: Post,
+        seat: Vec<u8>,
+    ) -> BoxFuture<Result<Session, EngineError>> {
+        Box::pin(self.take_over(me, hub, shards, seat))
     }
 }

@@ -18,6 +18,7 @@ mod driver;
 mod mail;
 mod roster;
 mod scuttlebutt;
+mod seat;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,9 @@ use handover_hub_proto::view::{Guarantees, Member};
 use tokio::sync::{mpsc, oneshot};
 
 use self::driver::{Driver, Ears};
-use super::{BoxFuture, Engine, EngineError, Post, Session, Validity};
+use self::seat::Seat;
+use super::{BoxFuture, Engine, EngineError, Post, SeatHolder, Session, Validity};
+use crate::transport::Posted;
 
 /// Events and orders that may wait for whoever takes them.
 const QUEUE: usize = 1024;
@@ -143,25 +146,15 @@ impl Engine for Gossip {
                     expected: "its interval has to be positive, its suspicion at least 1",
                 });
             }
-            let (events, events_said) = mpsc::channel(QUEUE);
-            let (orders_given, orders) = mpsc::channel(QUEUE);
+            let (session, ears) = ends(post.inbox);
             let (joined, has_joined) = oneshot::channel();
-            let ears = Ears {
-                inbox: post.inbox,
-                orders,
-                events,
-            };
             let driver = Driver::new(*self, me, hub, shards, post.outbox);
             let task = tokio::spawn(driver.run(ears, joined));
             let mut stop = AbortOnDrop(Some(task.abort_handle()));
             let joined = has_joined.await;
             stop.0 = None;
             match joined {
-                Ok(Ok(())) => Ok(Session {
-                    events: events_said,
-                    orders: orders_given,
-                    valid: Arc::new(Validity::unlimited()),
-                }),
+                Ok(Ok(())) => Ok(session),
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(EngineError::Unexpected {
                     reason: "gossip ended before it began".to_owned(),
@@ -169,6 +162,43 @@ impl Engine for Gossip {
             }
         })
     }
+
+    fn resume(
+        self: Box<Self>,
+        me: Member,
+        hub: HubName,
+        shards: u16,
+        post: Post,
+        seat: Vec<u8>,
+    ) -> BoxFuture<Result<Session, EngineError>> {
+        Box::pin(async move {
+            let seat = Seat::decode(&seat)?;
+            let (session, ears) = ends(post.inbox);
+            let driver = Driver::succeeding(*self, me, hub, shards, post.outbox, seat);
+            tokio::spawn(driver.take_over(ears));
+            Ok(session)
+        })
+    }
+}
+
+/// What the hub holds, and what the driver listens to.
+fn ends(inbox: mpsc::Receiver<Posted>) -> (Session, Ears) {
+    let (events, events_said) = mpsc::channel(QUEUE);
+    let (orders_given, orders) = mpsc::channel(QUEUE);
+    let (holder, seat) = SeatHolder::new();
+    let session = Session {
+        events: events_said,
+        orders: orders_given,
+        valid: Arc::new(Validity::unlimited()),
+        seat: holder,
+    };
+    let ears = Ears {
+        inbox,
+        orders,
+        events,
+        seat,
+    };
+    (session, ears)
 }
 
 /// Ends the driver of a start that nobody waits for any more.

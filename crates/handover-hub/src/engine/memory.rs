@@ -184,6 +184,7 @@ impl Authority {
             events: session_events,
             orders,
             valid,
+            seat: super::SeatHolder::fixed(),
         })
     }
 

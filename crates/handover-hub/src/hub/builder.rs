@@ -1,7 +1,9 @@
 //! How a node is described and started.
 
+mod resume;
 mod start;
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use handover_hub_proto::partition::Rule;
 use handover_hub_proto::placement::Distribution;
 use handover_hub_proto::redundancy::Redundancy;
 
+pub(crate) use self::start::{is_ready, start_static};
 use super::Hub;
 use crate::admin::Wanted;
 use crate::checkpoint::{Checkpoints, Store};
@@ -24,7 +27,7 @@ use crate::dashboard::Dashboard;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::handlers::{Alter, Call, Code, Handlers};
-use crate::kind::Kinds;
+use crate::kind::{Kinds, Schemas};
 use crate::process::Process;
 use crate::transport::Tls;
 use crate::transport::local::Network;
@@ -38,6 +41,7 @@ pub struct Builder {
     name: String,
     node: Option<String>,
     listen: Option<String>,
+    socket: Option<TcpListener>,
     insecure: bool,
     tls: Option<Tls>,
     network: Option<Network>,
@@ -63,6 +67,7 @@ impl Builder {
             name: name.to_owned(),
             node: None,
             listen: None,
+            socket: None,
             insecure: false,
             tls: None,
             network: None,
@@ -94,6 +99,14 @@ impl Builder {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// Listens on this socket, which is bound already, at the address that peers know by
+    /// [`listen`](Self::listen); without it, at the socket's own.
+    #[must_use]
+    pub fn socket(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(socket);
         self
     }
 
@@ -355,6 +368,13 @@ impl Builder {
         self
     }
 
+    pub(crate) fn schemas(&self) -> Vec<(KindName, Schemas)> {
+        let kinds = self.kinds.iter();
+        kinds
+            .map(|(name, kind)| (name.clone(), kind.schemas()))
+            .collect()
+    }
+
     /// Joins the hub.
     ///
     /// Dropped before it is ready, the node is gone as if it had been killed.
@@ -364,5 +384,20 @@ impl Builder {
     /// [`StartError`]; nothing of it is left running.
     pub async fn start(self) -> Result<Hub, StartError> {
         start::start(self).await
+    }
+
+    /// Goes on as the same node where its program before, on this host, stopped: with all that
+    /// [`HandedHub::write`](crate::local::HandedHub::write) wrote. Nobody notices before the
+    /// [successor serves](crate::local::Successor::serve); dropped before that, the program before
+    /// can go on as if nothing had been.
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError`](crate::local::ResumeError); nothing of it is left running.
+    pub async fn resume(
+        self,
+        handed: impl std::io::Read + Send,
+    ) -> Result<crate::local::Successor, crate::local::ResumeError> {
+        resume::resume(self, handed).await
     }
 }

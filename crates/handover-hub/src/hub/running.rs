@@ -15,7 +15,7 @@ use handover_hub_proto::intensity::Intensity;
 use handover_hub_proto::mailbox::Limits;
 use handover_hub_proto::node::{Answer, Command, HostReport};
 use handover_hub_proto::redundancy::Redundancy;
-use handover_hub_proto::view::{Member, Owner};
+use handover_hub_proto::view::{Guarantees, Member, Owner};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -23,11 +23,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Hub;
-use crate::admin::Operations;
+use crate::admin::{Operations, Wanted};
 use crate::calls::{Calls, Outcome};
 use crate::cells::Cells;
 use crate::checkpoint::Checkpoints;
-use crate::engine::Validity;
+use crate::driver::Hold;
+use crate::engine::{SeatHolder, Validity};
 use crate::error::CommandError;
 use crate::handlers::Handlers;
 use crate::kind::{Kinds, Schemas};
@@ -69,6 +70,9 @@ pub(crate) struct Shared {
     pub(crate) still: AtomicBool,
     /// The node leaves: what is stopped now was left behind, and is not over.
     pub(crate) departs: AtomicBool,
+    /// The program hands over to its successor, or is one that does not serve yet: no process takes
+    /// a message.
+    pub(crate) held: AtomicBool,
     /// The node is gone: what still runs does nothing more.
     pub(crate) gone: AtomicBool,
     /// To the driver; bounded, so that who commands waits.
@@ -107,6 +111,11 @@ impl Shared {
         !self.still.load(Ordering::Acquire)
             && !self.gone.load(Ordering::Acquire)
             && self.validity.get().is_some_and(|validity| validity.holds())
+    }
+
+    /// Whether no process takes a message, for the program is being replaced.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// This moment, for machines.
@@ -247,6 +256,18 @@ pub(crate) struct Seat {
     pub(crate) tasks: Vec<AbortHandle>,
     /// What operators are served; ends with the seat.
     pub(crate) operations: Mutex<Option<Operations>>,
+    /// For a program that is replaced by its successor.
+    pub(crate) reins: Reins,
+}
+
+/// Holds the parts of a node still while its program is replaced.
+pub(crate) struct Reins {
+    pub(crate) driver: mpsc::Sender<Hold>,
+    pub(crate) engine: SeatHolder,
+    /// Counts the programs of this node, from 1.
+    pub(crate) instance: u64,
+    /// To serve operators again.
+    pub(crate) served: (Wanted, Guarantees),
 }
 
 impl Drop for Seat {

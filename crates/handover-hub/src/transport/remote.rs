@@ -15,6 +15,7 @@ mod acceptor;
 mod batch;
 mod counts;
 mod dial;
+mod door;
 mod greeting;
 mod link;
 mod links;
@@ -33,12 +34,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use handover_hub_proto::identity::NodeId;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use self::counts::Counters;
 pub use self::counts::Counts;
+use self::door::Door;
 use self::greeting::Greeting;
 pub use self::greeting::Versions;
+use self::link::Link;
 use self::links::Links;
 use self::sessions::Sessions;
 pub use self::settings::{Settings, Timing};
@@ -132,7 +134,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Remote {
     shared: Arc<Shared>,
-    acceptor: JoinHandle<()>,
+    door: Arc<Door>,
 }
 
 impl Remote {
@@ -145,6 +147,25 @@ impl Remote {
     ///
     /// [`ListenError`]; the socket is closed.
     pub fn listen(
+        me: Introduction,
+        socket: TcpListener,
+        security: Security,
+        settings: Settings,
+    ) -> Result<(Arc<Self>, Incoming), ListenError> {
+        let (remote, incoming) = Self::resting(me, socket, security, settings)?;
+        remote.shared.sessions.open();
+        remote.shared.links.open();
+        remote.door.open(&remote.shared);
+        Ok((remote, incoming))
+    }
+
+    /// As [`listen`](Self::listen), but nobody is let in or connected to before
+    /// [`resume`](Transport::resume).
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`]; the socket is closed.
+    pub fn resting(
         mut me: Introduction,
         socket: TcpListener,
         security: Security,
@@ -159,7 +180,6 @@ impl Remote {
             return Err(ListenError::NotLoopback { address });
         }
         socket.set_nonblocking(true).map_err(bind)?;
-        let listener = tokio::net::TcpListener::from_std(socket).map_err(bind)?;
         if me.address.is_empty() {
             if address.ip().is_unspecified() {
                 return Err(ListenError::Unspecified { address });
@@ -189,7 +209,8 @@ impl Remote {
             sessions: Sessions::default(),
             counts: Arc::default(),
         });
-        let acceptor = tokio::spawn(acceptor::accept(Arc::clone(&shared), listener));
+        shared.links.rest();
+        shared.sessions.close();
         let incoming = Incoming {
             control: control_arrived,
             calls: calls_arrived,
@@ -197,7 +218,8 @@ impl Remote {
             events: events_arrived,
             engine: engine_arrived,
         };
-        Ok((Arc::new(Self { shared, acceptor }), incoming))
+        let door = Arc::new(Door::new(socket));
+        Ok((Arc::new(Self { shared, door }), incoming))
     }
 
     /// What it did so far.
@@ -271,34 +293,63 @@ impl Transport for Remote {
         }
     }
 
-    fn close(&self, within: Duration) -> BoxFuture<'static, ()> {
-        let shared = Arc::clone(&self.shared);
-        let acceptor = self.acceptor.abort_handle();
+    fn rest(&self, within: Duration) -> BoxFuture<'static, ()> {
+        let (shared, door) = (Arc::clone(&self.shared), Arc::clone(&self.door));
         Box::pin(async move {
-            acceptor.abort();
-            let links = shared.links.close();
-            let all_sent = async {
-                for link in &links {
-                    link.lanes().close();
-                }
-                for link in &links {
-                    while link.is_up() {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(within, all_sent).await;
-            for link in links {
-                link.stop();
+            door.shut();
+            shared.hang_up(shared.links.rest(), within).await;
+            shared.sessions.close();
+        })
+    }
+
+    fn resume(&self) -> BoxFuture<'static, ()> {
+        let (shared, door) = (Arc::clone(&self.shared), Arc::clone(&self.door));
+        Box::pin(async move {
+            shared.sessions.open();
+            let known = shared.links.open();
+            for (node, _) in &known {
+                shared.tell(PeerEvent::Disconnected(*node)).await;
             }
+            for (node, address) in known {
+                shared.links.learn(&shared, node, &address);
+            }
+            door.open(&shared);
+        })
+    }
+
+    fn close(&self, within: Duration) -> BoxFuture<'static, ()> {
+        let (shared, door) = (Arc::clone(&self.shared), Arc::clone(&self.door));
+        Box::pin(async move {
+            door.close();
+            shared.hang_up(shared.links.close(), within).await;
             shared.sessions.close();
         })
     }
 }
 
+impl Shared {
+    /// Sends what waits on these ways and stops them.
+    async fn hang_up(&self, links: Vec<Arc<Link>>, within: Duration) {
+        let all_sent = async {
+            for link in &links {
+                link.lanes().close();
+            }
+            for link in &links {
+                while link.is_up() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, all_sent).await;
+        for link in links {
+            link.stop();
+        }
+    }
+}
+
 impl Drop for Remote {
     fn drop(&mut self) {
-        self.acceptor.abort();
+        self.door.close();
         for link in self.shared.links.close() {
             link.stop();
         }

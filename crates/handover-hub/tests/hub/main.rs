@@ -5,6 +5,7 @@ mod checkpoints;
 mod guided;
 mod hooks;
 mod life;
+mod local;
 mod moves;
 mod occasions;
 mod operators;

@@ -42,6 +42,28 @@ impl Instance {
         self.listener(name, fd, inherited, listener::tcp_socket)
     }
 
+    /// As [`Instance::tcp`], for a program that accepts by itself. It takes no part in the drain:
+    /// who must not be accepted any more, the program has to know. The socket does not block.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub async fn tcp_socket(
+        &self,
+        name: &str,
+        address: impl ToSocketAddrs,
+    ) -> Result<std::net::TcpListener, ListenError> {
+        let addresses = resolve(name, address).await?;
+        let claimed = lock(&self.core.pool).claim(name, Wanted::Tcp(&addresses))?;
+        let (fd, inherited) = match claimed {
+            Some(entry) => (entry.fd, true),
+            None => (bind_any(name, &addresses, listener::tcp)?, false),
+        };
+        self.core.keep(name, fd.as_fd(), None);
+        let socket = std::net::TcpListener::from(fd);
+        let adopted = socket.set_nonblocking(true).map(|()| socket);
+        opened(&self.core.pool, name, inherited, adopted)
+    }
+
     /// A TCP listener: the one inherited under `name`, else what `bind` makes, for a socket with
     /// options of its own, such as `SO_REUSEPORT`.
     ///

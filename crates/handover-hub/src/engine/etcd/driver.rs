@@ -7,13 +7,13 @@ use std::time::Duration;
 use etcd_client::{WatchResponse, WatchStream};
 use handover_hub_proto::identity::{NodeId, ShardId};
 use handover_hub_proto::view::{Claim, EngineEvent, EngineOrder, Member, Owner, Transfer};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::fault::Fault;
 use super::lease::{Answer, Ask, Deed, Lease, LeaseId, RETRY};
 use super::news::{Watch, change};
+use super::seat::{End, Ends};
 use super::store::{Joined, Store, Wish};
 use super::table::{Change, Table};
 use crate::engine::{Boottime, Validity};
@@ -28,8 +28,9 @@ const BACKLOG: usize = 256;
 const NAP: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
+    pub(super) ends: Option<Ends>,
     store: Store,
-    lease: Lease,
+    pub(super) lease: Lease,
     table: Table,
     me: Member,
     life: Duration,
@@ -45,7 +46,7 @@ pub(super) struct Driver {
     work: JoinSet<Done>,
     watch: Watch,
     /// Something is new about this node and not yet written.
-    unsaid: bool,
+    pub(super) unsaid: bool,
     announcing: bool,
     /// The last request for the lease failed, and that was said.
     failing: bool,
@@ -69,11 +70,12 @@ impl Driver {
         store: Store,
         lease: Lease,
         table: Table,
-        me: Member,
-        life: Duration,
+        (me, life): (Member, Duration),
         valid: Arc<Validity>,
+        ends: Ends,
     ) -> Self {
         Self {
+            ends: Some(ends),
             store,
             lease,
             table,
@@ -93,15 +95,18 @@ impl Driver {
     }
 
     /// Runs until the node leaves or nobody gives orders any more.
-    pub(super) async fn run(
-        mut self,
-        known: Vec<EngineEvent>,
-        events: mpsc::Sender<EngineEvent>,
-        mut orders: mpsc::Receiver<EngineOrder>,
-    ) {
+    pub(super) async fn run(mut self, known: Vec<EngineEvent>) {
         self.backlog.extend(known);
         self.backlog.push_back(EngineEvent::Ready);
-        let left = loop {
+        let Some(mut ends) = self.ends.take() else {
+            return;
+        };
+        let end = self.serve(&mut ends).await;
+        self.go(&end).await;
+    }
+
+    async fn serve(&mut self, ends: &mut Ends) -> End {
+        loop {
             self.work_on();
             let nap = Boottime::now().until(self.lease.wake()).min(NAP);
             let open = self.backlog.len() < BACKLOG;
@@ -115,21 +120,23 @@ impl Driver {
                         self.done(done);
                     }
                 }
-                place = events.reserve(), if !self.backlog.is_empty() => {
+                Some(order) = ends.seat.recv() => if !self.rest(&mut ends.seat, order).await {
+                    return End::Succeeded;
+                },
+                place = ends.events.reserve(), if !self.backlog.is_empty() => {
                     let (Ok(place), Some(event)) = (place, self.backlog.pop_front()) else {
-                        break false;
+                        return End::Dropped;
                     };
                     place.send(event);
                 }
                 news = self.watch.next(), if open && self.watch.is_open() => self.heard(news),
-                order = orders.recv(), if room => match order {
-                    None => break false,
-                    Some(EngineOrder::Leave) => break true,
+                order = ends.orders.recv(), if room => match order {
+                    None => return End::Dropped,
+                    Some(EngineOrder::Leave) => return End::Left,
                     Some(order) => self.obey(order),
                 },
             }
-        };
-        self.go(left).await;
+        }
     }
 
     /// Does what the lease wants and starts what can be started.
@@ -436,9 +443,15 @@ impl Driver {
     }
 
     /// Goes: first nothing acts here any more, then others may.
-    async fn go(mut self, in_order: bool) {
+    async fn go(mut self, end: &End) {
         self.valid.fence();
         self.work.shutdown().await;
+        let in_order = match end {
+            End::Left => true,
+            End::Dropped => false,
+            // The lease is the successor's.
+            End::Succeeded => return,
+        };
         let Some(lease) = self.lease.last() else {
             return;
         };

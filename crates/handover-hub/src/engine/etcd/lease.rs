@@ -19,6 +19,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::seat::Seat;
 use crate::engine::Boottime;
 
 /// How long after a failure it is tried again.
@@ -133,6 +134,14 @@ impl Lease {
             | Phase::Joining(held)
             | Phase::Reading(held) => Some(held.lease),
             Phase::Granting => None,
+        }
+    }
+
+    /// What a successor in the same seat must know, if this node may act.
+    pub(super) fn seat(&self) -> Option<Seat> {
+        match self.phase {
+            Phase::Held(held) => Some(Seat::new(held.lease, held.life)),
+            Phase::Returning(_) | Phase::Granting | Phase::Joining(_) | Phase::Reading(_) => None,
         }
     }
 

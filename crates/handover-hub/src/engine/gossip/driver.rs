@@ -18,8 +18,12 @@ use super::claims::Ledger;
 use super::mail::{Contents, Mail, Published, open};
 use super::roster::Roster;
 use super::scuttlebutt::{Directory, Scuttlebutt};
-use crate::engine::{Boottime, EngineError, Letter};
+use crate::engine::{Boottime, EngineError, Letter, SeatOrders};
 use crate::transport::{PeerEvent, Posted};
+
+/// How long a node may say nothing whose program is being replaced. As long as anybody would wait
+/// for that, and no longer: it may have died over it.
+const RESTS: Duration = Duration::from_secs(30);
 
 /// After chitchat ended, which it does only by a fault of its own.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,13 +32,13 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 
 pub(super) struct Driver {
     gossip: Gossip,
-    me: Published,
+    pub(super) me: Published,
     hub: HubName,
-    outbox: mpsc::Sender<Letter>,
-    backlog: VecDeque<EngineEvent>,
-    roster: Roster,
-    ledger: Ledger,
-    directory: Arc<Directory>,
+    pub(super) outbox: mpsc::Sender<Letter>,
+    pub(super) backlog: VecDeque<EngineEvent>,
+    pub(super) roster: Roster,
+    pub(super) ledger: Ledger,
+    pub(super) directory: Arc<Directory>,
     /// The version of what was last taken of each member.
     seen: BTreeMap<NodeId, u64>,
     joining: Option<Joining>,
@@ -45,11 +49,14 @@ pub(super) struct Ears {
     pub(super) inbox: mpsc::Receiver<Posted>,
     pub(super) orders: mpsc::Receiver<EngineOrder>,
     pub(super) events: mpsc::Sender<EngineEvent>,
+    pub(super) seat: SeatOrders,
 }
 
 /// What becomes of the driver.
 enum Next {
     Go,
+    /// It rested, and goes on under a higher generation.
+    Again,
     End,
 }
 
@@ -84,24 +91,28 @@ impl Driver {
     /// Runs until it is told to leave or nobody listens any more.
     pub(super) async fn run(
         mut self,
-        mut ears: Ears,
+        ears: Ears,
         joined: oneshot::Sender<Result<(), EngineError>>,
     ) {
         self.joining = Some(Joining::new(&self.gossip, &self.me.member, joined));
+        self.go(ears).await;
+    }
+
+    pub(super) async fn go(mut self, mut ears: Ears) {
         // Higher with each restart; a node that hands over to its successor, on the same host, keeps
         // its id. Not by the wall clock, which may be set back between the two.
-        let mut generation = Boottime::now().0 / NANOS_PER_MILLI;
+        let mut generation = 0;
         loop {
+            let now = Boottime::now().0 / NANOS_PER_MILLI;
+            generation = now.max(generation + 1);
             match self.start(generation).await {
-                Ok(mut scuttlebutt) => {
-                    if let Next::End = self.serve(&mut scuttlebutt, &mut ears).await {
-                        return;
-                    }
-                    tracing::error!("gossip ended by itself and is started again");
-                }
+                Ok(mut scuttlebutt) => match self.serve(&mut scuttlebutt, &mut ears).await {
+                    Next::End => return,
+                    Next::Again => continue,
+                    Next::Go => tracing::error!("gossip ended by itself and is started again"),
+                },
                 Err(error) => tracing::error!(error, "gossip could not be started"),
             }
-            generation += 1;
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -147,6 +158,10 @@ impl Driver {
                     Some(order) => self.order(order, scuttlebutt).await,
                     None => return Next::End,
                 },
+                Some(order) = ears.seat.recv() => {
+                    scuttlebutt.stop();
+                    return if self.rest(&mut ears.seat, order).await { Next::Again } else { Next::End };
+                }
                 _ = live.changed() => self.gossiped(scuttlebutt),
                 _ = ticks.tick() => self.tick(scuttlebutt),
                 () = &mut ended => return Next::Go,
@@ -208,7 +223,9 @@ impl Driver {
             Mail::Changed(said) if said.member.id == from => {
                 let events = self.roster.heard(said, now);
                 self.say(events);
+                self.roster.excuse(from, now + self.gossip.pace.grace);
             }
+            Mail::Resting => self.roster.excuse(from, now + RESTS),
             Mail::Claims(claims) if self.roster.has(from) => self.hear(from, &claims),
             Mail::Left => {
                 let events = self.roster.left(from, now);
@@ -385,7 +402,7 @@ impl Driver {
         self.send_bytes(address, mail.encode());
     }
 
-    fn send_to_all(&self, mail: &Mail) {
+    pub(super) fn send_to_all(&self, mail: &Mail) {
         let bytes = mail.encode();
         for member in self.roster.others() {
             self.send_bytes(&member.address, bytes.clone());

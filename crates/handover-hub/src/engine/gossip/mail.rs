@@ -37,6 +37,9 @@ pub(super) enum Mail {
     Changed(Published),
     /// I own these, or have given them away.
     Claims(String),
+    /// I say nothing for a while: my program is being replaced by its next version. Changed says
+    /// that this is over.
+    Resting,
     /// I am gone, and come back under another id if ever.
     Left,
 }

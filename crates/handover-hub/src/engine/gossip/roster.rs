@@ -23,6 +23,14 @@ struct Entry {
     /// Gossip knows it to be alive; so its silence is death.
     gossiped: bool,
     since: Instant,
+    /// Until then its silence says nothing.
+    excused: Option<Instant>,
+}
+
+impl Entry {
+    fn is_excused(&self, now: Instant) -> bool {
+        self.excused.is_some_and(|until| now < until)
+    }
 }
 
 /// Why somebody is not a member.
@@ -49,6 +57,7 @@ impl Roster {
             published: me,
             gossiped: false,
             since: now,
+            excused: None,
         };
         Self {
             me: id,
@@ -69,6 +78,28 @@ impl Roster {
             .values()
             .map(|entry| &entry.published.member)
             .filter(|member| member.id != self.me)
+    }
+
+    /// What the other members said of themselves.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Published> {
+        let all = self.members.values().map(|entry| &entry.published);
+        all.filter(|published| published.member.id != self.me)
+    }
+
+    /// A node said that it rests, or that its next program goes on: gossip has to hear of that one
+    /// first.
+    pub(super) fn excuse(&mut self, node: NodeId, until: Instant) {
+        if let Some(entry) = self.members.get_mut(&node) {
+            entry.excused = Some(until);
+        }
+    }
+
+    /// This node heard nobody for a while, by its own doing: nobody is to be held for silent.
+    pub(super) fn restart(&mut self, now: Instant) {
+        for entry in self.members.values_mut() {
+            entry.gossiped = false;
+            entry.since = now;
+        }
     }
 
     /// Whether it makes sense to send something to a node: not if its process is known to be gone.
@@ -106,7 +137,10 @@ impl Roster {
             .members
             .iter()
             .filter(|(node, entry)| {
-                **node != self.me && entry.gossiped && !alive.contains_key(node)
+                **node != self.me
+                    && entry.gossiped
+                    && !alive.contains_key(node)
+                    && !entry.is_excused(now)
             })
             .map(|(node, _)| *node)
             .collect();
@@ -154,6 +188,7 @@ impl Roster {
                 **node != self.me
                     && !entry.gossiped
                     && now.saturating_duration_since(entry.since) >= self.grace
+                    && !entry.is_excused(now)
             })
             .map(|(node, _)| *node)
             .collect();
@@ -199,6 +234,7 @@ impl Roster {
             published: said,
             gossiped,
             since: now,
+            excused: None,
         };
         self.members.insert(node, entry);
         vec![EngineEvent::Member(member)]

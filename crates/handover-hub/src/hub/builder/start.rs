@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
-use handover_hub_proto::node::{Failure, Node, OnFailure, Settings, StartOptions};
+use handover_hub_proto::node::{Failure, Handed, Node, OnFailure, Settings, StartOptions};
 use handover_hub_proto::view::{EngineOrder, Guarantees, Load, Member, Standing};
 use handover_proto::moment::Moment;
 use tokio::runtime::Handle;
@@ -16,14 +16,13 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Builder;
-use crate::admin::Operations;
 use crate::calls::Calls;
 use crate::cells::Cells;
 use crate::child::ChildSpec;
 use crate::driver::{Driver, Sources, Stage, ToEngine};
 use crate::engine::{Post, Session};
 use crate::error::{CommandError, StartError};
-use crate::hub::running::{Seat, View};
+use crate::hub::running::{Reins, Seat, View};
 use crate::hub::{Hub, Shared};
 use crate::registry::Registry;
 use crate::timers::{self, Timers};
@@ -45,26 +44,45 @@ pub(super) async fn start(mut builder: Builder) -> Result<Hub, StartError> {
     }
     let joined = join(&mut builder).await?;
     let children = std::mem::take(&mut builder.children);
-    let (hub, mut staged) = assemble(builder, joined).await?;
-    let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;
-    if waited.map_or(Stage::Left, |stage| *stage) == Stage::Left {
-        return Err(StartError::Ended);
-    }
+    let (hub, mut staged) = assemble(builder, joined, None).await?;
+    hub.serve_operators().await?;
+    is_ready(&mut staged).await?;
     start_static(&hub, children).await?;
     Ok(hub)
 }
 
+/// Waits until the engine has said who else is there.
+pub(crate) async fn is_ready(staged: &mut watch::Receiver<Stage>) -> Result<(), StartError> {
+    let waited = staged.wait_for(|stage| *stage != Stage::Joining).await;
+    if waited.map_or(Stage::Left, |stage| *stage) == Stage::Left {
+        return Err(StartError::Ended);
+    }
+    Ok(())
+}
+
 /// A node that its engine knows and that does nothing yet.
-struct Joined {
-    name: HubName,
-    me: Member,
-    guarantees: Guarantees,
-    transport: Arc<dyn Transport>,
+pub(super) struct Joined {
+    pub(super) name: HubName,
+    pub(super) me: Member,
+    pub(super) guarantees: Guarantees,
+    pub(super) ends: Ends,
+    pub(super) session: Session,
+}
+
+/// What a node has of its transport.
+pub(super) struct Ends {
+    pub(super) transport: Arc<dyn Transport>,
     control: mpsc::Receiver<(NodeId, Frame)>,
     calls: mpsc::Receiver<(NodeId, Frame)>,
     states: mpsc::Receiver<(NodeId, Frame)>,
     peers: mpsc::Receiver<PeerEvent>,
-    session: Session,
+}
+
+/// What the program before left of the node itself.
+pub(super) struct Left {
+    pub(super) machine: Handed,
+    /// The number of the next call.
+    pub(super) calls: u64,
 }
 
 /// Connects, then becomes a member.
@@ -91,44 +109,31 @@ async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
         address: String::new(),
         agreement: builder.settings.agreement(),
     };
-    let (transport, incoming) = connect(builder, introduction).await?;
-    let Incoming {
-        control,
-        calls,
-        states,
-        events: peers,
-        engine: letters,
-    } = incoming;
-    let (post, postman) = Post::new();
-    tokio::spawn(carry(Arc::clone(&transport), letters, postman));
-    let me = member(builder, transport.me());
+    let (ends, post) = connect(builder, introduction, false).await?;
+    let me = member(builder, ends.transport.me());
     let session = engine.start(me.clone(), name.clone(), shards, post).await?;
     Ok(Joined {
         name,
         me,
         guarantees,
-        transport,
-        control,
-        calls,
-        states,
-        peers,
+        ends,
         session,
     })
 }
 
-/// All parts of a node, at work.
-async fn assemble(
+/// All parts of a node: at work, or, with what a predecessor left, at rest.
+pub(super) async fn assemble(
     builder: Builder,
     joined: Joined,
+    left: Option<Left>,
 ) -> Result<(Hub, watch::Receiver<Stage>), StartError> {
+    let (session, ends) = (joined.session, joined.ends);
     let (orders, ordered) = mpsc::channel(ORDERS);
+    let (hold, holds) = mpsc::channel(1);
     let (reports, reported) = mpsc::unbounded_channel();
     let (loads, measured) = mpsc::channel(1);
-    let (events, engine_orders) = (joined.session.events, joined.session.orders);
-    let settings = Settings {
-        guarantees: joined.guarantees,
-        ..builder.settings
-    };
+    let mut settings = builder.settings;
+    settings.guarantees = joined.guarantees;
     let registry = Registry::new(settings.shards);
     let every = settings.load;
     let handlers = Arc::new(builder.handlers);
@@ -141,9 +146,9 @@ async fn assemble(
         kinds: builder.kinds,
         registry: registry.clone(),
         cells: Cells::new(),
-        calls: Calls::new(joined.me.id),
+        calls: Calls::new(joined.me.id, left.as_ref().map_or(1, |left| left.calls)),
         timers: Timers::new(),
-        transport: joined.transport,
+        transport: ends.transport,
         checkpoints: builder.checkpoints,
         limits: builder.limits,
         message_limit: Limits::default().frame / 2,
@@ -152,9 +157,10 @@ async fn assemble(
         redundancy: settings.redundancy,
         events: handlers.events(),
         view: RwLock::new(View::default()),
-        validity: OnceLock::from(joined.session.valid),
+        validity: OnceLock::from(session.valid),
         still: AtomicBool::new(false),
         departs: AtomicBool::new(false),
+        held: AtomicBool::new(left.is_some()),
         gone: AtomicBool::new(false),
         orders,
         reports,
@@ -162,36 +168,64 @@ async fn assemble(
         seat: OnceLock::new(),
         handlers: Arc::clone(&handlers),
     });
-    let machine = Node::new(settings, joined.me, registry, Moment::ZERO);
+    let machine = machine(settings, joined.me, left, registry);
     let (stage, staged) = watch::channel(Stage::Joining);
     let (engine_queue, engine_queued) = mpsc::unbounded_channel();
     let driver = Driver::new(Arc::clone(&shared), machine, engine_queue, stage, handlers);
     let sources = Sources {
-        engine: events,
-        control: joined.control,
-        peers: joined.peers,
+        engine: session.events,
+        control: ends.control,
+        peers: ends.peers,
         orders: ordered,
         reports: reported,
         loads: measured,
+        holds,
     };
-    let operations = builder.served.serve(&shared, joined.guarantees).await?;
-    let tasks = vec![
-        shared.spawn(driver.run(sources)),
-        shared.spawn(pass_on(engine_queued, engine_orders)),
-        shared.spawn(load::tell(Arc::clone(&shared), every, loads)),
-        shared.spawn(inbound::take(Arc::clone(&shared), joined.calls)),
-        shared.spawn(inbound::take(Arc::clone(&shared), joined.states)),
-        shared.spawn(timers::tick(Arc::clone(&shared))),
-        shared.spawn(sweep(Arc::clone(&shared))),
-    ];
-    Ok((hub(shared, tasks, operations), staged))
+    let mut tasks = serve(&shared, [ends.calls, ends.states], (every, loads));
+    tasks.push(shared.spawn(driver.run(sources, shared.is_held())));
+    tasks.push(shared.spawn(pass_on(engine_queued, session.orders)));
+    let reins = Reins {
+        driver: hold,
+        engine: session.seat,
+        instance: shared.transport.me().instance,
+        served: (builder.served, joined.guarantees),
+    };
+    Ok((hub(shared, tasks, reins), staged))
 }
 
-fn hub(shared: Arc<Shared>, tasks: Vec<AbortHandle>, operations: Option<Operations>) -> Hub {
+/// The machine of a node that is new, or goes on.
+fn machine(
+    settings: Settings,
+    me: Member,
+    left: Option<Left>,
+    registry: Registry,
+) -> Node<Registry> {
+    match left {
+        Some(left) => Node::handed(settings, left.machine, registry, Moment::ZERO),
+        None => Node::new(settings, me, registry, Moment::ZERO),
+    }
+}
+
+/// What runs beside the driver.
+fn serve(
+    shared: &Arc<Shared>,
+    arrivals: [mpsc::Receiver<(NodeId, Frame)>; 2],
+    (every, loads): (Duration, mpsc::Sender<Load>),
+) -> Vec<AbortHandle> {
+    let take = |arrived| shared.spawn(inbound::take(Arc::clone(shared), arrived));
+    let mut tasks: Vec<_> = arrivals.into_iter().map(take).collect();
+    tasks.push(shared.spawn(timers::tick(Arc::clone(shared))));
+    tasks.push(shared.spawn(sweep(Arc::clone(shared))));
+    tasks.push(shared.spawn(load::tell(Arc::clone(shared), every, loads)));
+    tasks
+}
+
+fn hub(shared: Arc<Shared>, tasks: Vec<AbortHandle>, reins: Reins) -> Hub {
     let seat = Arc::new(Seat {
         shared,
         tasks,
-        operations: Mutex::new(operations),
+        operations: Mutex::default(),
+        reins,
     });
     let _ = seat.shared.seat.set(Arc::downgrade(&seat));
     Hub { seat }
@@ -219,7 +253,7 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Starts the static children; one that runs already is as good as started.
-async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartError> {
+pub(crate) async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartError> {
     if children.is_empty() {
         return Ok(());
     }
@@ -240,33 +274,66 @@ async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartEr
     }
 }
 
-async fn connect(
-    builder: &Builder,
+/// Connects to nobody yet; lets nobody in either, if it rests.
+pub(super) async fn connect(
+    builder: &mut Builder,
+    me: Introduction,
+    rests: bool,
+) -> Result<(Ends, Post), StartError> {
+    let (transport, incoming) = reach(builder, me, rests).await?;
+    let Incoming {
+        control,
+        calls,
+        states,
+        events: peers,
+        engine: letters,
+    } = incoming;
+    let (post, postman) = Post::new();
+    tokio::spawn(carry(Arc::clone(&transport), letters, postman));
+    let ends = Ends {
+        transport,
+        control,
+        calls,
+        states,
+        peers,
+    };
+    Ok((ends, post))
+}
+
+async fn reach(
+    builder: &mut Builder,
     mut me: Introduction,
+    rests: bool,
 ) -> Result<(Arc<dyn Transport>, Incoming), StartError> {
     if let Some(network) = &builder.network {
-        me.address = match &builder.listen {
-            Some(address) => address.clone(),
-            None => me.name.to_string(),
-        };
+        if me.address.is_empty() {
+            me.address = match &builder.listen {
+                Some(address) => address.clone(),
+                None => me.name.to_string(),
+            };
+        }
         return Ok(network.join(me, Limits::default()));
     }
-    let Some(address) = builder.listen.clone() else {
-        return Err(StartError::NoAddress);
-    };
     let security = match &builder.tls {
         Some(tls) => Security::Tls(tls.clone()),
         None if builder.insecure => Security::Insecure,
         None => Security::Loopback,
     };
-    let (bound, socket) = bind(address).await?;
-    // What peers dial is what was said, but for a port that the kernel chose.
-    me.address = if bound.ends_with(":0") {
-        String::new()
-    } else {
-        bound
+    let (bound, socket) = match (builder.socket.take(), builder.listen.clone()) {
+        (Some(socket), address) => (address.unwrap_or_default(), socket),
+        (None, Some(address)) => bind(address).await?,
+        (None, None) => return Err(StartError::NoAddress),
     };
-    let (transport, incoming) = Remote::listen(me, socket, security, RemoteSettings::default())?;
+    // What peers dial is what was said, but for a port that the kernel chose.
+    if me.address.is_empty() && !bound.ends_with(":0") {
+        me.address = bound;
+    }
+    let settings = RemoteSettings::default();
+    let (transport, incoming) = if rests {
+        Remote::resting(me, socket, security, settings)?
+    } else {
+        Remote::listen(me, socket, security, settings)?
+    };
     Ok((transport, incoming))
 }
 
@@ -286,7 +353,7 @@ async fn bind(address: String) -> Result<(String, TcpListener), StartError> {
     }
 }
 
-fn member(builder: &Builder, introduction: &Introduction) -> Member {
+pub(super) fn member(builder: &Builder, introduction: &Introduction) -> Member {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Member {
         id: introduction.node,

@@ -17,7 +17,10 @@ pub(super) struct Links(RwLock<Inner>);
 struct Inner {
     by_address: HashMap<String, Arc<Link>>,
     by_node: HashMap<NodeId, Arc<Link>>,
+    /// None is made now.
     closed: bool,
+    /// Who was known when all were closed for a while.
+    resting: Vec<(NodeId, String)>,
 }
 
 impl Links {
@@ -112,16 +115,36 @@ impl Links {
         })
     }
 
+    /// All of them; none is made until [`open`](Self::open).
+    pub(super) fn rest(&self) -> Vec<Arc<Link>> {
+        let mut inner = self.write();
+        let known = inner.by_node.iter();
+        inner.resting = known
+            .map(|(node, link)| (*node, link.address.clone()))
+            .collect();
+        inner.shut()
+    }
+
+    /// They can be made again. Returns who was known before.
+    pub(super) fn open(&self) -> Vec<(NodeId, String)> {
+        let mut inner = self.write();
+        inner.closed = false;
+        std::mem::take(&mut inner.resting)
+    }
+
     /// All of them; none is made from now on.
     pub(super) fn close(&self) -> Vec<Arc<Link>> {
-        let mut inner = self.write();
-        inner.closed = true;
-        inner.by_node.clear();
-        inner.by_address.drain().map(|(_, link)| link).collect()
+        self.write().shut()
     }
 }
 
 impl Inner {
+    fn shut(&mut self) -> Vec<Arc<Link>> {
+        self.closed = true;
+        self.by_node.clear();
+        self.by_address.drain().map(|(_, link)| link).collect()
+    }
+
     fn at(&mut self, shared: &Arc<Shared>, address: &str) -> Option<Arc<Link>> {
         if let Some(link) = self.by_address.get(address) {
             return Some(Arc::clone(link));

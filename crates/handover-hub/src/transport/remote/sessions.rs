@@ -130,7 +130,12 @@ impl Sessions {
         }
     }
 
-    /// Closes all and takes no more.
+    /// Takes some again.
+    pub(super) fn open(&self) {
+        self.inner().closed = false;
+    }
+
+    /// Closes all and takes no more until [`open`](Self::open).
     pub(super) fn close(&self) {
         let mut inner = self.inner();
         inner.closed = true;

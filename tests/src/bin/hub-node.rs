@@ -12,7 +12,8 @@
 //! `HUB_NODE_KIND` (what it calls its kind, which is `counter`), `HUB_NODE_REPLICAS` (passive ones
 //! of each counter, with its state), and in milliseconds `HUB_NODE_DEADLINE` (of a
 //! move), `HUB_NODE_ASK_AGAIN` (after one that failed) and `HUB_NODE_DIGEST` (between two digests of
-//! rows).
+//! rows). `HUB_NODE_PATIENCE`: after so many seconds, less than 30, gossip holds a silent node for dead;
+//! one that is killed it notices at once all the same.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +24,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use handover_hub::engine::gossip::Gossip;
+use handover_hub::engine::gossip::{Gossip, Pace};
 use handover_hub::engine::{Boottime, Engine};
 use handover_hub::process::{Context, Process, Stop};
 use handover_hub::{Builder, ChildSpec, Hub, Scope};
@@ -78,6 +79,7 @@ impl Process for Counter {
     }
 }
 
+/// What the environment says of this.
 fn told<T: std::str::FromStr>(variable: &str) -> Option<T> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -125,11 +127,23 @@ async fn main() {
     let builder = match engine.strip_prefix("gossip:") {
         Some(seeds) => {
             let seeds = seeds.split(',').filter(|seed| !seed.is_empty());
-            builder.engine(Gossip::seeds(seeds))
+            builder.engine(Gossip::seeds(seeds).pace(pace()))
         }
         None => builder.engine(Lent(etcd(engine, rest))),
     };
     serve(builder).await;
+}
+
+fn pace() -> Pace {
+    let usual = Pace::default();
+    match told::<u32>("HUB_NODE_PATIENCE") {
+        None => usual,
+        Some(seconds) => Pace {
+            suspicion: f64::from(seconds) / usual.interval.as_secs_f64(),
+            grace: Duration::from_secs(u64::from(seconds)),
+            ..usual
+        },
+    }
 }
 
 /// How many passive replicas a counter has.

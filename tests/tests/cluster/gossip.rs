@@ -3,11 +3,13 @@
 use handover_tests::address::own_address;
 use handover_tests::hub::{Node, Place, Record};
 use handover_tests::network::Lan;
-use handover_tests::patience::until;
 use handover_tests::peer::root;
 use rustix::process::Signal;
 
-use crate::{COUNTERS, LONG, judge, program, start_counters, two_of_four_are_killed};
+use crate::{
+    COUNTERS, LONG, judge, program, start_counters, two_of_four_are_killed,
+    until_one_of_each_is_left,
+};
 
 #[test]
 fn a_node_is_killed_and_its_processes_start_again_elsewhere() {
@@ -93,14 +95,5 @@ fn both_parts_of_a_divided_network_go_on_and_one_of_each_process_is_left_when_it
     for node in [&a, &b, &c] {
         node.until_nodes(3);
     }
-    until("one of each counter is left", || {
-        let one_after_another = |id: u32| {
-            let values = [&a, &b, &c].map(|node| {
-                let value = node.ask(&format!("add c{id} {LONG}"));
-                value.parse::<u64>().unwrap_or_default()
-            });
-            values[0] > 0 && values[1] == values[0] + 1 && values[2] == values[1] + 1
-        };
-        (0..COUNTERS).all(one_after_another)
-    });
+    until_one_of_each_is_left(&[&a, &b, &c]);
 }

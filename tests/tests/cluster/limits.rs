@@ -103,24 +103,38 @@ fn a_state_that_is_too_large_stays_and_the_others_move() {
 #[test]
 fn what_a_node_has_no_kind_for_stays_where_it_is() {
     let record = Record::new();
-    let other: &[(&str, &str)] = &[("HUB_NODE_KIND", "other")];
-    let nodes = nodes(&record, &[("a", &[]), ("b", &[]), ("c", other)]);
-    for node in &nodes {
+    let addresses: Vec<String> = (0..3).map(|_| own_address().to_string()).collect();
+    let engine = format!("gossip:{}", addresses.join(","));
+    let place = |name, number: usize| Place {
+        name,
+        address: addresses[number].clone(),
+        record: record.path(),
+        engine: engine.clone(),
+        lease: None,
+    };
+    let a = Node::start(program(), &place("a", 0));
+    let b = Node::start(program(), &place("b", 1));
+    start_counters(&[&a, &b], &record);
+    let mut command = program();
+    command.env("HUB_NODE_KIND", "other");
+    let c = Node::start(command, &place("c", 2));
+    for node in [&a, &b, &c] {
         node.until_nodes(3);
     }
-    // Only what placement has on the third one is refused.
-    let started = nodes[0].ask(&format!("start {COUNTERS}"));
-    assert!(started.contains("UnknownKind"), "{started}");
-    let homes = nodes[0].homes();
-    let (id, (_, at)) = homes.iter().next().expect("the others start");
-    assert_eq!(nodes[1].ask(&format!("add {id} {LONG}")), "1");
-    let refused = nodes[1].ask(&format!("move {id} c"));
+    until("it is the home of some", || {
+        c.homes().values().any(|(home, _)| home == "c")
+    });
+    for node in [&a, &b, &c] {
+        assert_eq!(node.count(COUNTERS, LONG), COUNTERS as usize);
+    }
+    let refused = b.ask("move c0 c");
     assert!(refused.contains("no such kind"), "{refused}");
-    assert_eq!(nodes[1].ask(&format!("add {id} {LONG}")), "2");
-    assert_eq!(&host(&nodes[2], id), at);
-    let to = if at == "a" { "b" } else { "a" };
-    assert_eq!(nodes[1].ask(&format!("move {id} {to}")), "done");
-    assert_eq!(nodes[1].ask(&format!("add {id} {LONG}")), "3");
+    assert_eq!(c.count(COUNTERS, LONG), COUNTERS as usize);
+    assert!(a.homes().values().all(|(_, host)| host != "c"));
+    let counts = record.counts();
+    judge(&counts, |_| false);
+    let begun = counts.iter().filter(|count| count.value == 1).count();
+    assert_eq!(begun, COUNTERS as usize, "none began anew");
 }
 
 #[test]

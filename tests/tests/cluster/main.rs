@@ -78,6 +78,25 @@ pub(crate) fn two_of_four_are_killed(nodes: &[Node; 4], record: &Record) {
     );
 }
 
+/// Each of these nodes counts on where the one before it stopped: there is one of each counter.
+pub(crate) fn until_one_of_each_is_left(nodes: &[&Node]) {
+    // All counters at once: a loaded machine takes its time for each answer.
+    let values = |node: &&Node| -> Vec<u64> {
+        let asked = (0..COUNTERS).map(|id| node.request(&format!("add c{id} {LONG}")));
+        let asked: Vec<u64> = asked.collect();
+        let value = |number| node.answer(number).parse().unwrap_or_default();
+        asked.into_iter().map(value).collect()
+    };
+    until("one of each counter is left", || {
+        let values: Vec<Vec<u64>> = nodes.iter().map(values).collect();
+        let in_turn = |pair: &[Vec<u64>]| {
+            let mut counters = pair[0].iter().zip(&pair[1]);
+            counters.all(|(before, after)| *before > 0 && *after == before + 1)
+        };
+        values.windows(2).all(in_turn)
+    });
+}
+
 /// Every epoch is one node's, and none is left for a lower one: nobody acted beside another.
 pub(crate) fn judge_epochs(counts: &[Count]) {
     let mut last: BTreeMap<&str, &Count> = BTreeMap::new();

@@ -9,7 +9,7 @@ use handover_tests::network::{Device, Lan};
 use handover_tests::patience::until;
 use handover_tests::peer::{installed, root};
 
-use crate::{COUNTERS, LONG, start_counters};
+use crate::{COUNTERS, LONG, start_counters, until_one_of_each_is_left};
 
 /// What a node sends is lost, or what it is sent, of or from these addresses.
 fn cut(device: &Device, nft: &Path, hook: &str, of: &str) {
@@ -47,21 +47,6 @@ fn until_at_home(nodes: &[&Node]) {
         names.len() == nodes.len()
             && homes.values().all(|(home, host)| home == host)
             && nodes.iter().all(|node| node.homes() == homes)
-    });
-}
-
-/// Each of these counts on where another one stopped: there is one of each counter.
-fn until_one_of_each_is_left(nodes: &[&Node]) {
-    until("one of each counter is left", || {
-        let in_turn = |id: u32| {
-            let values: Vec<u64> = nodes
-                .iter()
-                .map(|node| node.ask(&format!("add c{id} {LONG}")))
-                .map(|value| value.parse().unwrap_or_default())
-                .collect();
-            values[0] > 0 && values.windows(2).all(|pair| pair[1] == pair[0] + 1)
-        };
-        (0..COUNTERS).all(in_turn)
     });
 }
 

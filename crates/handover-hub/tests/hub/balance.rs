@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use handover_hub::proto::balance::{Balancing, Shifting};
+use handover_hub::proto::event::Event;
 use handover_hub::proto::hook::Hook;
 use handover_hub::proto::placement::Distribution;
 use handover_hub::{Hub, Occasion, Scope};
@@ -32,11 +33,22 @@ fn balancing() -> Distribution {
 struct Told {
     boards: AtomicUsize,
     moved: AtomicUsize,
+    /// How far apart the busiest node and the idlest one were on the last board.
+    apart: AtomicUsize,
     /// How many boards there had been at the last move.
     last: AtomicUsize,
 }
 
 impl Told {
+    /// Waits until nodes have so many boards more, and one.
+    async fn more_boards(&self, count: usize) {
+        let boards = self.boards.load(Relaxed);
+        until("boards are made", || {
+            self.boards.load(Relaxed) > boards + count
+        })
+        .await;
+    }
+
     fn quiet(&self) -> usize {
         self.boards.load(Relaxed) - self.last.load(Relaxed)
     }
@@ -44,8 +56,11 @@ impl Told {
 
 async fn balanced(world: &World, name: &str, told: &Arc<Told>) -> Hub {
     let heard = Arc::clone(told);
-    let call = Arc::new(move |hook: Hook, _: &Occasion| {
-        if hook == Hook::Scores {
+    let call = Arc::new(move |_: Hook, occasion: &Occasion| {
+        if let Occasion::Event(Event::Scored { scores, .. }) = occasion {
+            let scores = scores.iter().map(|(_, score)| usize::from(*score));
+            let most = scores.clone().max().unwrap_or(0);
+            heard.apart.store(most - scores.min().unwrap_or(0), Relaxed);
             heard.boards.fetch_add(1, Relaxed);
         } else {
             heard.moved.fetch_add(1, Relaxed);
@@ -99,21 +114,24 @@ async fn start(hub: &Hub, from: u64, to: u64) {
     assert_eq!(started.unwrap().failed, []);
 }
 
+async fn all_know_all(hubs: &[Hub]) {
+    until("all know all", || {
+        hubs.iter().all(|hub| hub.nodes().len() == 3)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_go_where_there_is_least_to_do() {
-    let (world, told) = (World::default(), Arc::default());
+    let (world, told) = (World::default(), Arc::<Told>::default());
     let hubs = [
         balanced(&world, "a", &told).await,
         balanced(&world, "b", &told).await,
         balanced(&world, "c", &told).await,
     ];
     let [a, b, c] = &hubs;
-    until("all know all", || {
-        hubs.iter().all(|hub| hub.nodes().len() == 3)
-    })
-    .await;
+    all_know_all(&hubs).await;
     start(a, 0, 60).await;
-    let before = counts(a);
 
     // What is pinned to b has long mailboxes; all nodes see that.
     let busy = ["busy0", "busy1", "busy2", "busy3"];
@@ -131,20 +149,22 @@ async fn children_go_where_there_is_least_to_do() {
     })
     .await;
 
-    // Others are shifted away, a few at a time, and then no more.
-    until("b has fewer", || counts(a)["b"] < before["b"]).await;
-    until("nothing moves any more", || told.quiet() > 90).await;
-    assert!(told.moved.load(Relaxed) <= 60, "each moves once at most");
-
-    // New ones avoid b.
-    let before = counts(a);
-    start(a, 60, 160).await;
+    // New ones avoid b, before shifts have made up for its load.
+    until("boards say so", || told.apart.load(Relaxed) > 200).await;
+    told.more_boards(2).await;
+    let first = counts(a);
+    start(a, 60, 660).await;
     let after = counts(a);
-    let new = |node: &str| after[node].saturating_sub(before[node]);
+    let new = |node: &str| after[node].saturating_sub(first[node]);
     assert!(
         new("b") < new("a") && new("b") < new("c"),
-        "{before:?} {after:?}"
+        "{first:?} {after:?}"
     );
+
+    // Others are shifted away, a few at a time, and then no more.
+    until("b has fewer", || counts(a)["b"] < after["b"]).await;
+    until("nothing moves any more", || told.quiet() > 90).await;
+    assert!(told.moved.load(Relaxed) <= 660, "each moves once at most");
 
     // The oldest, which makes the boards, dies; another one does.
     done.store(true, Relaxed);
@@ -156,15 +176,11 @@ async fn children_go_where_there_is_least_to_do() {
             let active = row.active();
             active.is_some_and(|host| [b, c].iter().any(|hub| hub.node() == host.node))
         });
-        run.count() == 164
+        run.count() == 664
     })
     .await;
-    let boards = told.boards.load(Relaxed);
-    until("another one makes boards", || {
-        told.boards.load(Relaxed) > boards + 4
-    })
-    .await;
-    for n in 0..160 {
+    told.more_boards(4).await;
+    for n in 0..660 {
         let reply = c.call::<Counter>(&format!("c{n}"), Ask::Read).await;
         assert!(reply.is_ok(), "{reply:?}");
     }

@@ -3,6 +3,7 @@
 
 mod asked;
 mod census;
+mod ended;
 mod grant;
 mod moves;
 mod resolve;

@@ -15,6 +15,7 @@ use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
 use crate::migration::{self, Holding};
 use crate::node::{Answer, Failure, HostFailure};
 use crate::partition::Memory;
+use crate::registry::Stopped;
 use crate::row::{Host, Role, Row};
 use crate::spec::{ChildSpec, Placing};
 use crate::view::Load;
@@ -90,7 +91,11 @@ impl Default for Position {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Put(Row),
-    Remove(ProcessId),
+    /// It ended for good, and so did all that ran under an epoch before this.
+    Remove {
+        process: ProcessId,
+        ended: Epoch,
+    },
 }
 
 /// What a host says of one of its processes when a home takes a census.
@@ -316,6 +321,11 @@ pub(crate) enum Item {
     Loads(Vec<(NodeId, Load)>),
     /// From the one that balances: what it makes of that.
     Board(Board),
+    /// Children of a shard that ended; said before its rows.
+    Buried {
+        shard: ShardId,
+        buried: Vec<Stopped>,
+    },
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -342,6 +352,10 @@ impl Item {
             } => spec_size(spec),
             Self::Declare { children, .. } | Self::Declared { children, .. } => {
                 children.iter().map(|spec| spec_size(spec)).sum()
+            }
+            Self::Buried { buried, .. } => {
+                let ids = buried.iter().map(|(id, _)| id.as_str().len() + ITEM);
+                ids.sum()
             }
             Self::Memory(memory) => ITEM * (memory.names.len() + memory.lost.len()),
             Self::Loads(loads) => 16 * loads.len(),

@@ -1,8 +1,10 @@
 //! The copies of the rows: how a home tells them to all others, and how who misses something
 //! catches up. Look-ups are with the driver and never leave a node.
 
+mod buried;
 mod copies;
 
+pub(crate) use self::buried::{Buried, Stopped};
 pub(crate) use self::copies::{Copies, Verdict};
 
 use alloc::collections::btree_set::BTreeSet;
@@ -11,7 +13,7 @@ use alloc::vec::Vec;
 use handover_proto::moment::Moment;
 
 use crate::event::Event;
-use crate::identity::{NodeId, ShardId};
+use crate::identity::{NodeId, ProcessId, ShardId};
 use crate::message::{Change, Item, Position};
 use crate::node::{Effect, Node};
 use crate::row::{Row, Rows};
@@ -70,13 +72,34 @@ impl<R: Rows> Node<R> {
                 self.row_of_mine(&row, known);
                 self.rows.put(row);
             }
-            Change::Remove(process) => {
-                if self.rows.remove(&process).is_some() {
-                    let event = Event::Unregistered { process };
-                    self.effects.push_back(Effect::Report(event));
-                }
+            Change::Remove { process, ended } => {
+                let shard = self.shard_of(&process);
+                let stopped = (process.clone(), ended);
+                self.remember_end(shard, stopped);
+                self.unregister(process);
             }
         }
+    }
+
+    fn unregister(&mut self, process: ProcessId) {
+        if self.rows.remove(&process).is_some() {
+            let event = Event::Unregistered { process };
+            self.effects.push_back(Effect::Report(event));
+        }
+    }
+
+    /// Another node knows of children that ended.
+    pub(crate) fn heard_buried(&mut self, shard: ShardId, buried: Vec<Stopped>) {
+        for stopped in buried {
+            if self.shard_of(&stopped.0) == shard {
+                self.remember_end(shard, stopped);
+            }
+        }
+    }
+
+    fn remember_end(&mut self, shard: ShardId, stopped: Stopped) {
+        self.buried.put(shard, stopped, self.now);
+        self.buried.forget(self.now, self.settings.ends_kept);
     }
 
     /// A home says how far it is.
@@ -145,6 +168,12 @@ impl<R: Rows> Node<R> {
         if !self.table.has(shard) || !self.members.has(from) {
             return;
         }
+        let mut buried = self.buried.of(shard);
+        while !buried.is_empty() {
+            let rest = buried.split_off(buried.len().min(ROWS_AT_ONCE));
+            self.outbox.say(from, Item::Buried { shard, buried });
+            buried = rest;
+        }
         let position = self.copies.position(shard);
         let mut rows = self.rows.shard(shard);
         loop {
@@ -190,7 +219,7 @@ impl<R: Rows> Node<R> {
         let kept: BTreeSet<_> = rows.iter().map(|row| row.id().clone()).collect();
         for row in self.rows.shard(shard) {
             if !kept.contains(row.id()) {
-                self.apply(Change::Remove(row.id().clone()));
+                self.unregister(row.id().clone());
             }
         }
         for row in rows {

@@ -108,12 +108,15 @@ impl<R: Rows> Node<R> {
     fn asked_to_stop(&mut self, shard: ShardId, asker: Asker, process: ProcessId, again: bool) {
         match self.rows.get(&process) {
             Some(row) => self.stop(shard, &row, Some(asker)),
-            None if again => {
-                self.tell_when_held(shard, asker, process, Told::Stopped(Vec::new()));
-            }
+            // Whoever may run it is away: it ends when it is back.
             None => {
-                let failure = Failure::Unknown(process.clone());
-                self.tell(asker, process, Told::Failed(failure));
+                self.bury(shard, &process);
+                let told = if again {
+                    Told::Stopped(Vec::new())
+                } else {
+                    Told::Failed(Failure::Unknown(process.clone()))
+                };
+                self.tell_when_held(shard, asker, process, told);
             }
         }
     }

@@ -260,7 +260,7 @@ impl<R: Rows> Node<R> {
             let found = all.remove(row.id()).unwrap_or_default();
             let ended = |host: &Host| departed.contains(&(row.id().clone(), host.node));
             if found.is_nothing() && row.hosts().iter().any(ended) {
-                self.publish(shard, Change::Remove(row.id().clone()));
+                self.bury(shard, row.id());
             } else {
                 self.found(shard, row.id(), Some(&row), found);
             }
@@ -274,9 +274,17 @@ impl<R: Rows> Node<R> {
     fn found(&mut self, shard: ShardId, process: &ProcessId, row: Option<&Row>, found: Found) {
         let Found {
             mut running,
-            moving,
+            mut moving,
             spec,
         } = found;
+        self.end_late(shard, process, &mut running, &mut moving);
+        if let Some(row) = row.filter(|row| self.is_row_over(shard, row))
+            && running.is_empty()
+            && moving.is_empty()
+        {
+            self.bury(shard, row.id());
+            return;
+        }
         running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
         if let Some(row) = row.filter(|_| self.settings.guarantees.exclusive) {
             // Others ran it after it was taken from these, whoever they are (H7).
@@ -371,6 +379,10 @@ impl<R: Rows> Node<R> {
     /// A node runs what the rows do not say. Where two homes can have been, the network was
     /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced.
     fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
+        if self.is_over(shard, &found.spec.id, found.epoch) {
+            self.end_copy(shard, node, found);
+            return;
+        }
         if !self.settings.guarantees.exclusive {
             self.reclaim(shard);
             return;
@@ -389,18 +401,6 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.end_copy(shard, node, found);
-    }
-
-    pub(crate) fn end_copy(&mut self, shard: ShardId, node: NodeId, hosted: &Hosted) {
-        let Some(home) = self.homes.get(&shard) else {
-            return;
-        };
-        let item = Item::End {
-            process: hosted.spec.id.clone(),
-            epoch: hosted.epoch,
-            term: home.term,
-        };
-        self.outbox.say(node, item);
     }
 
     /// Takes out those that cannot all run one process. Passive replicas that are too many end when
@@ -461,12 +461,11 @@ impl<R: Rows> Node<R> {
             return;
         }
         let rest: Vec<Host> = row.hosts().iter().copied().filter(|h| !is_it(h)).collect();
-        let change = if rest.is_empty() {
-            Change::Remove(gone.process)
+        if rest.is_empty() {
+            self.bury(shard, &gone.process);
         } else {
-            Change::Put(row.with_hosts(&rest))
-        };
-        self.publish(shard, change);
+            self.publish(shard, Change::Put(row.with_hosts(&rest)));
+        }
         self.sweep.insert(shard);
     }
 }

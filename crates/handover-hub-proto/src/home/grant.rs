@@ -294,7 +294,7 @@ impl<R: Rows> Node<R> {
         match work.doing {
             Doing::Starting(starting) => self.started(shard, process, starting, &work.askers),
             Doing::Stopping(stopping) => {
-                self.publish(shard, Change::Remove(process.clone()));
+                self.bury(shard, process);
                 if let Some(home) = self.homes.get_mut(&shard) {
                     home.placed.remove(process);
                     home.sent.remove(process);

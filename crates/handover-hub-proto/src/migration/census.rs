@@ -92,6 +92,17 @@ pub enum Resolution {
 }
 
 impl Holding {
+    /// The epoch it is about: that of whoever runs it or ran it, or the one that a target was told.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        match *self {
+            Self::Running { epoch }
+            | Self::Activating { epoch, .. }
+            | Self::Departing { epoch, .. }
+            | Self::Landing { epoch, .. } => epoch,
+        }
+    }
+
     /// What decides between two nodes that have something: who runs it before who was told to, before
     /// who ran it last, before who may have received its state; then the higher epoch.
     const fn weight(&self) -> (u8, Epoch) {

@@ -16,6 +16,7 @@ use super::{Node, Settings};
 use crate::home::{Census, Home, Stage};
 use crate::identity::{Epoch, ShardId, Term};
 use crate::message::Position;
+use crate::registry::Stopped;
 use crate::row::{Role, Row, Rows};
 use crate::spec::ChildSpec;
 use crate::view::{Member, Owner};
@@ -39,6 +40,8 @@ struct HandedShard {
     /// The home of the highest term that was heard of (H7).
     obeyed: Option<Owner>,
     position: Position,
+    /// Its children that ended.
+    buried: Vec<Stopped>,
     /// Of a home that decides: its term, and what it has granted.
     home: Option<(Term, u64)>,
 }
@@ -95,6 +98,7 @@ impl<R: Rows> Node<R> {
             owner: self.table.owner(shard),
             obeyed: self.hosting.obeyed(shard),
             position: self.copies.position(shard),
+            buried: self.buried.of(shard),
             home: self
                 .homes
                 .get(&shard)
@@ -136,6 +140,7 @@ impl<R: Rows> Node<R> {
         }
         for known in handed.shards {
             node.copies.set(known.shard, known.position);
+            node.heard_buried(known.shard, known.buried);
             if let Some(owner) = known.obeyed {
                 node.hosting.obeys(known.shard, owner.node, owner.term);
             }

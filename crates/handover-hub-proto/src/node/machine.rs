@@ -23,7 +23,7 @@ use crate::migration::Terminal;
 use crate::pace::Pace;
 use crate::partition::Judge;
 use crate::placement;
-use crate::registry::Copies;
+use crate::registry::{Buried, Copies};
 use crate::requests::Requests;
 use crate::row::Rows;
 use crate::view::Member;
@@ -43,6 +43,7 @@ pub struct Node<R> {
     pub(crate) members: Members,
     pub(crate) table: Table,
     pub(crate) copies: Copies,
+    pub(crate) buried: Buried,
     pub(crate) homes: BTreeMap<ShardId, Home>,
     pub(crate) hosting: Hosting,
     pub(crate) requests: Requests,
@@ -94,6 +95,7 @@ impl<R: Rows> Node<R> {
             members: Members::default(),
             table: Table::new(shards),
             copies: Copies::new(shards),
+            buried: Buried::default(),
             homes: BTreeMap::new(),
             hosting: Hosting::default(),
             requests: Requests::default(),
@@ -158,6 +160,7 @@ impl<R: Rows> Node<R> {
                 Timer::Debounce => self.settle(),
                 Timer::Digest => {
                     self.say_digests(None);
+                    self.buried.forget(self.now, self.settings.ends_kept);
                     self.review_all_declared();
                     let at = self.now + self.settings.digest;
                     self.timers.set(Timer::Digest, at);
@@ -286,6 +289,7 @@ impl<R: Rows> Node<R> {
             Item::Filled { process, epoch } => self.heard_filled(from, &process, epoch),
             Item::Loads(loads) => self.heard_loads(loads),
             Item::Board(board) => self.heard_board(from, board),
+            Item::Buried { shard, buried } => self.heard_buried(shard, buried),
             Item::Changed { .. }
             | Item::Held { .. }
             | Item::Digest { .. }

@@ -63,6 +63,9 @@ pub struct Settings {
     /// After a fence nobody's shards are claimed for this time: others were fenced as well, and
     /// come back.
     pub grace: Duration,
+    /// How long nodes remember that a child ended, and so end what somebody runs of it who was away
+    /// meanwhile: longer than a node may stand still or be cut off. At most 65,536 are remembered.
+    pub ends_kept: Duration,
 }
 
 /// What all nodes of a hub must have alike, besides the number of shards.
@@ -128,6 +131,7 @@ impl Default for Settings {
             copies: 2,
             retry: Duration::from_millis(500),
             grace: Duration::from_secs(5),
+            ends_kept: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -96,6 +96,7 @@ impl Item {
             | Self::Answered { .. }
             | Self::Memory(_)
             | Self::Loads(_)
+            | Self::Buried { .. }
             | Self::Declared { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }

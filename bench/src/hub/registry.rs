@@ -1,6 +1,7 @@
 //! Looking up a row and keeping one.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::hint::black_box;
 use std::process::Command;
@@ -18,7 +19,7 @@ use crate::Failure;
 use crate::table::Table;
 
 /// How long each figure is measured.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(1);
 
 /// Rows whose memory is measured.
 const HELD: u64 = 1_000_000;
@@ -26,25 +27,39 @@ const HELD: u64 = 1_000_000;
 pub(super) fn measure() -> Result<Table, Failure> {
     let mut table = empty();
     let mut alone = Vec::new();
-    for rows in [10_000, 100_000] {
+    for rows in [10_000, 100_000, 1_000_000] {
         let registry = filled(rows)?;
-        let ids = shuffled(rows)?;
+        let order = order(rows)?;
+        let ids: Vec<ProcessId> = order.iter().copied().map(id).collect::<Result<_, _>>()?;
         let rate = rate(&registry, &ids);
-        let floor = floor(&ids);
+        let floor = Floor::measure(&order, &ids);
         alone.push(rate);
         table.push(row(
             format!("look-ups a second by one thread, {rows} rows"),
             format!("{:.1} M", rate / 1e6),
             "≥ 10 M",
             rate >= 1e7,
-            format!(
-                "who answers calls to an id; `HashMap<String, u64>` of std: {:.1} M",
-                floor / 1e6
-            ),
+            floor.to_string(),
+        ));
+        table.push(row(
+            format!("÷ random loads that wait for each other, {rows} rows"),
+            format!("{:.2}", rate / floor.chained),
+            "–",
+            true,
+            "a look-up loads two lines besides the id: a bucket of the index, and the row's"
+                .to_owned(),
+        ));
+        let both = by_threads(&registry, &ids, 2);
+        table.push(row(
+            format!("by two threads ÷ by one, {rows} rows"),
+            format!("{:.2}", both / rate),
+            "–",
+            true,
+            "look-ups of both together; nothing that they share is written".to_owned(),
         ));
         let (threads, reads, writes) = together(&registry, &ids, rows)?;
         table.push(row(
-            format!("the same by {threads} threads while one more writes rows, {rows} rows"),
+            format!("by {threads} threads while one more writes rows, {rows} rows"),
             format!("{:.1} M", reads / 1e6),
             "–",
             true,
@@ -54,14 +69,15 @@ pub(super) fn measure() -> Result<Table, Failure> {
             ),
         ));
     }
-    table.push(row(
-        "look-ups with 100,000 rows ÷ with 10,000".to_owned(),
-        format!("{:.2}", alone[1] / alone[0]),
-        "–",
-        true,
-        "the rows of the one stay in the cache of a processor, those of the other do not"
-            .to_owned(),
-    ));
+    for (at, rows) in [(1, "100,000"), (2, "1,000,000")] {
+        table.push(row(
+            format!("look-ups with {rows} rows ÷ with 10,000"),
+            format!("{:.2}", alone[at] / alone[0]),
+            "–",
+            true,
+            "the rows of 10,000 stay in the cache of a processor, those of more do not".to_owned(),
+        ));
+    }
     let output = Command::new(std::env::current_exe()?)
         .args(["hub-registry", "hold", &HELD.to_string()])
         .output()?;
@@ -113,8 +129,8 @@ fn filled(rows: u64) -> Result<Registry, Failure> {
     Ok(registry)
 }
 
-/// All ids in an order that no cache foresees.
-fn shuffled(rows: u64) -> Result<Vec<ProcessId>, Failure> {
+/// Numbers of all rows in an order that no cache foresees.
+fn order(rows: u64) -> Result<Vec<u64>, Failure> {
     let mut order: Vec<u64> = (0..rows).collect();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for at in (1..order.len()).rev() {
@@ -123,34 +139,96 @@ fn shuffled(rows: u64) -> Result<Vec<ProcessId>, Failure> {
         random ^= random << 17;
         order.swap(at, usize::try_from(random % (at as u64 + 1))?);
     }
-    order.into_iter().map(id).collect()
+    Ok(order)
 }
 
-/// Calls `look` with one id after the other for a while; calls a second.
-fn paced(ids: &[ProcessId], mut look: impl FnMut(&ProcessId)) -> f64 {
+/// Calls `look` with one after the other for a while; calls a second.
+fn paced<T>(all: &[T], mut look: impl FnMut(&T)) -> f64 {
     let (begun, mut count) = (Instant::now(), 0_usize);
     while begun.elapsed() < LONG {
-        ids.iter().for_each(&mut look);
-        count += ids.len();
+        all.iter().for_each(&mut look);
+        count += all.len();
     }
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
 fn rate(registry: &Registry, ids: &[ProcessId]) -> f64 {
     paced(ids, |id| {
-        black_box(registry.with(id, Row::active));
+        black_box(registry.active(id));
     })
 }
 
-fn floor(ids: &[ProcessId]) -> f64 {
-    let map: HashMap<String, u64> = ids
-        .iter()
-        .zip(0..)
-        .map(|(id, n)| (id.as_str().to_owned(), n))
-        .collect();
-    paced(ids, |id| {
-        black_box(map.get(id.as_str()));
+fn by_threads(registry: &Registry, ids: &[ProcessId], threads: usize) -> f64 {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| rate(registry, ids)))
+            .collect();
+        threads.into_iter().filter_map(|one| one.join().ok()).sum()
     })
+}
+
+/// What the memory system allows, a second.
+struct Floor {
+    /// Loads of a line of 64 bytes, each at the place that the one before says.
+    chained: f64,
+    /// The same, all places known beforehand.
+    apart: f64,
+    numbers: f64,
+    texts: f64,
+}
+
+impl Floor {
+    fn measure(order: &[u64], ids: &[ProcessId]) -> Self {
+        let mut lines = vec![[0_u64; 8]; order.len()];
+        for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
+            lines[*from as usize][0] = *to;
+        }
+        let mut at = 0;
+        let chained = paced(order, |_| at = lines[at as usize][0]);
+        black_box(at);
+        let apart = paced(order, |at| {
+            black_box(lines[*at as usize][0]);
+        });
+        let numbers: HashMap<u64, u64> = order.iter().map(|n| (*n, *n)).collect();
+        let numbers = paced(order, |n| {
+            black_box(numbers.get(n));
+        });
+        let texts: HashMap<String, u64> = ids
+            .iter()
+            .zip(0..)
+            .map(|(id, n)| (id.as_str().to_owned(), n))
+            .collect();
+        let texts = paced(ids, |id| {
+            black_box(texts.get(id.as_str()));
+        });
+        Self {
+            chained,
+            apart,
+            numbers,
+            texts,
+        }
+    }
+}
+
+impl fmt::Display for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            chained,
+            apart,
+            numbers,
+            texts,
+        } = self;
+        write!(
+            f,
+            "who answers calls to an id, in random order. In the same run: random loads of 64 bytes \
+             from as many lines {:.1} M if each waits for the one before, {:.0} M if none does; std's \
+             `HashMap<u64, u64>` {:.1} M, `HashMap<String, u64>` {:.1} M",
+            chained / 1e6,
+            apart / 1e6,
+            numbers / 1e6,
+            texts / 1e6
+        )
+    }
 }
 
 /// Readers on all processors but one, a writer on the last: how many, what they read, what it wrote.

@@ -49,8 +49,25 @@ pub struct Host {
 pub struct Row {
     id: ProcessId,
     hosts: Hosts,
-    /// What it is, without its id.
-    rest: Arc<Packed>,
+    rest: Rest,
+}
+
+/// What a child is, without its id. Rows of the same child share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rest(Arc<Packed>);
+
+impl Rest {
+    /// Its tag.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.0.head().tag
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rest").field(&self.0.head().kind).finish()
+    }
 }
 
 /// Most children have one host, which needs no allocation of its own.
@@ -87,7 +104,17 @@ impl Row {
         Self {
             id: spec.id.clone(),
             hosts: Hosts::new(hosts),
-            rest: Arc::new(Packed::new(spec)),
+            rest: Rest(Arc::new(Packed::new(spec))),
+        }
+    }
+
+    /// A row whose parts were kept one by one.
+    #[must_use]
+    pub fn of(id: ProcessId, hosts: &[Host], rest: Rest) -> Self {
+        Self {
+            id,
+            hosts: Hosts::new(hosts),
+            rest,
         }
     }
 
@@ -107,28 +134,34 @@ impl Row {
         &self.id
     }
 
+    /// What it is, without its id.
+    #[must_use]
+    pub fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
     /// Its kind. Free, like [`tag`](Self::tag).
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.rest.head().kind
+        self.rest.0.head().kind
     }
 
     /// Its tag.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.rest.head().tag
+        self.rest.tag()
     }
 
     /// Whether it is on the list of declared children.
     #[must_use]
     pub fn declared(&self) -> bool {
-        self.rest.head().declared
+        self.rest.0.head().declared
     }
 
     /// What it is. Decoded anew by every call: for starting it, not for looking it up.
     #[must_use]
     pub fn spec(&self) -> Arc<ChildSpec> {
-        Arc::new(self.rest.spec(&self.id))
+        Arc::new(self.rest.0.spec(&self.id))
     }
 
     /// Who runs it.
@@ -147,7 +180,7 @@ impl Row {
     /// Bytes it takes in a message, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.id.as_str().len() + self.rest.size() + self.hosts().len() * 24
+        self.id.as_str().len() + self.rest.0.size() + self.hosts().len() * 24
     }
 }
 
@@ -172,7 +205,7 @@ impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Sent {
             id: &self.id,
-            rest: &*self.rest,
+            rest: &*self.rest.0,
             hosts: self.hosts(),
         }
         .serialize(serializer)
@@ -185,7 +218,7 @@ impl<'de> Deserialize<'de> for Row {
         Ok(Self {
             id: sent.id,
             hosts: Hosts::new(&sent.hosts),
-            rest: Arc::new(sent.rest),
+            rest: Rest(Arc::new(sent.rest)),
         })
     }
 }

@@ -9,7 +9,7 @@ use handover_hub_proto::call::{Call, Effect, Input, Outcome as Ended, Settings};
 use handover_hub_proto::identity::{Epoch, NodeId, ProcessId};
 use handover_hub_proto::mailbox::Refusal as Why;
 use handover_hub_proto::placement::shard_of;
-use handover_hub_proto::row::{Host, Role, Row};
+use handover_hub_proto::row::{Host, Role};
 use handover_proto::moment::{Machine, Moment};
 use tokio::time::{Instant, timeout_at};
 
@@ -91,7 +91,7 @@ impl Shared {
 
     /// Who answers calls to a process, as the registry of this node says.
     fn host_of(&self, process: &ProcessId) -> Option<Option<Host>> {
-        self.registry.with(process, Row::active)
+        self.registry.active(process)
     }
 }
 

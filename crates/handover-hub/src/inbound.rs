@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use handover_hub_proto::identity::NodeId;
 use handover_hub_proto::reply::Ticket;
-use handover_hub_proto::row::{Host, Row};
+use handover_hub_proto::row::Host;
 use tokio::sync::mpsc;
 
 use crate::calls::Outcome;
@@ -85,7 +85,7 @@ fn take_call(shared: &Arc<Shared>, from: NodeId, call: Call) {
 
 /// Where this node's registry says that a process is, if that is news to the caller.
 fn elsewhere(shared: &Shared, call: &Call) -> Option<Host> {
-    let host = shared.registry.with(&call.process, Row::active).flatten()?;
+    let host = shared.registry.active(&call.process).flatten()?;
     (host.node != shared.me && host.epoch > call.epoch).then_some(host)
 }
 

@@ -1,43 +1,62 @@
 //! The copy of the registry that a node looks up.
 
-mod table;
+mod index;
+mod kept;
+mod line;
+mod lines;
 mod tags;
 
-use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::fast::RandomState;
 use handover_hub_proto::identity::{ProcessId, ShardId};
 use handover_hub_proto::placement::shard_of;
-use handover_hub_proto::row::{Row, Rows};
+use handover_hub_proto::row::{Host, Rest, Row, Rows};
 
-use self::table::Table;
+use self::index::{Found, Index};
+use self::kept::Kept;
+use self::line::{Content, Key, Line};
+use self::lines::Lines;
 use self::tags::Tags;
 
-/// All rows a node knows, each shard under its own lock, so that look-ups from many threads neither
-/// wait for each other nor for the machine that writes. Clones show the same rows.
+/// All rows a node knows. Clones show the same rows.
 ///
-/// A row lies in a block of its shard, whole; all that a look-up of its host needs is in one line of
-/// the cache. A child with an id of 16 bytes, one host and a small argument takes less than 140 bytes
-/// in all.
+/// [`active`](Self::active) reads two lines of memory, a slot of the index and the line that holds the
+/// id and who answers for it, and writes none: look-ups from many threads neither wait for each
+/// other nor for the machine that writes. All else is behind a lock. A child with an id of up to 24
+/// bytes, one host and a small argument takes less than 170 bytes in all; the room of removed rows is
+/// kept for later ones.
 #[derive(Clone, Debug)]
-pub struct Registry(Arc<Shards>);
+pub struct Registry(Arc<Parts>);
 
 #[derive(Debug)]
-struct Shards {
-    tables: Box<[RwLock<Table>]>,
-    /// Seeded, so that nobody can choose ids that meet in a table.
+struct Parts {
+    shards: u16,
+    /// Seeded, so that nobody can choose ids that meet in an index.
     hasher: RandomState,
+    indexes: [Index; INDEXES],
+    lines: Lines,
+    kept: RwLock<Kept>,
     tags: Tags,
 }
+
+/// Parts of the index, so that one that doubles is soon done.
+const INDEXES: usize = 64;
+
+/// How often a look-up that met a change asks again before it waits for the lock.
+const ATTEMPTS: usize = 16;
 
 impl Registry {
     /// An empty one, for a hub of that many shards.
     #[must_use]
     pub fn new(shards: u16) -> Self {
-        Self(Arc::new(Shards {
-            tables: (0..shards.max(1)).map(|_| RwLock::default()).collect(),
+        let shards = shards.max(1);
+        Self(Arc::new(Parts {
+            shards,
             hasher: RandomState::default(),
+            indexes: std::array::from_fn(|_| Index::default()),
+            lines: Lines::default(),
+            kept: RwLock::new(Kept::new(shards)),
             tags: Tags::default(),
         }))
     }
@@ -45,33 +64,44 @@ impl Registry {
     /// How many shards its hub has.
     #[must_use]
     pub fn shards(&self) -> u16 {
-        u16::try_from(self.0.tables.len()).unwrap_or(u16::MAX)
+        self.0.shards
     }
 
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.tables.iter().map(|table| read(table).len()).sum()
+        read(&self.0.kept).len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.tables.iter().all(|table| read(table).is_empty())
+        self.len() == 0
     }
 
-    /// Calls `visit` with every row, shard by shard. Rows of a shard are locked meanwhile: what
-    /// takes long is better done after it.
-    pub fn each(&self, mut visit: impl FnMut(&Row)) {
-        for table in &self.0.tables {
-            read(table).iter().for_each(&mut visit);
+    /// Who answers calls to a process, if anybody does; `None` if there is no such row. Without a
+    /// lock, and the fastest way to ask.
+    #[must_use]
+    pub fn active(&self, id: &ProcessId) -> Option<Option<Host>> {
+        let key = self.key(id);
+        if !key.is_long() {
+            for _ in 0..ATTEMPTS {
+                match self.glance(&key) {
+                    Found::Here(host) => return Some(host),
+                    Found::Missing => return None,
+                    Found::Unclear => std::hint::spin_loop(),
+                }
+            }
         }
+        self.get(id).map(|row| row.active())
     }
 
-    /// What `look` makes of a row, without copying the row.
-    pub fn with<T>(&self, id: &ProcessId, look: impl FnOnce(&Row) -> T) -> Option<T> {
-        let table = read(self.of(id));
-        table.get(self.hash(id), id).map(look)
+    /// Calls `visit` with every row, shard by shard. Each shard's are copied first: nothing is
+    /// locked meanwhile.
+    pub fn each(&self, visit: impl FnMut(&Row)) {
+        let all = (0..self.shards()).flat_map(|shard| self.shard(ShardId(shard)));
+        let mut visit = visit;
+        all.for_each(|row| visit(&row));
     }
 
     /// The rows with this tag, in no order; found without looking at others.
@@ -83,12 +113,48 @@ impl Registry {
         rows.filter(|row| row.tag() == Some(tag)).collect()
     }
 
-    fn of(&self, id: &ProcessId) -> &RwLock<Table> {
-        &self.0.tables[usize::from(shard_of(id, self.shards()).0)]
+    fn shard_of(&self, id: &ProcessId) -> ShardId {
+        shard_of(id, self.0.shards)
     }
 
-    fn hash(&self, id: &ProcessId) -> u64 {
-        self.0.hasher.hash_one(id.as_str())
+    fn key(&self, id: &ProcessId) -> Key {
+        Key::new(id, &self.0.hasher)
+    }
+
+    fn index(&self, key: &Key) -> &Index {
+        &self.0.indexes[(key.hash >> 32) as usize % INDEXES]
+    }
+
+    fn glance(&self, key: &Key) -> Found<Option<Host>> {
+        self.index(key).find(key.hash, |place| {
+            match self.0.lines.get(place).and_then(Line::read) {
+                Some(content) if content.is(key) => Found::Here(content.active),
+                Some(_) => Found::Missing,
+                None => Found::Unclear,
+            }
+        })
+    }
+
+    /// Where a row is, and what its line says. For who holds the lock.
+    fn find(&self, kept: &Kept, key: &Key, id: &ProcessId) -> Option<(u32, Content)> {
+        let found = self.index(key).find(key.hash, |place| {
+            let content = self.0.lines.get(place).and_then(Line::read);
+            let is = |content: &Content| {
+                content.is(key) && (!key.is_long() || kept.long_id(place) == Some(id))
+            };
+            match content.filter(is) {
+                Some(content) => Found::Here((place, content)),
+                None => Found::Missing,
+            }
+        });
+        match found {
+            Found::Here(found) => Some(found),
+            Found::Missing | Found::Unclear => None,
+        }
+    }
+
+    fn row(&self, kept: &Kept, place: u32) -> Option<Row> {
+        kept.row(place, &self.0.lines.get(place)?.read()?)
     }
 }
 
@@ -102,37 +168,64 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 impl Rows for Registry {
     fn get(&self, id: &ProcessId) -> Option<Row> {
-        self.with(id, Row::clone)
+        let key = self.key(id);
+        let kept = read(&self.0.kept);
+        let (place, content) = self.find(&kept, &key, id)?;
+        kept.row(place, &content)
     }
 
     fn put(&mut self, row: Row) {
-        let hash = self.hash(row.id());
-        let id = row.id().clone();
-        let tag = row.tag().map(str::to_owned);
-        let before = write(self.of(&id)).put(hash, row, |row| self.hash(row.id()));
-        let before = before.as_ref().and_then(Row::tag);
-        self.0.tags.change(&id, before, tag.as_deref());
+        let key = self.key(row.id());
+        let mut kept = write(&self.0.kept);
+        let known = self.find(&kept, &key, row.id());
+        let place = known.map_or_else(|| kept.vacant(), |(place, _)| place);
+        // More rows than this do not fit into memory.
+        let Some(line) = self.0.lines.make(place) else {
+            return;
+        };
+        let position = match known {
+            Some((_, content)) => content.position,
+            None => kept.list(self.shard_of(row.id()), place),
+        };
+        line.write(&Content::new(&key, position, row.active()));
+        let before = kept.put(place, &row, key.is_long());
+        if known.is_none() && !self.index(&key).insert(key.hash, place) {
+            tracing::error!(id = %row.id(), "no room in the registry");
+        }
+        drop(kept);
+        let before = before.as_ref().and_then(Rest::tag);
+        self.0.tags.change(row.id(), before, row.tag());
     }
 
     fn remove(&mut self, id: &ProcessId) -> Option<Row> {
-        let hash = self.hash(id);
-        let removed = write(self.of(id)).remove(hash, id, |row| self.hash(row.id()))?;
-        self.0.tags.change(id, removed.tag(), None);
-        Some(removed)
+        let key = self.key(id);
+        let mut kept = write(&self.0.kept);
+        let (place, content) = self.find(&kept, &key, id)?;
+        let row = kept.row(place, &content);
+        self.index(&key).remove(key.hash, place);
+        self.0.lines.get(place)?.clear();
+        if let Some(moved) = kept.remove(self.shard_of(id), place, content.position) {
+            let line = self.0.lines.get(moved)?;
+            let said = line.read()?;
+            line.write(&Content {
+                position: content.position,
+                ..said
+            });
+        }
+        drop(kept);
+        let row = row?;
+        self.0.tags.change(id, row.tag(), None);
+        Some(row)
     }
 
     fn shard(&self, shard: ShardId) -> Vec<Row> {
-        match self.0.tables.get(usize::from(shard.0)) {
-            Some(table) => read(table).iter().cloned().collect(),
-            None => Vec::new(),
-        }
+        let kept = read(&self.0.kept);
+        let places = kept.of_shard(shard).iter();
+        places.filter_map(|place| self.row(&kept, *place)).collect()
     }
 
     fn count(&self, shard: ShardId) -> usize {
-        match self.0.tables.get(usize::from(shard.0)) {
-            Some(table) => read(table).len(),
-            None => 0,
-        }
+        read(&self.0.kept).of_shard(shard).len()
     }
 }
 

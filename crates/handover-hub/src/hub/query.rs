@@ -70,7 +70,7 @@ impl Hub {
     /// Who answers calls to a child: without a copy of its row, so this is the faster one.
     #[must_use]
     pub fn whereis(&self, id: &ProcessId) -> Option<Host> {
-        self.shared().registry.with(id, Row::active).flatten()
+        self.shared().registry.active(id).flatten()
     }
 
     /// All children, in no order.

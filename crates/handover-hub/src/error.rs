@@ -50,6 +50,9 @@ pub enum StartError {
     /// The engine ended before the node took part.
     #[error("the engine ended before this node took part")]
     Ended,
+    /// The kernel gave no random numbers, of which a node makes its own.
+    #[error("the kernel gives no random numbers: {0}")]
+    Random(String),
     /// A hub has no shards.
     #[error("a hub needs at least one shard")]
     NoShards,

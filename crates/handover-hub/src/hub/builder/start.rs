@@ -1,6 +1,5 @@
 //! From a description to a node that takes part.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -103,7 +102,7 @@ async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
     let introduction = Introduction {
         hub: name.clone(),
         shards,
-        node: random(),
+        node: random()?,
         name: node,
         instance: 1,
         address: String::new(),
@@ -367,14 +366,11 @@ pub(super) fn member(builder: &Builder, introduction: &Introduction) -> Member {
     }
 }
 
-/// A number that no other run of any node has.
-fn random() -> NodeId {
-    // The standard library seeds each of these from the kernel's random numbers.
-    let mut hasher = RandomState::new().build_hasher();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    hasher.write_u128(since.map_or(0, |since| since.as_nanos()));
-    hasher.write_u32(std::process::id());
-    NodeId(hasher.finish())
+/// A number that no other run of any node has, by the kernel's random numbers.
+fn random() -> Result<NodeId, StartError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Random(error.to_string()))?;
+    Ok(NodeId(u64::from_le_bytes(bytes)))
 }
 
 fn host_name() -> String {

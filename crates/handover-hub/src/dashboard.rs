@@ -141,9 +141,10 @@ fn router(desk: Desk, anyone: bool) -> Router {
 /// Refuses names, and says what browsers may do with the answer.
 async fn guard(State(anyone): State<bool>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok());
+    // One that is no text is no address either.
+    let here = |host: &HeaderValue| host.to_str().is_ok_and(is_here);
     let mut response = match host {
-        Some(host) if !anyone && !is_here(host) => {
+        Some(host) if !anyone && !here(host) => {
             let error =
                 "this page is read under its address, or localhost, and under no other name";
             let complaint = Complaint {

@@ -64,6 +64,7 @@ async fn a_name_of_somebody_else_is_refused() {
         "evil.example",
         "evil.example:7700",
         "127.0.0.1.evil.example",
+        "127.0.0.1é",
     ] {
         let answer = ask(&server, "GET", "/v1/status", host).await;
         assert!(answer.starts_with("HTTP/1.0 403"), "{host}: {answer}");

@@ -72,6 +72,8 @@ pub(crate) struct Home {
     pub(crate) later: BTreeMap<ProcessId, Later>,
     /// Copies of a process that ran apart from the one that was kept, to be merged one by one.
     pub(crate) apart: BTreeMap<ProcessId, Vec<Host>>,
+    /// Processes whose copies are merged not before a time: it failed.
+    pub(crate) merges: BTreeMap<ProcessId, Moment>,
     /// Copies that froze for a merge of an earlier home, and go on so that it can begin again.
     pub(crate) unmerged: BTreeSet<(ProcessId, NodeId)>,
     /// Nodes whose processes are counted again, since their connection broke or they joined.
@@ -95,6 +97,7 @@ impl Home {
             rested: BTreeMap::new(),
             later: BTreeMap::new(),
             apart: BTreeMap::new(),
+            merges: BTreeMap::new(),
             unmerged: BTreeSet::new(),
             recount: BTreeSet::new(),
             base: Term::default(),

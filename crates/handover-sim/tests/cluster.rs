@@ -137,7 +137,7 @@ fn whatever_is_broken_on_purpose_is_noticed() {
     for fault in Fault::ALL {
         let noticed = (0..FIXED).find_map(|seed| {
             let profile = match fault {
-                Fault::NoFence | Fault::Hasty => Profile::Pauses,
+                Fault::NoFence | Fault::Hasty | Fault::Undying => Profile::Pauses,
                 Fault::Deaf | Fault::Unfilled => Profile::Kills,
                 _ => Profile::Calm,
             };

@@ -403,19 +403,6 @@ impl<R: Rows> Node<R> {
         self.end_copy(shard, node, found);
     }
 
-    /// Takes out those that cannot all run one process. Passive replicas that are too many end when
-    /// the others have the state.
-    fn too_many(&self, running: &mut Vec<(NodeId, Hosted)>) -> Vec<(NodeId, Hosted)> {
-        if self.settings.redundancy.role(1) == Role::Active {
-            return running.split_off(running.len().min(self.replicas()));
-        }
-        let mut answers = false;
-        let apart = running.extract_if(.., |(_, hosted)| {
-            hosted.role == Role::Active && core::mem::replace(&mut answers, true)
-        });
-        apart.collect()
-    }
-
     /// How many run one process.
     pub(crate) fn replicas(&self) -> usize {
         self.settings.redundancy.replicas(self.members.len()).max(1)

@@ -19,7 +19,7 @@ use crate::migration::{
     Bid, Decision, Deferral, GRANTS, Movement, MovementEffect, MovementInput, Outcome, Plan,
     Purpose, Reason, Report, Word, leftover,
 };
-use crate::node::{Effect, Failure, Node, Timer};
+use crate::node::{Effect, Failure, HostFailure, Node, Timer};
 use crate::pace::Next;
 use crate::row::{Host, Row, Rows};
 
@@ -255,6 +255,9 @@ impl<R: Rows> Node<R> {
             Outcome::Stayed { host, reason } => {
                 self.stayed(shard, process, plan.attempt, *host, reason)
             }
+            Outcome::Apart { host, reason } => {
+                self.unmerged(shard, process, plan.attempt, *host, reason)
+            }
             Outcome::Lost(reason) => {
                 let serves = plan.source.node;
                 self.nobody_serves(shard, process);
@@ -385,6 +388,17 @@ impl<R: Rows> Node<R> {
             }
             _ if self.resume_unmerged(shard, &report.process, from, report.attempt) => return,
             _ => {}
+        }
+        if let Word::Departed { epoch, result } = &report.word
+            && self.is_apart(serves, from)
+            && match result {
+                Ok(()) => serves.is_some_and(|host| host.epoch <= *epoch),
+                // It reached nobody.
+                Err(failure) => matches!(failure, HostFailure::Transfer(_)),
+            }
+        {
+            self.goes_on_beside(shard, &report.process, from, report.attempt);
+            return;
         }
         let Some(stray) = report.stray() else {
             return;

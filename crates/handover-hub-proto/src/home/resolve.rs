@@ -1,12 +1,14 @@
 //! A home finds moves that it did not begin, and copies that ran apart.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::host_at;
+use crate::event::Event;
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId};
-use crate::message::{Change, Hosted, Item};
-use crate::migration::{Bid, Holding, Movement, Purpose, Resolution, leftover, resolve};
-use crate::node::Node;
+use crate::message::{Change, Hosted, Item, Told};
+use crate::migration::{Bid, Holding, Movement, Purpose, Reason, Resolution, leftover, resolve};
+use crate::node::{Effect, Failure, Node, Timer};
 use crate::row::{Host, Role, Row, Rows};
 
 impl<R: Rows> Node<R> {
@@ -102,10 +104,7 @@ impl<R: Rows> Node<R> {
         for (node, holding) in moving {
             match holding {
                 Holding::Departing { attempt, .. } if takes_in.contains(attempt) => {
-                    if let Some(home) = self.homes.get_mut(&shard) {
-                        home.unmerged.insert((process.clone(), *node));
-                    }
-                    self.resume_unmerged(shard, process, *node, *attempt);
+                    self.goes_on_beside(shard, process, *node, *attempt);
                 }
                 _ => self.let_go(shard, process, *node, holding),
             }
@@ -164,6 +163,23 @@ impl<R: Rows> Node<R> {
         holding: &Holding,
     ) {
         let serves = self.rows.get(process).as_ref().and_then(Row::active);
+        if let (
+            Some(host),
+            Holding::Departing {
+                attempt,
+                epoch,
+                sent,
+                ..
+            },
+        ) = (serves, *holding)
+            && self.is_apart(serves, node)
+        {
+            // Whether its state arrived where it was sent, it says by itself.
+            if !sent || host.epoch <= epoch {
+                self.goes_on_beside(shard, process, node, attempt);
+            }
+            return;
+        }
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
@@ -192,6 +208,39 @@ impl<R: Rows> Node<R> {
         }
     }
 
+    /// Whether what a node has may be from the other side of a divided network, beside who serves.
+    pub(super) fn is_apart(&self, serves: Option<Host>, node: NodeId) -> bool {
+        let merge = !self.settings.guarantees.exclusive && self.replicas() == 1;
+        merge && serves.is_some_and(|host| host.node != node)
+    }
+
+    /// A frozen copy goes on, and is merged then.
+    pub(super) fn goes_on_beside(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        node: NodeId,
+        attempt: MoveId,
+    ) {
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.unmerged.insert((process.clone(), node));
+        }
+        self.resume_unmerged(shard, process, node, attempt);
+    }
+
+    /// Takes out those that cannot all run one process. Passive replicas that are too many end when
+    /// the others have the state.
+    pub(super) fn too_many(&self, running: &mut Vec<(NodeId, Hosted)>) -> Vec<(NodeId, Hosted)> {
+        if self.settings.redundancy.role(1) == Role::Active {
+            return running.split_off(running.len().min(self.replicas()));
+        }
+        let mut answers = false;
+        let apart = running.extract_if(.., |(_, hosted)| {
+            hosted.role == Role::Active && core::mem::replace(&mut answers, true)
+        });
+        apart.collect()
+    }
+
     /// More run a process than should. Where the network can have been divided they are merged
     /// into the one that is kept, one after the other; otherwise they were replaced, and end.
     pub(crate) fn keep_apart(
@@ -215,6 +264,40 @@ impl<R: Rows> Node<R> {
         }
     }
 
+    /// A copy could not be merged this time, and goes on beside the one that was kept.
+    pub(crate) fn unmerged(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        attempt: MoveId,
+        copy: Host,
+        why: &Reason,
+    ) -> Told {
+        let (serves, reason) = (copy.node, why.to_string());
+        let at = self.now + self.settings.migration.repeat;
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.apart.entry(process.clone()).or_default().push(copy);
+            home.merges.insert(process.clone(), at);
+        }
+        self.timers.set_sooner(Timer::Review(shard), at);
+        self.effects.push_back(Effect::Report(Event::MoveFailed {
+            attempt,
+            process: process.clone(),
+            serves,
+            reason: reason.clone(),
+        }));
+        Told::Failed(Failure::NotMoved { serves, reason })
+    }
+
+    /// Merges what could not be merged before.
+    pub(crate) fn merge_again(&mut self, shard: ShardId) {
+        let home = self.homes.get(&shard);
+        let apart = home.map_or_else(Vec::new, |home| home.apart.keys().cloned().collect());
+        for process in apart {
+            self.merge_next(shard, &process);
+        }
+    }
+
     /// Merges the next copy of a process that ran apart.
     pub(crate) fn merge_next(&mut self, shard: ShardId, process: &ProcessId) {
         let Some(row) = self.rows.get(process) else {
@@ -229,6 +312,11 @@ impl<R: Rows> Node<R> {
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
+        if let Some(at) = home.merges.get(process).filter(|at| **at > self.now) {
+            self.timers.set_sooner(Timer::Review(shard), *at);
+            return;
+        }
+        home.merges.remove(process);
         let copy = loop {
             let Some(copies) = home.apart.get_mut(process) else {
                 return;

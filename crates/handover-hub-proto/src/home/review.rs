@@ -38,6 +38,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.review_declared(shard);
+        self.merge_again(shard);
         let mut rows = self.rows.shard(shard);
         rows.sort_by(|a, b| a.id().cmp(b.id()));
         for row in rows {

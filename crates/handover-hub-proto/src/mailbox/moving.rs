@@ -211,7 +211,9 @@ impl<M: Letter, B: AsRef<[u8]> + Clone> Mailbox<M, B> {
                 Some((call, Known::Answered(reply))) => {
                     released.replies.push((call, reply.clone()));
                 }
-                Some((_, Known::New | Known::Waits | Known::Settled | Known::Full)) | None => {
+                // Its caller has the answer of the other copy, whose state has it applied.
+                Some((_, Known::Settled)) => {}
+                Some((_, Known::New | Known::Waits | Known::Full)) | None => {
                     queue::push(&mut self.queue, letter);
                 }
             }

@@ -69,6 +69,19 @@ pub enum Reason {
     HomeChanged,
 }
 
+impl Reason {
+    /// Whether another attempt would end alike.
+    const fn is_final(&self) -> bool {
+        let Self::Failed { failure, .. } = self else {
+            return false;
+        };
+        matches!(
+            failure,
+            HostFailure::UnknownKind | HostFailure::Refused(_) | HostFailure::TooLarge { .. }
+        )
+    }
+}
+
 /// How a move ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -84,6 +97,13 @@ pub enum Outcome {
     /// The target serves as before, and what the source had is dropped. Only of a merge.
     Unmerged {
         /// Who.
+        host: Host,
+        /// Why.
+        reason: Reason,
+    },
+    /// Source and target serve both, as before, and are to be merged later. Only of a merge.
+    Apart {
+        /// The source.
         host: Host,
         /// Why.
         reason: Reason,
@@ -295,7 +315,11 @@ impl Movement {
                 (target, Bid::Commit { epoch, latecomers })
             }
             State::Retiring { host, .. } => {
-                let (to, epoch) = (host.node, host.epoch);
+                let (to, epoch) = match self.plan.purpose {
+                    // A copy that ran apart may have a later one than who serves.
+                    Purpose::Merge { .. } => (host.node, host.epoch.max(epoch)),
+                    _ => (host.node, host.epoch),
+                };
                 (source.node, Bid::Retire { to, epoch })
             }
             State::Returning { host, .. } => {
@@ -340,12 +364,38 @@ impl Movement {
     fn call_off(&mut self, reason: Reason) {
         self.discard();
         let host = self.plan.source;
-        self.finish(Outcome::Stayed { host, reason });
+        self.stayed(host, reason);
+    }
+
+    /// The source serves.
+    fn stayed(&mut self, host: Host, reason: Reason) {
+        self.finish(match self.other() {
+            Some(_) => Outcome::Apart { host, reason },
+            None => Outcome::Stayed { host, reason },
+        });
+    }
+
+    /// Who serves beside the source: of a merge, as long as it is there.
+    fn other(&self) -> Option<Host> {
+        let Purpose::Merge { serves: epoch } = self.plan.purpose else {
+            return None;
+        };
+        let (node, role) = (self.plan.target, Role::Active);
+        let filled = true;
+        (!self.target_gone).then_some(Host {
+            node,
+            epoch,
+            role,
+            filled,
+        })
     }
 
     fn lose(&mut self, reason: Reason) {
         self.discard();
-        self.finish(Outcome::Lost(reason));
+        self.finish(match self.other() {
+            Some(host) => Outcome::Unmerged { host, reason },
+            None => Outcome::Lost(reason),
+        });
     }
 
     fn commit(&mut self, now: Moment) {
@@ -356,27 +406,21 @@ impl Movement {
     }
 
     /// H5: the source goes on, under an epoch that no order of this attempt names. A copy beside
-    /// another one that serves is dropped instead.
+    /// another one that serves is dropped instead if it cannot be merged at all (H3).
     fn go_back(&mut self, now: Moment, reason: Reason) {
         if self.source_gone {
             return self.without_source(now, reason);
         }
-        if let Purpose::Merge { serves: epoch } = self.plan.purpose
-            && !self.target_gone
-        {
-            let (node, role) = (self.plan.target, Role::Active);
-            let host = Host {
-                node,
-                epoch,
-                role,
-                filled: true,
-            };
+        let other = self.other();
+        if let Some(host) = other.filter(|_| reason.is_final()) {
             let without = Some(reason);
             return self.enter(now, State::Retiring { host, without });
         }
         let host = self.grant(self.plan.source.node);
-        self.effects
-            .push_back(Effect::Decide(Decision::Return(host)));
+        if other.is_none() {
+            self.effects
+                .push_back(Effect::Decide(Decision::Return(host)));
+        }
         self.enter(now, State::Returning { host, reason });
     }
 

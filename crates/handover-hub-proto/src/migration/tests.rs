@@ -171,6 +171,45 @@ fn a_copy_that_cannot_be_merged_is_dropped() {
     assert_eq!(returns.last(), Some(&Said::To(SOURCE, "resume")));
 }
 
+/// H3: what a copy has that ran apart is not dropped because a connection broke.
+#[test]
+fn a_copy_whose_state_did_not_arrive_goes_on_beside_and_is_merged_later() {
+    let purpose = Purpose::Merge { serves: epoch(5) };
+    let mut merge = movement(purpose, false, false);
+    let (at, failure) = (SOURCE, HostFailure::Transfer(String::from("broken")));
+    let (epoch_of_source, result) = (epoch(1), Err(failure.clone()));
+    let departed = Word::Departed {
+        epoch: epoch_of_source,
+        result,
+    };
+    // The row goes on to say who was kept.
+    assert_eq!(
+        heard(&mut merge, SOURCE, departed),
+        [Said::To(SOURCE, "resume")]
+    );
+    let (epoch, result) = (epoch(10), Ok(()));
+    let end = heard(&mut merge, SOURCE, Word::Resumed { epoch, result });
+    let (host, reason) = (host(SOURCE, 10), Reason::Failed { at, failure });
+    let apart = Outcome::Apart { host, reason };
+    assert_eq!(end, [Said::To(TARGET, "discard"), Said::End(apart)]);
+}
+
+/// Whoever serves goes on when the other copy is gone: it is not started from nothing.
+#[test]
+fn a_merge_whose_source_is_gone_changes_nothing() {
+    let purpose = Purpose::Merge { serves: epoch(5) };
+    let mut merge = movement(purpose, false, false);
+    assert_eq!(
+        told(&mut merge, Input::Gone(SOURCE)),
+        [Said::To(TARGET, "inquire")]
+    );
+    let failure = HostFailure::Transfer(String::from("its source is gone"));
+    let end = heard(&mut merge, TARGET, Word::Arrived(Err(failure)));
+    let (host, reason) = (host(TARGET, 5), Reason::Gone(SOURCE));
+    let unmerged = Outcome::Unmerged { host, reason };
+    assert_eq!(end, [Said::To(TARGET, "discard"), Said::End(unmerged)]);
+}
+
 #[test]
 fn the_census_decides_by_who_came_furthest() {
     let runs = (TARGET, Holding::Running { epoch: epoch(2) });

@@ -25,11 +25,13 @@ pub enum Fault {
     Deaf,
     /// A passive replica says that it has the state of the active one before it has it.
     Unfilled,
+    /// Machines forget at once which children were stopped.
+    Undying,
 }
 
 impl Fault {
     /// All but none that an exclusive engine's cluster can show.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoFence,
         Self::Unfrozen,
         Self::Swallowed,
@@ -39,5 +41,6 @@ impl Fault {
         Self::Timeless,
         Self::Deaf,
         Self::Unfilled,
+        Self::Undying,
     ];
 }

@@ -2,7 +2,7 @@
 
 use handover_proto::moment::Moment;
 
-use super::{Movement, Outcome, Reason, State};
+use super::{Decision, Effect, Movement, Outcome, Reason, State};
 use crate::identity::NodeId;
 use crate::migration::message::Word;
 use crate::node::HostFailure;
@@ -32,7 +32,7 @@ impl Movement {
                 match result {
                     Ok(()) => {
                         self.discard();
-                        self.finish(Outcome::Stayed { host, reason });
+                        self.stayed(host, reason);
                     }
                     Err(_) => self.without_source(now, reason),
                 }
@@ -130,6 +130,7 @@ impl Movement {
     }
 
     pub(super) fn target_gone(&mut self, now: Moment) {
+        let served = self.other().is_some();
         self.target_gone = true;
         let gone = Reason::Gone(self.plan.target);
         match &self.state {
@@ -140,6 +141,11 @@ impl Movement {
             // to let go as soon as somebody serves.
             State::Landing { .. } | State::Retiring { .. } if self.plan.kept => self.lose(gone),
             State::Landing { .. } | State::Retiring { .. } => self.go_back(now, gone),
+            // Of a merge: now it is the only one.
+            State::Returning { host, .. } if served => {
+                let decision = Decision::Return(*host);
+                self.effects.push_back(Effect::Decide(decision));
+            }
             State::Returning { .. } | State::Ended => {}
         }
     }

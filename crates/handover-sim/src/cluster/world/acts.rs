@@ -10,6 +10,7 @@ use super::{Event, World};
 use crate::cluster::agenda::{MILLISECOND, SECOND};
 use crate::cluster::checker::Wanted;
 use crate::cluster::engine::{Disturbance, Engine};
+use crate::cluster::fault::Fault;
 use crate::cluster::network::{RunIndex, Seat};
 use crate::cluster::plan::Act;
 
@@ -25,12 +26,16 @@ const LEAST: usize = 2;
 impl World {
     /// What the machines are set to.
     pub(super) fn settings(&self) -> Settings {
-        Settings {
+        let mut settings = Settings {
             shards: self.plan.shards,
             guarantees: self.engine.guarantees(),
             redundancy: self.redundancy(),
             ..Settings::default()
+        };
+        if self.fault == Fault::Undying {
+            settings.ends_kept = Duration::ZERO;
         }
+        settings
     }
 
     /// Nodes that stand on their feet, and were not asked to go.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use handover_hub_proto::identity::{KindName, ProcessId, RequestId};
 use handover_hub_proto::node::{Answer, Command, Failure, Input, StartOptions};
+use handover_hub_proto::row::Rows as _;
 use handover_hub_proto::spec::ChildSpec;
 
 use super::World;
@@ -100,6 +101,7 @@ impl World {
             }
             (Command::Leave { .. }, Answer::Evacuated { left, .. }) => {
                 for (process, _) in left {
+                    self.left_behind(run, &process);
                     let cell = self.runs[run].host.cells.get(&process);
                     let calls = cell.map(|cell| cell.state.applied.clone());
                     let calls = calls.unwrap_or_default();
@@ -108,6 +110,16 @@ impl World {
             }
             (_, Answer::Failed(_)) => self.checker.counts.failed += 1,
             _ => {}
+        }
+    }
+
+    /// A node says that it leaves without a child. If it is alone in its part of a divided network
+    /// nobody else knows it, and with gossip nobody starts it again.
+    fn left_behind(&mut self, run: RunIndex, process: &ProcessId) {
+        let mut others = self.living().into_iter().filter(|other| *other != run);
+        let known = others.any(|other| self.runs[other].machine.rows().get(process).is_some());
+        if !known && !self.plan.exclusive && self.divided {
+            self.checker.child(process).wanted = Wanted::Either;
         }
     }
 

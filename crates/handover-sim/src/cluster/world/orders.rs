@@ -67,7 +67,10 @@ impl World {
     pub(super) fn ordered(&mut self, run: RunIndex, process: &ProcessId) {
         let pending = self.runs[run].host.pending.remove(process);
         for (order, still) in pending.into_iter().flatten() {
-            self.carry_out(run, order, still);
+            match self.runs[run].host.pending.get_mut(process) {
+                Some(pending) => pending.push_back((order, still)),
+                None => self.carry_out(run, order, still),
+            }
         }
     }
 
@@ -343,6 +346,22 @@ impl World {
     /// The state of a copy that ran apart is added: no call that either applied is lost.
     fn merge(&mut self, run: RunIndex, process: ProcessId, attempt: MoveId, epoch: Epoch) {
         let host = &mut self.runs[run].host;
+        if host
+            .cells
+            .get(&process)
+            .is_some_and(|cell| cell.busy.is_some())
+        {
+            // It finishes its message first.
+            let again = HostOrder::Merge {
+                process: process.clone(),
+                attempt,
+                epoch,
+            };
+            let pending = VecDeque::from([(again, false)]);
+            host.pending.insert(process.clone(), pending);
+            let again = Event::Ordered(run, process);
+            return self.agenda.after(5 * MILLISECOND, again);
+        }
         let landing = host.land(&process, Some(attempt));
         let arrived = landing.and_then(|landing| landing.arrived);
         let merged = match (host.cells.get_mut(&process), arrived) {

@@ -109,7 +109,7 @@ fn count(report: &mut Report, end: &World) {
         _ if end.home.lost => report.lost += 1,
         Some(Outcome::Moved(_)) => report.moved += 1,
         Some(Outcome::Stayed { .. }) => report.stayed += 1,
-        Some(Outcome::Unmerged { .. } | Outcome::Lost(_)) | None => {}
+        Some(Outcome::Unmerged { .. } | Outcome::Apart { .. } | Outcome::Lost(_)) | None => {}
     }
     report.succeeded += usize::from(end.home.at != end.layout.home);
 }

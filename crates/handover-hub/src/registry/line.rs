@@ -122,7 +122,6 @@ impl Content {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is 32 bits")]
     fn unpack([a, b, c, about, node, term, grant]: [u64; 7]) -> Self {
         let epoch = Epoch {
             term: Term(term),

@@ -13,7 +13,7 @@ use crate::service::clean;
 /// etcd sets 64 MB aside for its log, and as much for the next one, when it starts.
 const SIZE: &str = "size=140m";
 
-/// A small disk in memory. Only programs that are started by its [`command`](Self::command) see it;
+/// A small disk in memory. Only programs that are started by its `command` see it;
 /// it is gone with this, and with this process.
 #[derive(Debug)]
 pub struct Disk {

@@ -33,7 +33,7 @@ pub enum Fault {
 impl Fault {
     /// All but none, each with the rule that notices: as it is called in [`Broken::rule`].
     ///
-    /// [`Broken::rule`]: super::Broken::rule
+    /// [`Broken::rule`]: crate::broken::Broken::rule
     pub const ALL: [(Self, &str); 8] = [
         (Self::Unasked, "C2"),
         (Self::Disorder, "C3"),

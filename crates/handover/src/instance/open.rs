@@ -32,13 +32,7 @@ impl Instance {
         name: &str,
         address: impl ToSocketAddrs,
     ) -> Result<Listener, ListenError> {
-        let addresses = resolve(name, address).await?;
-        let claimed = lock(&self.core.pool).claim(name, Wanted::Tcp(&addresses))?;
-        let (fd, inherited) = match claimed {
-            Some(entry) => (entry.fd, true),
-            None => (bind_any(name, &addresses, listener::tcp)?, false),
-        };
-        self.core.keep(name, fd.as_fd(), None);
+        let (fd, inherited) = self.take_tcp(name, address).await?;
         self.listener(name, fd, inherited, listener::tcp_socket)
     }
 
@@ -52,13 +46,7 @@ impl Instance {
         name: &str,
         address: impl ToSocketAddrs,
     ) -> Result<std::net::TcpListener, ListenError> {
-        let addresses = resolve(name, address).await?;
-        let claimed = lock(&self.core.pool).claim(name, Wanted::Tcp(&addresses))?;
-        let (fd, inherited) = match claimed {
-            Some(entry) => (entry.fd, true),
-            None => (bind_any(name, &addresses, listener::tcp)?, false),
-        };
-        self.core.keep(name, fd.as_fd(), None);
+        let (fd, inherited) = self.take_tcp(name, address).await?;
         let socket = std::net::TcpListener::from(fd);
         let adopted = socket.set_nonblocking(true).map(|()| socket);
         opened(&self.core.pool, name, inherited, adopted)
@@ -156,6 +144,22 @@ impl Instance {
     #[must_use]
     pub fn listeners_unclaimed(&self) -> Vec<Unclaimed> {
         lock(&self.core.pool).unclaimed()
+    }
+
+    /// The socket that [`Instance::tcp`] names, kept for the next upgrade; whether it was inherited.
+    async fn take_tcp(
+        &self,
+        name: &str,
+        address: impl ToSocketAddrs,
+    ) -> Result<(OwnedFd, bool), ListenError> {
+        let addresses = resolve(name, address).await?;
+        let claimed = lock(&self.core.pool).claim(name, Wanted::Tcp(&addresses))?;
+        let (fd, inherited) = match claimed {
+            Some(entry) => (entry.fd, true),
+            None => (bind_any(name, &addresses, listener::tcp)?, false),
+        };
+        self.core.keep(name, fd.as_fd(), None);
+        Ok((fd, inherited))
     }
 
     fn listener(

@@ -25,8 +25,8 @@ pub(super) struct Keyboard {
 }
 
 impl Keyboard {
-    /// What was pressed reaches `inputs` as `meaning` has it.
-    pub(super) fn start<I: Send + 'static>(inputs: Sender<I>, meaning: fn(Key) -> I) -> Self {
+    /// What is pressed is sent.
+    pub(super) fn start(keys: Sender<Key>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         std::thread::spawn(move || {
@@ -37,7 +37,7 @@ impl Keyboard {
                     // The terminal is gone.
                     Err(_) => Key::Quit,
                 };
-                if inputs.blocking_send(meaning(key)).is_err() || key == Key::Quit {
+                if keys.blocking_send(key).is_err() || key == Key::Quit {
                     return;
                 }
             }

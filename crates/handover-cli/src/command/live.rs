@@ -9,51 +9,54 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 /// Inputs that may wait to be drawn. More make whoever brings them wait, which costs nothing.
 const WAITING: usize = 1_024;
 
-/// A screen and what it knows.
-pub(super) trait View {
-    /// What it is told.
-    type Input: Send + 'static;
-    /// What a key tells it.
-    fn pressed(key: Key) -> Self::Input;
-    fn apply(&mut self, input: Self::Input);
-    /// It was asked to end.
-    fn is_over(&self) -> bool;
-    fn draw(&self, frame: &mut Frame<'_>);
+/// What is shown, how it takes in what happens, and how it is drawn.
+pub(super) struct View<S, I> {
+    pub(super) state: S,
+    pub(super) apply: fn(&mut S, I),
+    pub(super) draw: fn(&mut Frame<'_>, &S),
 }
 
-/// Shows a view until it is over. `feed` is given where to bring what happens.
-pub(super) async fn show<V: View>(
-    view: V,
-    feed: impl FnOnce(Sender<V::Input>),
+/// Shows a view until a key ends it. `feed` is given where to bring what happens.
+pub(super) async fn show<S, I>(
+    view: View<S, I>,
+    feed: impl FnOnce(Sender<I>),
 ) -> Result<ExitCode, CliError> {
-    let (inputs, drawn) = channel(WAITING);
-    feed(inputs.clone());
-    let keyboard = Keyboard::start(inputs, V::pressed);
+    let (inputs, happened) = channel(WAITING);
+    feed(inputs);
+    let (keys, pressed) = channel(WAITING);
+    let keyboard = Keyboard::start(keys);
     // Also puts the terminal back if we panic.
     let mut terminal = ratatui::try_init().map_err(CliError::Terminal)?;
-    let result = follow(&mut terminal, view, drawn).await;
+    let result = follow(&mut terminal, view, pressed, happened).await;
     drop(keyboard);
     ratatui::try_restore().map_err(CliError::Terminal)?;
     result
 }
 
-async fn follow<V: View>(
+async fn follow<S, I>(
     terminal: &mut DefaultTerminal,
-    mut view: V,
-    mut inputs: Receiver<V::Input>,
+    View {
+        mut state,
+        apply,
+        draw,
+    }: View<S, I>,
+    mut pressed: Receiver<Key>,
+    mut happened: Receiver<I>,
 ) -> Result<ExitCode, CliError> {
-    while !view.is_over() {
+    loop {
         terminal
-            .draw(|frame| view.draw(frame))
+            .draw(|frame| draw(frame, &state))
             .map_err(CliError::Terminal)?;
-        let Some(input) = inputs.recv().await else {
-            break;
-        };
-        view.apply(input);
+        tokio::select! {
+            key = pressed.recv() => match key {
+                Some(Key::Resized) => {}
+                Some(Key::Quit) | None => return Ok(ExitCode::Done),
+            },
+            Some(input) = happened.recv() => apply(&mut state, input),
+        }
         // All that has come meanwhile is drawn at once.
-        while let Ok(input) = inputs.try_recv() {
-            view.apply(input);
+        while let Ok(input) = happened.try_recv() {
+            apply(&mut state, input);
         }
     }
-    Ok(ExitCode::Done)
 }

@@ -1,14 +1,12 @@
 //! `handover top`: feeds the live view from the supervisor and the keyboard, and draws it.
 
 use super::connect;
-use super::keyboard::Key;
 use super::live::{self, View};
 use crate::args::TopArgs;
 use crate::client::{Client, ClientError};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::top::{Input, State, draw};
-use ratatui::Frame;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,34 +20,16 @@ pub(super) async fn top(root: PathBuf, args: TopArgs) -> Result<ExitCode, CliErr
         return Err(CliError::NotATerminal);
     }
     let (service, client) = connect(&root, &args.select)?;
-    live::show(State::new(service), |inputs| {
+    let view = View {
+        state: State::new(service),
+        apply: State::apply,
+        draw,
+    };
+    live::show(view, |inputs| {
         tokio::spawn(ask(client.clone(), inputs.clone()));
         tokio::spawn(listen(client, inputs));
     })
     .await
-}
-
-impl View for State {
-    type Input = Input;
-
-    fn pressed(key: Key) -> Input {
-        match key {
-            Key::Quit => Input::Quit,
-            Key::Resized => Input::Resized,
-        }
-    }
-
-    fn apply(&mut self, input: Input) {
-        Self::apply(self, input);
-    }
-
-    fn is_over(&self) -> bool {
-        self.quit
-    }
-
-    fn draw(&self, frame: &mut Frame<'_>) {
-        draw(frame, self);
-    }
 }
 
 /// Asks for the state, again and again. Ends when nobody draws.

@@ -23,10 +23,6 @@ pub(crate) enum Input {
     Event(Box<EventView>),
     /// The node does not answer; why.
     Lost(String),
-    /// A key: leave.
-    Quit,
-    /// The terminal has another size.
-    Resized,
 }
 
 /// The live view.
@@ -37,7 +33,6 @@ pub(crate) struct State {
     pub(crate) events: VecDeque<EventView>,
     /// Why the node does not answer, since it does not.
     pub(crate) lost: Option<String>,
-    pub(crate) quit: bool,
 }
 
 impl State {
@@ -52,7 +47,7 @@ impl State {
                 // Seen again after reconnecting; a node that was started again counts anew.
                 let seen =
                     |known: &EventView| (known.seq, known.unix_ms) == (event.seq, event.unix_ms);
-                if !self.events.iter().rev().take(KEPT).any(seen) {
+                if !self.events.iter().any(seen) {
                     self.events.push_back(*event);
                 }
                 while self.events.len() > KEPT {
@@ -60,8 +55,6 @@ impl State {
                 }
             }
             Input::Lost(why) => self.lost = Some(why),
-            Input::Quit => self.quit = true,
-            Input::Resized => {}
         }
     }
 }

@@ -16,10 +16,6 @@ pub(crate) enum Input {
     Event(Box<Event>),
     /// The supervisor does not answer; why.
     Lost(String),
-    /// A key: leave.
-    Quit,
-    /// The terminal has another size.
-    Resized,
 }
 
 /// The live view.
@@ -31,7 +27,6 @@ pub(crate) struct State {
     pub(crate) events: VecDeque<Event>,
     /// Why the supervisor does not answer, since it does not.
     pub(crate) lost: Option<String>,
-    pub(crate) quit: bool,
 }
 
 impl State {
@@ -41,7 +36,6 @@ impl State {
             status: None,
             events: VecDeque::new(),
             lost: None,
-            quit: false,
         }
     }
 
@@ -64,8 +58,6 @@ impl State {
                 }
             }
             Input::Lost(why) => self.lost = Some(why),
-            Input::Quit => self.quit = true,
-            Input::Resized => {}
         }
     }
 }

@@ -1,13 +1,11 @@
 //! `handover hub top`: feeds the live view from a node and the keyboard, and draws it.
 
-use super::super::keyboard::Key;
 use super::super::live::{self, View};
 use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::hub::screen::draw;
 use crate::hub::state::{Glance, Input, State};
 use crate::hub::{HubClient, HubError};
-use ratatui::Frame;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
@@ -21,34 +19,16 @@ pub(super) async fn top(client: HubClient) -> Result<ExitCode, CliError> {
     }
     // Whoever cannot be asked at all is told so plainly.
     look(&client).await?;
-    live::show(State::default(), |inputs| {
+    let view = View {
+        state: State::default(),
+        apply: State::apply,
+        draw,
+    };
+    live::show(view, |inputs| {
         tokio::spawn(ask(client.clone(), inputs.clone()));
         tokio::spawn(listen(client, inputs));
     })
     .await
-}
-
-impl View for State {
-    type Input = Input;
-
-    fn pressed(key: Key) -> Input {
-        match key {
-            Key::Quit => Input::Quit,
-            Key::Resized => Input::Resized,
-        }
-    }
-
-    fn apply(&mut self, input: Input) {
-        Self::apply(self, input);
-    }
-
-    fn is_over(&self) -> bool {
-        self.quit
-    }
-
-    fn draw(&self, frame: &mut Frame<'_>) {
-        draw(frame, self);
-    }
 }
 
 async fn look(client: &HubClient) -> Result<Glance, HubError> {

@@ -32,7 +32,7 @@ use crate::exclusive::owner::Owner;
 use crate::lease::Gate;
 use crate::link::LinkEvent;
 use crate::notice::{Notice, Watchdog};
-use readiness::{Asker, Readiness, Refusal};
+use readiness::{Asker, Parting, Readiness, Refusal};
 
 /// How often a changed count of connections is told to the coordinator: people watch it, nothing
 /// is decided by it.
@@ -110,6 +110,8 @@ pub(crate) struct Conduct<S> {
     reason: Option<Refusal>,
     /// Why it ends, as soon as its service is gone.
     ending: Option<Refusal>,
+    /// It leaves before it was ready.
+    parting: Option<Parting>,
     /// What the coordinator said.
     said: Option<Welcome>,
     /// The machine wants to be warm.
@@ -167,6 +169,7 @@ impl<S: Surroundings> Conduct<S> {
             readiness: Readiness::Waiting,
             reason: None,
             ending: None,
+            parting: None,
             said: None,
             warming: false,
             introduction: None,
@@ -290,6 +293,13 @@ impl<S: Surroundings> Conduct<S> {
 
     /// Drain on the program's or a person's request; a second request cuts the ladder short.
     pub(crate) fn leave(&mut self, ladder: Option<Ladder>) {
+        if let Some(parting) = &mut self.parting
+            && !parting.asked
+        {
+            // The first request of whoever does not know that it leaves already.
+            parting.asked = true;
+            return;
+        }
         if self.drain.report(&self.core.ledger.tally()).is_some() {
             if ladder.is_none() {
                 self.look(drain::Input::Hurry);

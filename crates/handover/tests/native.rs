@@ -306,6 +306,39 @@ async fn with_an_incumbent_a_lost_coordinator_ends_the_successor() {
     assert!(matches!(error, ReadyError::CoordinatorGone), "{error}");
 }
 
+/// I5: one that accepts before it is ready may have taken work that nobody else sees any more.
+#[tokio::test]
+async fn a_refused_successor_finishes_what_it_took_before_it_says_so() {
+    for ends_by_itself in [false, true] {
+        let (mut coordinator, inheritance) = Coordinator::with(None);
+        let instance = instance_of(inheritance).await;
+        let mut listener = instance.tcp("http", "127.0.0.1:0").await.unwrap();
+        coordinator.hello(Role::Successor).await;
+        coordinator.welcome(Mode::Overlap, true).await;
+        let (mut client, mut taken) = pair(&mut listener).await;
+        if ends_by_itself {
+            instance.drain();
+        } else {
+            drop(coordinator);
+        }
+        within("told to end", instance.announced()).await;
+        assert!(instance.stage() < Stage::Over, "a connection is open");
+        let asking = instance.clone();
+        let ready = tokio::spawn(async move { asking.ready().await });
+        echo(&mut client, &mut taken, b"still answered").await;
+        assert!(!ready.is_finished());
+        drop((client, taken));
+        let error = within("refused", ready).await.unwrap().unwrap_err();
+        let expected = if ends_by_itself {
+            "Terminated"
+        } else {
+            "CoordinatorGone"
+        };
+        assert_eq!(format!("{error:?}"), expected);
+        assert_eq!(instance.retired().await.finished, 1);
+    }
+}
+
 #[tokio::test]
 async fn exclusive_mode_is_refused_with_the_reason() {
     let (mut coordinator, inheritance) = Coordinator::with(None);

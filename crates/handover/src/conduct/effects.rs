@@ -6,8 +6,9 @@ use handover_proto::event::DrainReport;
 use handover_proto::instance::{Effect, Input, Instance};
 use handover_proto::message::FromInstance;
 use handover_proto::moment::Machine;
+use handover_proto::settings::Ladder;
 
-use super::readiness::Refusal;
+use super::readiness::{Parting, Refusal};
 use super::{Conduct, LADDER_ALONE, Surroundings};
 use crate::drain;
 use crate::error::ReadyError;
@@ -157,10 +158,16 @@ impl<S: Surroundings> Conduct<S> {
                 Some(owner) => owner.paused(report),
                 None => self.inputs.push_back(Input::Drained { report }),
             },
-            drain::Effect::Over(report) => match &mut self.owner {
-                Some(owner) => owner.close(report),
-                None => self.retired(report),
-            },
+            drain::Effect::Over(report) => {
+                if let Some(parting) = self.parting.take() {
+                    self.refuse(parting.reason);
+                    return self.finish(report);
+                }
+                match &mut self.owner {
+                    Some(owner) => owner.close(report),
+                    None => self.retired(report),
+                }
+            }
         }
     }
 
@@ -190,7 +197,11 @@ impl<S: Surroundings> Conduct<S> {
     pub(super) fn exit(&mut self, code: u8) {
         if matches!(self.machine, Instance::Successor(_)) {
             let reason = self.reason.take();
-            self.refuse(reason.unwrap_or(Refusal::Ready(ReadyError::Ended)));
+            let reason = reason.unwrap_or(Refusal::Ready(ReadyError::Ended));
+            if self.core.ledger.tally().open() > 0 && self.parting.is_none() {
+                return self.part(reason);
+            }
+            self.refuse(reason);
         }
         if self.core.standing.borrow().stage == Stage::Over {
             return;
@@ -204,6 +215,20 @@ impl<S: Surroundings> Conduct<S> {
             open: self.core.ledger.tally().open(),
             ..DrainReport::default()
         });
+    }
+
+    /// I5: it accepted before it was ready, and nobody else sees those connections any more. They are
+    /// finished before anybody is told that it will not be ready, for then it ends.
+    fn part(&mut self, reason: Refusal) {
+        let ladder = Ladder {
+            announce: Duration::ZERO,
+            ..self.ladder.unwrap_or(LADDER_ALONE)
+        };
+        self.parting = Some(Parting {
+            reason,
+            asked: false,
+        });
+        self.look(drain::Input::Retire(ladder));
     }
 
     /// The driver ends while the ladder runs, which is what `main` returning after its server has

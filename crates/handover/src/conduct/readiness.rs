@@ -36,6 +36,14 @@ pub(super) enum Refusal {
     Busy,
 }
 
+/// It will not be ready, and finishes what it took.
+#[derive(Debug)]
+pub(super) struct Parting {
+    pub(super) reason: Refusal,
+    /// Somebody has asked it to leave since.
+    pub(super) asked: bool,
+}
+
 impl Asker {
     pub(super) fn answer(self, result: Result<(), Refusal>) {
         // Whoever does not wait any more does not need it.

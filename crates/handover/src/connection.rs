@@ -47,7 +47,7 @@ impl Connection {
     }
 
     /// The TCP stream below, for its socket options. Reading or writing it directly is not undone
-    /// by a cut.
+    /// by a cut, and is not seen by a drain, which waits for the first bytes of each connection.
     #[must_use]
     pub const fn tcp(&self) -> Option<&TcpStream> {
         match &self.stream {
@@ -98,11 +98,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut()
-            .guarded(context, Side::Read, |stream, context| match stream {
-                Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-                Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-            })
+        let connection = self.get_mut();
+        let read = connection.guarded(context, Side::Read, |stream, context| match stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        });
+        if read.is_ready() {
+            connection.entry.was_read();
+        }
+        read
     }
 }
 

@@ -15,6 +15,11 @@ use handover_proto::settings::Ladder;
 /// code that does not look at its connection, and is reported as open.
 pub const SETTLE: Duration = Duration::from_millis(500);
 
+/// How much longer than the ladder says the shutdown waits for the first bytes of connections that
+/// were accepted last. hyper closes one without an answer if it is told to shut down before it has
+/// read anything of it, although the request may be there already.
+pub const FIRST_BYTES: Duration = Duration::from_secs(1);
+
 /// Connections since the instance started. Totals, so that no event can be missed between looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -24,6 +29,8 @@ pub struct Tally {
     pub closed: u64,
     /// Of the ended, those that ended because they were cut.
     pub cut: u64,
+    /// Of the open, those of which nothing has been read yet.
+    pub unread: u64,
 }
 
 impl Tally {
@@ -119,6 +126,12 @@ enum State {
         ladder: Ladder,
         until: Moment,
     },
+    /// The time is over, but not everybody who was accepted has been heard.
+    Listening {
+        base: Tally,
+        until: Moment,
+        cut: Moment,
+    },
     Grace {
         base: Tally,
         until: Moment,
@@ -163,6 +176,15 @@ impl Drain {
         )
     }
 
+    /// Whether the count alone lets it go on now.
+    #[must_use]
+    pub const fn is_due(&self, tally: &Tally) -> bool {
+        match self.state {
+            State::Listening { .. } => tally.unread == 0,
+            _ => self.counts() && tally.open() == 0,
+        }
+    }
+
     /// What the drain has achieved up to now, if one has begun that has no way back.
     #[must_use]
     pub const fn report(&self, tally: &Tally) -> Option<DrainReport> {
@@ -170,6 +192,7 @@ impl Drain {
             State::Announced { base, .. }
             | State::Stopping { base, .. }
             | State::Notified { base, .. }
+            | State::Listening { base, .. }
             | State::Grace { base, .. }
             | State::Forced { base, .. } => Some(tally.since(base)),
             State::Serving | State::Paused | State::Over => None,
@@ -199,6 +222,7 @@ impl Drain {
             State::Announced { .. }
             | State::Stopping { .. }
             | State::Notified { .. }
+            | State::Listening { .. }
             | State::Grace { .. }
             | State::Forced { .. }
             | State::Over => self.state,
@@ -242,6 +266,11 @@ impl Drain {
                 ladder: none,
                 until: now,
             },
+            State::Listening { base, .. } => State::Listening {
+                base,
+                until: now,
+                cut: now,
+            },
             State::Grace { base, .. } => State::Grace { base, until: now },
             State::Serving | State::Paused | State::Forced { .. } | State::Over => self.state,
         };
@@ -277,10 +306,14 @@ impl Drain {
                 base,
                 ladder,
                 until,
-            } if empty || now >= until => {
+            } if empty || now >= until => Some(State::Listening {
+                base,
+                until: until + FIRST_BYTES.min(ladder.grace),
+                cut: until + ladder.grace,
+            }),
+            State::Listening { base, until, cut } if tally.unread == 0 || now >= until => {
                 self.effects.push_back(Effect::Shutdown);
-                let until = until + ladder.grace;
-                Some(State::Grace { base, until })
+                Some(State::Grace { base, until: cut })
             }
             State::Grace { base, .. } if empty => Some(self.over(tally.since(&base))),
             State::Grace { base, until } if now >= until => {
@@ -296,6 +329,7 @@ impl Drain {
             | State::Announced { .. }
             | State::Stopping { .. }
             | State::Notified { .. }
+            | State::Listening { .. }
             | State::Grace { .. }
             | State::Forced { .. }
             | State::Over => None,
@@ -338,6 +372,7 @@ impl Machine for Drain {
             State::Stopping { .. } => Some(Moment::ZERO),
             State::Announced { until, .. }
             | State::Notified { until, .. }
+            | State::Listening { until, .. }
             | State::Grace { until, .. }
             | State::Forced { until, .. } => Some(until),
             State::Serving | State::Paused | State::Over => None,

@@ -21,6 +21,7 @@ pub(crate) struct Ledger {
     opened: AtomicU64,
     closed: AtomicU64,
     cut: AtomicU64,
+    unread: AtomicU64,
     /// Everything open is to end now.
     forced: AtomicBool,
     /// Somebody waits for `emptied`.
@@ -65,6 +66,14 @@ impl Wakers {
 }
 
 impl Ledger {
+    /// Opens the entry of a connection that was accepted just now.
+    pub(crate) fn accept(self: &Arc<Self>) -> Entry {
+        self.unread.fetch_add(1, Ordering::SeqCst);
+        let entry = self.open();
+        entry.read.store(false, Ordering::Relaxed);
+        entry
+    }
+
     /// Opens an entry.
     pub(crate) fn open(self: &Arc<Self>) -> Entry {
         // The total doubles as the key: it is never given twice.
@@ -75,6 +84,7 @@ impl Ledger {
             ledger: Arc::clone(self),
             key,
             wakers,
+            read: AtomicBool::new(true),
         }
     }
 
@@ -84,20 +94,23 @@ impl Ledger {
         // which the next look corrects, never too low.
         let cut = self.cut.load(Ordering::SeqCst);
         let closed = self.closed.load(Ordering::SeqCst);
+        let unread = self.unread.load(Ordering::SeqCst);
         let opened = self.opened.load(Ordering::SeqCst);
         Tally {
             opened,
             closed,
             cut,
+            unread,
         }
     }
 
-    /// From now on [`Ledger::emptied`] is told when nothing is open any more.
+    /// From now on [`Ledger::emptied`] is told when nothing is open any more, and when something was
+    /// read of everything that is.
     pub(crate) fn watch(&self) {
         self.watched.store(true, Ordering::SeqCst);
     }
 
-    /// Resolves when the last entry was closed since the previous call. Cancel safe.
+    /// Resolves when the last entry was closed, or first read, since the previous call. Cancel safe.
     pub(crate) async fn emptied(&self) {
         self.emptied.notified().await;
     }
@@ -122,9 +135,24 @@ pub(crate) struct Entry {
     ledger: Arc<Ledger>,
     key: u64,
     wakers: Arc<Wakers>,
+    /// Whether something was read, as far as that is counted.
+    read: AtomicBool,
 }
 
 impl Entry {
+    /// Something was read of the connection.
+    pub(crate) fn was_read(&self) {
+        // Looked at first: reads are many.
+        if self.read.load(Ordering::Relaxed) || self.read.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let ledger = &self.ledger;
+        let last = ledger.unread.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && ledger.watched.load(Ordering::SeqCst) {
+            ledger.emptied.notify_one();
+        }
+    }
+
     /// Whether it was cut.
     pub(crate) fn is_cut(&self) -> bool {
         self.ledger.is_forced()
@@ -140,6 +168,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.was_read();
         let ledger = &self.ledger;
         lock(&ledger.live).remove(&self.key);
         if ledger.is_forced() {

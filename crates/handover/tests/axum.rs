@@ -174,6 +174,20 @@ async fn a_request_in_flight_is_answered_and_idle_connections_are_closed() {
     assert_eq!((report.finished, report.cut, report.open), (2, 0, 0));
 }
 
+/// Without a time to reconnect too, who was accepted last gets an answer.
+#[tokio::test]
+async fn a_connection_accepted_last_gets_its_answer() {
+    let server = Server::start().await;
+    let mut late = server.client().await;
+    eventually("it is accepted", || server.instance.connections() == 1).await;
+    server
+        .drain(ladder(Duration::ZERO, NEVER), Stage::Notified)
+        .await;
+    assert_eq!(late.get("/").await.body, "hello");
+    let report = server.end().await;
+    assert_eq!((report.finished, report.cut, report.open), (1, 0, 0));
+}
+
 /// A drain always ends: `axum::serve` returns although a handler never does.
 #[tokio::test]
 async fn a_request_without_end_is_cut() {

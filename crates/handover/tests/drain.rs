@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::drain::{Drain, Effect, Input, SETTLE, Tally};
+use handover::drain::{Drain, Effect, FIRST_BYTES, Input, SETTLE, Tally};
 use handover::{DrainReport, Ladder};
 use handover_proto::moment::{Machine, Moment};
 
@@ -29,6 +29,7 @@ impl World {
                 opened: open + 5,
                 closed: 5,
                 cut: 0,
+                unread: 0,
             },
         }
     }
@@ -52,6 +53,12 @@ impl World {
 
     fn close(&mut self, connections: u64) -> Vec<Effect> {
         self.tally.closed += connections;
+        self.tell(Input::Look)
+    }
+
+    fn read(&mut self, connections: u64) -> Vec<Effect> {
+        self.tally.unread -= connections;
+        assert!(self.tally.unread > 0 || self.drain.is_due(&self.tally));
         self.tell(Input::Look)
     }
 
@@ -205,4 +212,33 @@ fn hurry_cuts_at_once_from_every_step() {
     }
     let mut world = World::with_open(1);
     assert_eq!(world.tell(Input::Hurry), []);
+}
+
+#[test]
+fn servers_shut_down_only_when_something_was_read_of_each_connection() {
+    let at_once = Ladder {
+        announce: secs(0),
+        notify: secs(0),
+        grace: secs(4),
+    };
+    let mut world = World::with_open(3);
+    world.tally.unread = 2;
+    let effects = world.tell(Input::Retire(at_once));
+    assert_eq!(effects, [Effect::Announce, Effect::Stop]);
+    assert!(!world.drain.is_due(&world.tally));
+    assert_eq!(world.read(1), []);
+    assert_eq!(world.read(1), [Effect::Shutdown]);
+    assert_eq!(world.after(secs(4)), [Effect::Cut]);
+
+    // One that never says anything is not waited for.
+    let mut silent = World::with_open(1);
+    silent.tally.unread = 1;
+    silent.tell(Input::Retire(at_once));
+    assert_eq!(silent.after(FIRST_BYTES), [Effect::Shutdown]);
+    assert_eq!(silent.after(at_once.grace - FIRST_BYTES), [Effect::Cut]);
+
+    let mut hurried = World::with_open(1);
+    hurried.tally.unread = 1;
+    hurried.tell(Input::Retire(at_once));
+    assert_eq!(hurried.tell(Input::Hurry), [Effect::Shutdown, Effect::Cut]);
 }

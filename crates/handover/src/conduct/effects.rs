@@ -51,7 +51,7 @@ impl<S: Surroundings> Conduct<S> {
             .drain
             .next_deadline()
             .is_some_and(|at| at <= self.now());
-        due || (self.drain.counts() && self.core.ledger.tally().open() == 0)
+        due || self.drain.is_due(&self.core.ledger.tally())
     }
 
     fn execute(&mut self, effect: Effect) {

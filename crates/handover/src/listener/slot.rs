@@ -187,7 +187,7 @@ impl Slot {
             State::Open(socket) => self
                 .unblocked(socket)?
                 .poll_accept(context)
-                .map_ok(|(stream, peer)| (Connection::new(stream, self.ledger.open()), peer)),
+                .map_ok(|(stream, peer)| (Connection::new(stream, self.ledger.accept()), peer)),
             State::Fresh(_) | State::Parked(_) => Poll::Pending,
             State::Closed(queue) => queue
                 .pop_front()
@@ -277,7 +277,7 @@ impl Slot {
         while queue.len() < MAX_QUEUE {
             match listener.accept() {
                 Ok((stream, peer)) => {
-                    queue.push_back((Connection::new(stream, self.ledger.open()), peer));
+                    queue.push_back((Connection::new(stream, self.ledger.accept()), peer));
                 }
                 Err(error) if super::classify(&error) == super::Trouble::Connection => {}
                 // Empty, or no more can be had: who waits now is refused by the close.

@@ -222,7 +222,8 @@ impl Instance {
     /// by `READY=1` to systemd. Inherited listeners that nobody has asked for are closed first
     /// (I8), with a warning. Resolves when it is said, not when the older instance is gone.
     ///
-    /// On an error end the process: whoever served before serves on (I5).
+    /// On an error end the process: whoever served before serves on (I5). Connections that were
+    /// accepted before are drained until then; with none the error comes at once.
     ///
     /// # Cancel safety
     /// When cancelled, readiness may or may not have been said.

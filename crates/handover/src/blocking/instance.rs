@@ -222,7 +222,8 @@ impl Instance {
     /// (I8), with a warning. Returns when it is said, not when the older instance is gone; until
     /// then it waits for the coordinator's welcome, at most 5 s.
     ///
-    /// On an error end the process: whoever served before serves on (I5).
+    /// On an error end the process: whoever served before serves on (I5). Connections that were
+    /// accepted before are drained until then; with none the error comes at once.
     ///
     /// # Errors
     /// See [`ReadyError`].

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::letter::Octets;
 use super::pack::Pack;
+use super::reminder::left;
 use super::run::drop_body;
 use super::will::Will;
 use super::{Cell, Phase, Work};
@@ -80,13 +81,10 @@ impl Cell {
         state.body = Some(body);
         let handed = written.map_err(|fault| self.hook(&fault))?;
         let sealed = state.mailbox.seal().ok_or_else(|| self.busy())?;
-        let now = Instant::now();
         let (later, checkpoint) = match &state.rare {
             Some(rare) => {
-                let left = |at: Instant| at.saturating_duration_since(now);
-                let later = rare.later.iter();
-                let later = later.map(|(_, at, body)| (left(*at), Octets(body.clone())));
-                (later.collect(), rare.checkpoint_due)
+                let later = rare.later.iter().map(|(_, at, body)| (*at, body));
+                (left(later), rare.checkpoint_due)
             }
             None => (Vec::new(), false),
         };

@@ -32,7 +32,7 @@ pub(super) struct Kept {
     pub(super) number: u64,
     pub(super) handed: Handed,
     pub(super) replies: Replies<Octets>,
-    /// Messages to itself, and when they are due;
+    /// Messages to itself, and when they are due.
     pub(super) later: Vec<(Instant, Bytes)>,
 }
 

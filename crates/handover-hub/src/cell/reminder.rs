@@ -16,6 +16,16 @@ use crate::timers::CHECKPOINT;
 /// After this time it is tried again to put a message into a mailbox that was full.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// Messages to come, and after which time.
+pub(super) fn left<'a>(
+    later: impl Iterator<Item = (Instant, &'a Bytes)>,
+) -> Vec<(Duration, Octets)> {
+    let now = Instant::now();
+    later
+        .map(|(at, body)| (at.saturating_duration_since(now), Octets(body.clone())))
+        .collect()
+}
+
 impl Cell {
     /// Notes messages to come.
     pub(super) fn remind(self: &Arc<Self>, shared: &Shared, later: Vec<(Duration, Bytes)>) {
@@ -38,13 +48,11 @@ impl Cell {
     /// What it is to be reminded of, and after which time; also what it was reminded of and has not
     /// come to, which is due at once.
     pub(super) fn reminders(&self) -> Vec<(Duration, Octets)> {
-        let now = Instant::now();
         let state = self.lock();
         let own = state.mailbox.letters().filter(|letter| letter.own);
         let due = own.map(|letter| (Duration::ZERO, Octets(letter.body.clone())));
         let later = state.rare.iter().flat_map(|rare| &rare.later);
-        let later =
-            later.map(|(_, at, body)| (at.saturating_duration_since(now), Octets(body.clone())));
+        let later = left(later.map(|(_, at, body)| (*at, body)));
         due.chain(later).collect()
     }
 

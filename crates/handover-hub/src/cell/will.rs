@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use handover_hub_proto::identity::{Epoch, NodeId};
 use handover_hub_proto::reply::{Remembered, Replies};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::kept::{Kept, due};
 use super::letter::Octets;
+use super::reminder::left;
 use super::{State, Work};
 use crate::process::Handed;
 
@@ -69,7 +68,7 @@ impl State {
             schema: kept.handed.schema(),
             state: Octets(kept.handed.bytes().clone()),
             replies: kept.replies.remembered(),
-            later: left(&kept.later),
+            later: left(kept.later.iter().map(|(at, body)| (*at, body))),
         });
         Will { active, passive }
     }
@@ -97,13 +96,4 @@ impl State {
             });
         }
     }
-}
-
-fn left(later: &[(Instant, Bytes)]) -> Vec<(Duration, Octets)> {
-    let now = Instant::now();
-    let left = |(at, body): &(Instant, Bytes)| {
-        let left = at.saturating_duration_since(now);
-        (left, Octets(body.clone()))
-    };
-    later.iter().map(left).collect()
 }

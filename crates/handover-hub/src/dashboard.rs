@@ -12,14 +12,18 @@ mod tests;
 use std::future::IntoFuture;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use futures_util::StreamExt;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::admin::view::{Complaint, Mishap};
 use crate::admin::{Desk, read_only};
@@ -29,6 +33,10 @@ use crate::serving::Serving;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
+
+/// Requests that are answered at the same time; each open page is one for as long as it is open, and
+/// costs a look a second.
+const READERS: usize = 64;
 
 const PAGE: &str = include_str!("dashboard/page.html");
 const STYLE: &str = include_str!("dashboard/page.css");
@@ -134,8 +142,33 @@ fn router(desk: Desk, anyone: bool) -> Router {
         .route("/page.css", text("text/css; charset=utf-8", STYLE))
         .route("/page.js", text("text/javascript; charset=utf-8", SCRIPT))
         .merge(live::routes())
+        .layer(middleware::from_fn_with_state(
+            Arc::new(Semaphore::new(READERS)),
+            limit,
+        ))
         .layer(middleware::from_fn_with_state(anyone, guard))
         .with_state(desk)
+}
+
+/// Answers as many as there is room for. A place is taken until the answer has been read.
+async fn limit(State(readers): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(place) = readers.try_acquire_owned() else {
+        let error =
+            format!("{READERS} readers are at this node; close a page, or ask another node");
+        return refused(StatusCode::SERVICE_UNAVAILABLE, Mishap::Refused, error);
+    };
+    let (head, body) = next.run(request).await.into_parts();
+    let body = match body.size_hint().exact() {
+        Some(_) => body,
+        None => Body::from_stream(body.into_data_stream().inspect(move |_| {
+            let _taken = &place;
+        })),
+    };
+    Response::from_parts(head, body)
+}
+
+fn refused(status: StatusCode, kind: Mishap, error: String) -> Response {
+    (status, Json(Complaint { kind, error })).into_response()
 }
 
 /// Refuses names, and says what browsers may do with the answer.
@@ -147,11 +180,7 @@ async fn guard(State(anyone): State<bool>, request: Request, next: Next) -> Resp
         Some(host) if !anyone && !here(host) => {
             let error =
                 "this page is read under its address, or localhost, and under no other name";
-            let complaint = Complaint {
-                kind: Mishap::Denied,
-                error: error.to_owned(),
-            };
-            (StatusCode::FORBIDDEN, Json(complaint)).into_response()
+            refused(StatusCode::FORBIDDEN, Mishap::Denied, error.to_owned())
         }
         _ => next.run(request).await,
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Dashboard, DashboardError, Server, serve};
+use super::{Dashboard, DashboardError, READERS, Server, serve};
 use crate::admin::sample::Sample;
 use crate::admin::{Desk, Observer};
 
@@ -107,4 +107,34 @@ async fn the_page_is_told_what_happens_and_when_the_node_ends() {
     }
     server.finish().await;
     while stream.read(&mut read).await.unwrap_or(0) > 0 {}
+}
+
+/// A page that is watched, or a list that is read on and on, takes a place until it is closed.
+#[tokio::test]
+async fn readers_have_places() {
+    let server = page().await;
+    let mut read = vec![0; 256];
+    let mut open = Vec::new();
+    for path in ["/live", "/v1/events"].iter().cycle().take(READERS) {
+        let mut stream = connect(&server, "GET", path, "localhost").await;
+        let count = stream.read(&mut read).await.unwrap();
+        assert!(read[..count].starts_with(b"HTTP/1.0 200"), "{path}");
+        open.push(stream);
+    }
+    for path in ["/live", "/v1/events", "/v1/status"] {
+        let answer = ask(&server, "GET", path, "localhost").await;
+        assert!(answer.starts_with("HTTP/1.0 503"), "{path}: {answer}");
+        assert!(answer.contains("close a page"), "{path}: {answer}");
+    }
+    open.pop();
+    let answered = async {
+        while !ask(&server, "GET", "/v1/status", "localhost")
+            .await
+            .starts_with("HTTP/1.0 200")
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, answered).await.unwrap();
 }

@@ -9,6 +9,7 @@ mod moves;
 mod resolve;
 mod review;
 mod shifts;
+mod turns;
 mod work;
 
 pub(crate) use self::census::Census;

@@ -21,7 +21,7 @@ use crate::spec::{ChildSpec, Placing};
 use crate::view::Load;
 
 /// Most items in one message: a receiver takes it in within a millisecond or two.
-pub const ITEMS_AT_ONCE: usize = 512;
+pub const ITEMS_AT_ONCE: usize = 128;
 
 /// A message is closed when its items are about this large, in bytes.
 pub const BYTES_AT_ONCE: usize = 256 * 1024;
@@ -332,6 +332,24 @@ pub(crate) enum Item {
 const ITEM: usize = 40;
 
 impl Item {
+    /// Whether a process that moves stands still until it is heard.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Order(order) => order.bid.is_urgent(),
+            Self::Reported(report) => report.word.is_urgent(),
+            _ => false,
+        }
+    }
+
+    /// What it makes of work for who hears it, in the bytes of rows that would make as much.
+    pub(crate) const fn work(&self) -> usize {
+        match self {
+            // Each is about all processes of a shard.
+            Self::Census { .. } | Self::Report { .. } | Self::Fetch { .. } => 8 * 1024,
+            _ => 0,
+        }
+    }
+
     /// About how many bytes it has; it closes batches, nothing more.
     pub(crate) fn size(&self) -> usize {
         ITEM + match self {

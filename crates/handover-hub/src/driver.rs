@@ -30,6 +30,11 @@ use crate::transport::{Frame, PeerEvent};
 /// How long a node that left lets its last words reach their readers.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// Inputs that are taken before what follows from them is done, and for how long: some dozen orders
+/// to processes and a message or two.
+const SLICE: usize = 32;
+const SLICE_TIME: Duration = Duration::from_micros(300);
+
 /// What a driver reads from.
 pub(crate) struct Sources {
     pub(crate) engine: mpsc::Receiver<EngineEvent>,
@@ -127,12 +132,44 @@ impl Driver {
             if let Some(input) = input {
                 self.handle(input);
             }
+            let more = self.take_waiting(&mut sources);
+            self.execute_all();
+            if more {
+                // Calls have their turn between two slices.
+                tokio::task::yield_now().await;
+            }
         }
         self.leave().await;
     }
 
-    /// One input, and all that follows from it; before that, that the lease is over, if it is: what
-    /// waited while this node was stopped must not be acted on (H12).
+    /// Takes what waits already, at most a slice of it, so that what follows from it is said to others
+    /// together. Whether the slice was used up.
+    fn take_waiting(&mut self, sources: &mut Sources) -> bool {
+        let begun = Instant::now();
+        for _ in 0..SLICE {
+            // Who is a member and connected comes first, and after all that was said before.
+            if !sources.engine.is_empty() || !sources.peers.is_empty() {
+                return false;
+            }
+            let input = if let Ok(report) = sources.reports.try_recv() {
+                Some(Input::Host(report))
+            } else if let Ok((from, frame)) = sources.control.try_recv() {
+                self.heard(from, frame)
+            } else {
+                return false;
+            };
+            if let Some(input) = input {
+                self.handle(input);
+            }
+            if begun.elapsed() >= SLICE_TIME {
+                break;
+            }
+        }
+        true
+    }
+
+    /// One input, whose effects may be executed with those of others; before it, that the lease is
+    /// over, if it is: what waited while this node was stopped must not be acted on (H12).
     fn handle(&mut self, input: Input<Message>) {
         let fenced = matches!(input, Input::Engine(EngineEvent::Fenced));
         let ready = matches!(input, Input::Engine(EngineEvent::Ready));
@@ -140,6 +177,7 @@ impl Driver {
         if validity.is_some_and(|validity| !validity.holds()) {
             if !fenced && !self.fenced {
                 self.feed(Input::Engine(EngineEvent::Fenced));
+                self.execute_all();
             }
             if matches!(input, Input::Engine(EngineEvent::Unfenced)) {
                 // Of a lease that is over too: the engine fences, and says this again afterwards.
@@ -147,6 +185,9 @@ impl Driver {
             }
         }
         self.feed(input);
+        if fenced || ready {
+            self.execute_all();
+        }
         if fenced && let Some(validity) = self.shared.validity.get() {
             // Everything stands still by the effects above (H2).
             validity.acknowledge();
@@ -163,6 +204,9 @@ impl Driver {
             _ => {}
         }
         self.node.handle(self.shared.now(), input);
+    }
+
+    fn execute_all(&mut self) {
         while let Some(effect) = self.node.poll_effect() {
             self.execute(effect);
         }

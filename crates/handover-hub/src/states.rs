@@ -1,14 +1,14 @@
 //! States on their way from host to host, in chunks, with a digest.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId, ProcessId};
-use handover_hub_proto::node::HostFailure;
 use sha2::{Digest, Sha256};
 
 use crate::crash;
-use crate::transport::frame::{Class, Part, State};
+use crate::transport::frame::{Part, State};
 use crate::transport::{Frame, SendError, Transport};
 
 /// Bytes of one chunk: small beside a queue, so that several states share a connection fairly.
@@ -19,7 +19,6 @@ const AHEAD: usize = 1 << 20;
 
 /// Where a state goes.
 pub(crate) struct Destination {
-    pub(crate) to: NodeId,
     pub(crate) process: ProcessId,
     pub(crate) attempt: MoveId,
     pub(crate) epoch: Epoch,
@@ -55,17 +54,54 @@ pub(crate) async fn deliver(
     }
 }
 
-/// Sends a whole state. It has arrived only when the target says so.
+/// Sends frames that belong together as far as there is room for them at once. Returns those that
+/// are left, for [`deliver`].
 ///
 /// # Errors
 ///
-/// [`HostFailure::Transfer`]: the connection broke.
-pub(crate) async fn send(
+/// As [`deliver`]: what is left is of no use.
+pub(crate) fn deliver_now(
     transport: &Arc<dyn Transport>,
-    destination: &Destination,
-    state: Bytes,
-) -> Result<(), HostFailure> {
-    let digest = Sha256::digest(&state).into();
+    to: NodeId,
+    mut frames: VecDeque<Frame>,
+) -> Result<VecDeque<Frame>, SendError> {
+    while let Some(frame) = frames.pop_front() {
+        crash::sending(&frame);
+        match transport.send(to, frame.clone()) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => {
+                frames.push_front(frame);
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(frames)
+}
+
+/// Sends what [`deliver_now`] had no room for.
+///
+/// # Errors
+///
+/// As [`deliver`].
+pub(crate) async fn deliver_all(
+    transport: &Arc<dyn Transport>,
+    to: NodeId,
+    frames: VecDeque<Frame>,
+) -> Result<(), SendError> {
+    for (index, frame) in frames.into_iter().enumerate() {
+        // The first one was as good as sent before.
+        if index > 0 {
+            crash::sending(&frame);
+        }
+        deliver(transport, to, frame).await?;
+    }
+    Ok(())
+}
+
+/// The frames of a whole state. It has arrived only when the target says so.
+pub(crate) fn frames(destination: &Destination, state: &Bytes) -> VecDeque<Frame> {
+    let digest = Sha256::digest(state).into();
     let size = state.len() as u64;
     let mut parts = vec![Part::Open { size }];
     let mut offset = 0;
@@ -78,15 +114,10 @@ pub(crate) async fn send(
         offset = end;
     }
     parts.push(Part::Close { digest });
-    for part in parts {
-        let frame = destination.frame(part);
-        debug_assert_eq!(frame.class(), Class::States);
-        crash::sending(&frame);
-        if let Err(error) = deliver(transport, destination.to, frame).await {
-            return Err(HostFailure::Transfer(error.to_string()));
-        }
-    }
-    Ok(())
+    parts
+        .into_iter()
+        .map(|part| destination.frame(part))
+        .collect()
 }
 
 /// A state that is arriving.

@@ -420,8 +420,7 @@ impl<R: Rows> Node<R> {
         }
         for (process, work) in home.work {
             if let Doing::Moving(moving) = &work.doing {
-                let plan = moving.movement.plan();
-                self.pace.ended((plan.source.node, plan.target));
+                moving.leave(&mut self.pace);
                 self.timers.clear(&Timer::Move(shard, process.clone()));
             }
             for asker in work.askers {

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use handover_proto::moment::{Machine, Moment};
+use handover_proto::moment::Machine;
 
 use super::work::{Doing, Moving, Work};
 use super::{Asker, Later};
@@ -150,6 +150,7 @@ impl<R: Rows> Node<R> {
         self.pace.begun((plan.source.node, plan.target));
         let moving = Moving {
             movement: Box::new(movement),
+            turn: None,
             departs: None,
             pause_ns: 0,
         };
@@ -190,13 +191,19 @@ impl<R: Rows> Node<R> {
         for effect in effects {
             match effect {
                 MovementEffect::Decide(decision) => self.decide(shard, process, decision),
-                MovementEffect::Send { to, order } => self.outbox.say(to, Item::Order(order)),
+                MovementEffect::Send { to, order } => {
+                    if matches!(order.bid, Bid::Retire { .. }) {
+                        self.serves(shard, process);
+                    }
+                    self.outbox.say(to, Item::Order(order));
+                }
+                MovementEffect::Ready => self.ready(shard, process),
                 MovementEffect::Finish(outcome) => self.move_ended(shard, process, outcome),
             }
         }
     }
 
-    fn moving(&mut self, shard: ShardId, process: &ProcessId) -> Option<&mut Moving> {
+    pub(super) fn moving(&mut self, shard: ShardId, process: &ProcessId) -> Option<&mut Moving> {
         match &mut self.homes.get_mut(&shard)?.work.get_mut(process)?.doing {
             Doing::Moving(moving) => Some(moving),
             Doing::Starting(_) | Doing::Stopping(_) => None,
@@ -237,7 +244,7 @@ impl<R: Rows> Node<R> {
             return;
         };
         let plan = moving.movement.plan();
-        self.pace.ended((plan.source.node, plan.target));
+        moving.leave(&mut self.pace);
         let told = match &outcome {
             Outcome::Moved(host) | Outcome::Unmerged { host, .. } => {
                 home.later.remove(process);
@@ -453,22 +460,6 @@ impl<R: Rows> Node<R> {
     /// The next step of a move is due.
     pub(crate) fn move_due(&mut self, shard: ShardId, process: &ProcessId) {
         self.drive_move(shard, process, Some(MovementInput::Tick));
-    }
-}
-
-impl Moving {
-    /// Takes the time from the order to depart until the target serves.
-    fn measure(&mut self, now: Moment, bid: &Bid) {
-        match bid {
-            Bid::Depart { .. } => {
-                self.departs.get_or_insert(now);
-            }
-            Bid::Retire { .. } if self.pause_ns == 0 => {
-                let pause = self.departs.map(|departs| now.since(departs).as_nanos());
-                self.pause_ns = pause.map_or(0, |ns| u64::try_from(ns).unwrap_or(u64::MAX));
-            }
-            _ => {}
-        }
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Stopping {
 /// A process that moves.
 pub(crate) struct Moving {
     pub(crate) movement: Box<Movement>,
+    /// When it had its turn to depart, until its target serves.
+    pub(crate) turn: Option<Moment>,
     /// When its source was told to let go.
     pub(crate) departs: Option<Moment>,
     /// How long it answered nothing, as seen from here.

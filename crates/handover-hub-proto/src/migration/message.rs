@@ -98,6 +98,18 @@ impl Bid {
             Self::Discard => "discard",
         }
     }
+
+    /// Whether a process that moves stands still until it is heard, or others wait for its turn.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Depart { .. }
+            | Self::Inquire
+            | Self::Commit { .. }
+            | Self::Retire { .. }
+            | Self::Resume { .. } => true,
+            Self::Prepare { .. } | Self::Discard => false,
+        }
+    }
 }
 
 /// What one that takes part in a move tells the home of the process, whoever that is by now.
@@ -158,6 +170,14 @@ impl Word {
             Self::Retired => "retired",
             Self::Resumed { .. } => "resumed",
             Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether a process that moves stands still until it is heard.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Departed { .. } | Self::Arrived(_) | Self::Activated { .. } => true,
+            Self::Prepared(_) | Self::Retired | Self::Resumed { .. } | Self::Discarded => false,
         }
     }
 }

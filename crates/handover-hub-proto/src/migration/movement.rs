@@ -135,6 +135,8 @@ pub enum Input {
     Gone(NodeId),
     /// The connection to a node broke; what was under way is lost.
     Disconnected(NodeId),
+    /// It is its turn: the source may be told to freeze. After [`Effect::Ready`].
+    Depart,
     /// It shall not take place, if that can be helped.
     Abort(String),
     /// Time has passed.
@@ -153,6 +155,9 @@ pub enum Effect {
         /// What.
         order: Order,
     },
+    /// The target is prepared, and the source serves still: [`Input::Depart`] when it is its turn,
+    /// however late.
+    Ready,
     /// It is over. Nothing follows.
     Finish(Outcome),
 }
@@ -162,6 +167,8 @@ pub enum Effect {
 enum State {
     /// The target prepares; the source serves and knows nothing.
     Preparing,
+    /// The target waits for the state; the source serves until it is its turn.
+    Ready,
     /// The source freezes and sends.
     Departing,
     /// The source is gone: has the target its state?
@@ -261,6 +268,12 @@ impl Movement {
         matches!(self.state, State::Landing { .. } | State::Retiring { .. })
     }
 
+    /// Whether it waits for [`Input::Depart`].
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
     fn grant(&mut self, node: NodeId) -> Host {
         let mut epoch = self.plan.epoch;
         epoch.grant += self.granted;
@@ -326,7 +339,7 @@ impl Movement {
                 let epoch = host.epoch;
                 (source.node, Bid::Resume { epoch })
             }
-            State::Ended => return,
+            State::Ready | State::Ended => return,
         };
         self.send(to, bid);
     }
@@ -448,6 +461,7 @@ impl Machine for Movement {
             Input::Gone(node) if node == target => self.target_gone(now),
             Input::Disconnected(node) if self.addressee() == Some(node) => self.say(now),
             Input::Heard { .. } | Input::Gone(_) | Input::Disconnected(_) => {}
+            Input::Depart => self.depart(now),
             Input::Abort(why) => self.abort(now, Reason::Aborted(why)),
             Input::Tick => self.tick(now),
         }
@@ -464,7 +478,7 @@ impl Machine for Movement {
             | State::Landing { .. }
             | State::Retiring { .. }
             | State::Returning { .. } => Some(self.repeat),
-            State::Ended => None,
+            State::Ready | State::Ended => None,
         }
     }
 }

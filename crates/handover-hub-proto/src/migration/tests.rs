@@ -56,6 +56,7 @@ fn plan(purpose: Purpose, kept: bool) -> Plan {
 enum Said {
     To(NodeId, &'static str),
     Row(Decision),
+    Ready,
     End(Outcome),
 }
 
@@ -76,6 +77,7 @@ fn said(movement: &mut Movement) -> Vec<Said> {
     let said = effects.map(|effect| match effect {
         Effect::Send { to, order } => Said::To(to, name(&order.bid)),
         Effect::Decide(decision) => Said::Row(decision),
+        Effect::Ready => Said::Ready,
         Effect::Finish(outcome) => Said::End(outcome),
     });
     said.collect()
@@ -95,7 +97,9 @@ fn movement(purpose: Purpose, kept: bool, arrived: bool) -> Movement {
     let settings = Settings::default();
     let mut movement = Movement::new(Moment::ZERO, plan(purpose, kept), settings);
     assert_eq!(said(&mut movement), [Said::To(TARGET, "prepare")]);
-    let departs = heard(&mut movement, TARGET, Word::Prepared(Ok(())));
+    let ready = heard(&mut movement, TARGET, Word::Prepared(Ok(())));
+    assert_eq!(ready, [Said::Ready]);
+    let departs = told(&mut movement, Input::Depart);
     assert_eq!(departs, [Said::To(SOURCE, "depart")]);
     if arrived {
         let commits = heard(&mut movement, TARGET, Word::Arrived(Ok(())));
@@ -118,6 +122,71 @@ fn undisturbed_it_commits() {
     let end = heard(&mut movement, SOURCE, Word::Retired);
     assert_eq!(end, [Said::End(Outcome::Moved(host(TARGET, 10)))]);
     assert_eq!(movement.next_deadline(), None);
+}
+
+/// A move whose target is prepared and which waits for its turn.
+fn ready() -> Movement {
+    let settings = Settings::default();
+    let mut movement = Movement::new(Moment::ZERO, plan(Purpose::Move, false), settings);
+    let _ = said(&mut movement);
+    let ready = heard(&mut movement, TARGET, Word::Prepared(Ok(())));
+    assert_eq!(ready, [Said::Ready]);
+    assert!(movement.is_ready());
+    movement
+}
+
+#[test]
+fn a_move_waits_for_its_turn_without_a_deadline_and_has_the_whole_time_then() {
+    let (mut movement, timeout) = (ready(), Settings::default().timeout);
+    let turn = Moment::ZERO + timeout * 10;
+    movement.handle(turn, Input::Tick);
+    assert_eq!(
+        (movement.next_deadline(), said(&mut movement)),
+        (None, Vec::new())
+    );
+    // The target says again that it waits.
+    assert_eq!(heard(&mut movement, TARGET, Word::Prepared(Ok(()))), []);
+    movement.handle(turn, Input::Depart);
+    assert_eq!(said(&mut movement), [Said::To(SOURCE, "depart")]);
+    movement.handle(turn + timeout / 2, Input::Tick);
+    assert_eq!(said(&mut movement), [Said::To(SOURCE, "depart")]);
+    movement.handle(turn + timeout, Input::Tick);
+    let row = Said::Row(Decision::Return(host(SOURCE, 10)));
+    assert_eq!(said(&mut movement), [row, Said::To(SOURCE, "resume")]);
+}
+
+#[test]
+fn h5_a_move_that_ends_before_its_turn_leaves_the_source_as_it_was() {
+    let endings = [
+        (Input::Gone(TARGET), Reason::Gone(TARGET)),
+        (
+            Input::Abort(String::from("enough")),
+            Reason::Aborted(String::from("enough")),
+        ),
+        (
+            Input::Heard {
+                from: TARGET,
+                word: Word::Prepared(Err(HostFailure::NotHere)),
+            },
+            Reason::Failed {
+                at: TARGET,
+                failure: HostFailure::NotHere,
+            },
+        ),
+    ];
+    for (input, reason) in endings {
+        let mut movement = ready();
+        let said = told(&mut movement, input);
+        let host = host(SOURCE, 1);
+        let end = Said::End(Outcome::Stayed { host, reason });
+        assert_eq!(said.last(), Some(&end), "{said:?}");
+        assert!(!said.contains(&Said::To(SOURCE, "resume")), "{said:?}");
+        assert_eq!(told(&mut movement, Input::Depart), []);
+    }
+    // With the source goes what it was.
+    let lost = Said::End(Outcome::Lost(Reason::Gone(SOURCE)));
+    let said = told(&mut ready(), Input::Gone(SOURCE));
+    assert_eq!(said.last(), Some(&lost), "{said:?}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl<R: Rows> Node<R> {
         let (shards, migration) = (settings.shards, settings.migration);
         let judge = Judge::new(settings.partition, me.name.clone());
         let loads = Loads::new(me.id, &settings);
-        let pace = Pace::new(settings.moves.at_once, settings.moves.rate);
+        let pace = Pace::new(&settings.moves);
         let mut timers = Timers::default();
         timers.set(Timer::Digest, now + settings.digest);
         Self {
@@ -324,12 +324,18 @@ impl<R: Rows> Machine for Node<R> {
         self.review_some();
         self.begin_moves();
         self.take_own();
+        self.depart_in_turn();
+        self.take_own();
         self.may_be_settled();
         self.may_be_empty();
-        self.outbox.flush(self.now, &mut self.effects);
     }
 
+    /// What is to be said to other nodes comes last: whoever gives several inputs before it asks for
+    /// effects has what they led to said together.
     fn poll_effect(&mut self) -> Option<Self::Effect> {
+        if self.effects.is_empty() {
+            self.outbox.flush(self.now, &mut self.effects);
+        }
         self.effects.pop_front()
     }
 

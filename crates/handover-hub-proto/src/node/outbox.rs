@@ -16,6 +16,8 @@ use crate::message::{BYTES_AT_ONCE, ITEMS_AT_ONCE, Item, Message};
 struct Batch {
     items: Vec<Item>,
     bytes: usize,
+    /// A process stands still until it is heard.
+    urgent: bool,
     /// When the last message went.
     sent: Option<Moment>,
 }
@@ -47,10 +49,12 @@ impl Outbox {
             return;
         }
         let batch = self.peers.entry(to).or_default();
-        batch.bytes += item.size();
+        batch.bytes += item.size() + item.work();
+        batch.urgent |= item.is_urgent();
         batch.items.push(item);
         if batch.items.len() >= ITEMS_AT_ONCE || batch.bytes >= BYTES_AT_ONCE {
             batch.bytes = 0;
+            batch.urgent = false;
             self.full.push_back((to, mem::take(&mut batch.items)));
         }
     }
@@ -66,19 +70,21 @@ impl Outbox {
         self.full.retain(|(to, _)| *to != peer);
     }
 
-    /// Sends what is full, and what has waited long enough. A node that was told nothing lately is
-    /// told at once, so that batches cost time only under load.
+    /// Sends what is full, what has waited long enough, and what a process waits for. A node that
+    /// was told nothing lately is told at once, so that batches cost time only under load.
     pub(crate) fn flush(&mut self, now: Moment, effects: &mut VecDeque<Effect<Message>>) {
         for (to, items) in self.full.drain(..) {
             let message = Message { items };
             effects.push_back(Effect::Send { to, message });
         }
         for (&to, batch) in &mut self.peers {
-            if batch.items.is_empty() || batch.sent.is_some_and(|sent| now < sent + self.delay) {
+            let waits = batch.sent.is_some_and(|sent| now < sent + self.delay);
+            if batch.items.is_empty() || (waits && !batch.urgent) {
                 continue;
             }
             batch.sent = Some(now);
             batch.bytes = 0;
+            batch.urgent = false;
             let message = Message {
                 items: mem::take(&mut batch.items),
             };

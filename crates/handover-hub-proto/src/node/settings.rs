@@ -15,8 +15,12 @@ use crate::view::Guarantees;
 /// How moves are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves {
-    /// Moves in flight at once from one node to another.
+    /// Moves in flight at once from one node to another. Most of them are prepared and wait for
+    /// their turn, while their processes serve.
     pub at_once: u32,
+    /// Of these, how many processes may stand still at once. More of them arrive sooner altogether,
+    /// and each answers nothing for longer.
+    pub still: u32,
     /// Moves that one home begins each second, if limited.
     pub rate: Option<u32>,
 }
@@ -25,6 +29,7 @@ impl Default for Moves {
     fn default() -> Self {
         Self {
             at_once: 1_000,
+            still: 12,
             rate: None,
         }
     }

@@ -1,5 +1,6 @@
 //! A process leaves this node.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
@@ -11,13 +12,12 @@ use super::letter::Octets;
 use super::pack::Pack;
 use super::run::drop_body;
 use super::{Cell, Letter, Phase};
-use crate::crash;
 use crate::hub::Shared;
 use crate::kind::Body;
 use crate::process::{Consent, Handed};
 use crate::states::{self, Destination};
-use crate::transport::Frame;
 use crate::transport::frame::Forward;
+use crate::transport::{Frame, SendError};
 
 impl Cell {
     /// It finishes the message it is at, and takes no other: that has happened when this is called.
@@ -122,7 +122,7 @@ impl Cell {
         Some(kind.schemas().schema)
     }
 
-    /// Sends what was frozen to its new host. The run does not wait for it: a move that is given up
+    /// Sends what was frozen to its new host. The run does not wait for room: a move that is given up
     /// meanwhile ends the sending.
     pub(super) fn send_state(
         self: &Arc<Self>,
@@ -133,7 +133,6 @@ impl Cell {
         let packed = self.pack(shared, attempt, to, body.as_deref_mut());
         self.put_back(body);
         let destination = Destination {
-            to,
             process: self.id.clone(),
             attempt,
             epoch,
@@ -146,10 +145,17 @@ impl Cell {
             }
             Err(failure) => return self.sent(shared, attempt, Err(failure)),
         };
+        let failed = |error: SendError| Err(HostFailure::Transfer(error.to_string()));
+        let frames = states::frames(&destination, &pack);
+        let rest = match states::deliver_now(&shared.transport, to, frames) {
+            Ok(rest) if rest.is_empty() => return self.sent(shared, attempt, Ok(())),
+            Ok(rest) => rest,
+            Err(error) => return self.sent(shared, attempt, failed(error)),
+        };
         let (cell, hub) = (Arc::clone(self), Arc::clone(shared));
         let sending = shared.spawn(async move {
-            let result = states::send(&hub.transport, &destination, pack).await;
-            cell.sent(&hub, attempt, result);
+            let result = states::deliver_all(&hub.transport, to, rest).await;
+            cell.sent(&hub, attempt, result.or_else(failed));
         });
         self.lock().rare().sending = Some(sending);
     }
@@ -275,32 +281,36 @@ impl Cell {
         if let Some(next) = next {
             next.begin_work(shared);
         }
-        let (hub, process) = (Arc::clone(shared), self.id.clone());
-        shared.spawn(async move {
-            let mut letters: Vec<Option<Letter>> = late.into_iter().map(Some).collect();
-            letters.push(None);
-            for (letter, number) in letters.into_iter().zip(1_u64..) {
-                let last = letter.is_none();
-                let Some(body) = letter.map_or(Some(Vec::new()), |letter| {
-                    postcard::to_allocvec(&letter).ok()
-                }) else {
-                    continue;
-                };
-                let forward = Frame::Forward(Forward {
-                    attempt,
-                    process: process.clone(),
-                    epoch,
-                    number,
-                    last,
-                    body: body.into(),
-                });
-                crash::sending(&forward);
-                // A broken connection: callers send again, casts are lost with it.
-                if states::deliver(&hub.transport, to, forward).await.is_err() {
-                    return;
-                }
-            }
+        // A broken connection: callers send again, casts are lost with it.
+        let frames = self.forwards((attempt, epoch), late);
+        if let Ok(rest) = states::deliver_now(&shared.transport, to, frames)
+            && !rest.is_empty()
+        {
+            let hub = Arc::clone(shared);
+            shared.spawn(async move {
+                let _ = states::deliver_all(&hub.transport, to, rest).await;
+            });
+        }
+    }
+
+    /// What is sent after a process, and that it is all.
+    fn forwards(&self, (attempt, epoch): (MoveId, Epoch), late: Vec<Letter>) -> VecDeque<Frame> {
+        let letters = late.into_iter().map(Some).chain([None]);
+        let bodies = letters.filter_map(|letter| match letter {
+            Some(letter) => Some((false, postcard::to_allocvec(&letter).ok()?)),
+            None => Some((true, Vec::new())),
         });
+        let forward = |(number, (last, body)): (u64, (bool, Vec<u8>))| {
+            Frame::Forward(Forward {
+                attempt,
+                process: self.id.clone(),
+                epoch,
+                number,
+                last,
+                body: body.into(),
+            })
+        };
+        (1..).zip(bodies).map(forward).collect()
     }
 
     /// What was warmed or received for a move that failed is dropped.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,14 @@ pub(super) enum Control {
 /// One queue for each node, so that one that is slow holds up no other.
 pub(super) struct Wires {
     shared: Arc<Shared>,
-    queues: BTreeMap<NodeId, mpsc::Sender<Bytes>>,
+    queues: BTreeMap<NodeId, Queue>,
+}
+
+/// What waits for one node.
+struct Queue {
+    messages: mpsc::Sender<Bytes>,
+    /// How many have not been handed to the transport.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Wires {
@@ -69,11 +77,26 @@ impl Wires {
         };
         let queue = self.queues.entry(to).or_insert_with(|| {
             let (queue, messages) = mpsc::channel(WAITING);
-            self.shared
-                .spawn(carry(Arc::clone(&self.shared), to, messages));
-            queue
+            let waiting = Arc::new(AtomicUsize::new(0));
+            let (shared, left) = (Arc::clone(&self.shared), Arc::clone(&waiting));
+            self.shared.spawn(carry(shared, to, messages, left));
+            Queue {
+                messages: queue,
+                waiting,
+            }
         });
-        if queue.try_send(bytes).is_err() {
+        // Only this task adds to what waits: if it is nothing, nothing is overtaken.
+        if queue.waiting.load(Ordering::Acquire) == 0 {
+            let frame = Frame::Control(bytes.clone());
+            match self.shared.transport.send(to, frame) {
+                Ok(()) => return,
+                Err(SendError::Full(_) | SendError::Unreachable(_)) => {}
+                Err(error) => return tracing::warn!(%to, %error, "a message was not sent"),
+            }
+        }
+        queue.waiting.fetch_add(1, Ordering::AcqRel);
+        if queue.messages.try_send(bytes).is_err() {
+            queue.waiting.fetch_sub(1, Ordering::AcqRel);
             tracing::warn!(%to, "too much waits for a node; what is told it now is repaired later");
         }
     }
@@ -88,7 +111,12 @@ impl Wires {
     }
 }
 
-async fn carry(shared: Arc<Shared>, to: NodeId, mut messages: mpsc::Receiver<Bytes>) {
+async fn carry(
+    shared: Arc<Shared>,
+    to: NodeId,
+    mut messages: mpsc::Receiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
+) {
     while let Some(bytes) = messages.recv().await {
         for _ in 0..PATIENCE {
             let frame = Frame::Control(bytes.clone());
@@ -101,5 +129,6 @@ async fn carry(shared: Arc<Shared>, to: NodeId, mut messages: mpsc::Receiver<Byt
                 }
             }
         }
+        waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -40,6 +40,7 @@ impl Movement {
             // Of an order that was said again, or late.
             (
                 State::Preparing
+                | State::Ready
                 | State::Departing
                 | State::Inquiring { .. }
                 | State::Landing { .. }
@@ -61,8 +62,13 @@ impl Movement {
         let at = self.plan.target;
         let failed = |failure| Reason::Failed { at, failure };
         match (&self.state, word) {
-            (State::Preparing, Word::Prepared(Ok(()))) => self.enter(now, State::Departing),
-            (State::Preparing, Word::Prepared(Err(failure))) => self.call_off(failed(failure)),
+            (State::Preparing, Word::Prepared(Ok(()))) => {
+                self.effects.push_back(Effect::Ready);
+                self.enter(now, State::Ready);
+            }
+            (State::Preparing | State::Ready, Word::Prepared(Err(failure))) => {
+                self.call_off(failed(failure));
+            }
             (State::Departing, Word::Arrived(Err(failure)) | Word::Prepared(Err(failure))) => {
                 self.go_back(now, failed(failure));
             }
@@ -93,6 +99,7 @@ impl Movement {
             // Of an order that was said again, or late.
             (
                 State::Preparing
+                | State::Ready
                 | State::Departing
                 | State::Inquiring { .. }
                 | State::Landing { .. }
@@ -114,7 +121,7 @@ impl Movement {
         self.source_gone = true;
         let gone = Reason::Gone(self.plan.source.node);
         match &self.state {
-            State::Preparing => self.lose(gone),
+            State::Preparing | State::Ready => self.lose(gone),
             State::Departing => self.enter(now, State::Inquiring { reason: gone }),
             // It may have served again: what was kept is newer than what the target has.
             State::Returning { .. } if self.plan.kept => self.lose(gone),
@@ -134,7 +141,7 @@ impl Movement {
         self.target_gone = true;
         let gone = Reason::Gone(self.plan.target);
         match &self.state {
-            State::Preparing => self.call_off(gone),
+            State::Preparing | State::Ready => self.call_off(gone),
             State::Departing => self.go_back(now, gone),
             State::Inquiring { .. } => self.lose(gone),
             // It may have served: what was kept is newer than what the source has, which is told
@@ -152,7 +159,7 @@ impl Movement {
 
     pub(super) fn abort(&mut self, now: Moment, reason: Reason) {
         match self.state {
-            State::Preparing => self.call_off(reason),
+            State::Preparing | State::Ready => self.call_off(reason),
             State::Departing => self.go_back(now, reason),
             // H6: it is decided. Or it is being ended already.
             State::Inquiring { .. }
@@ -172,12 +179,20 @@ impl Movement {
             State::Departing | State::Retiring { .. } | State::Returning { .. } => {
                 Some(self.plan.source.node)
             }
-            State::Ended => None,
+            State::Ready | State::Ended => None,
+        }
+    }
+
+    /// It is its turn. The source is given the whole time: how long others took is not its doing.
+    pub(super) fn depart(&mut self, now: Moment) {
+        if self.is_ready() {
+            self.deadline = now + self.settings.timeout;
+            self.enter(now, State::Departing);
         }
     }
 
     pub(super) fn tick(&mut self, now: Moment) {
-        if now >= self.deadline {
+        if now >= self.deadline && !self.is_ready() {
             self.abort(now, Reason::TimedOut);
         }
         if now >= self.repeat {

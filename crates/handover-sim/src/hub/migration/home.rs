@@ -145,6 +145,12 @@ impl World {
             match effect {
                 MovementEffect::Send { to, order } => self.order(number(to), order),
                 MovementEffect::Decide(decision) => self.decide(decision),
+                MovementEffect::Ready => {
+                    let now = self.now;
+                    if let Some(movement) = &mut self.home.movement {
+                        movement.handle(now, MovementInput::Depart);
+                    }
+                }
                 MovementEffect::Finish(outcome) => self.finish_move(outcome)?,
             }
         }

@@ -53,6 +53,29 @@ fn a_node_that_joins_gets_its_share_with_all_states() {
     assert!((60..140).contains(&moved), "{moved} of 400 moved");
 }
 
+/// However many move, few stand still at any moment, and while they do the others answer.
+#[test]
+fn few_stand_still_while_many_move() {
+    let mut settings = World::of(1).settings;
+    settings.moves.still = 2;
+    let mut world = World::with(3, settings);
+    let all = children(200);
+    world.start(1, all.clone());
+    world.settle();
+    world.join(4);
+    let (end, mut most) = (world.now + Duration::from_secs(3), 0);
+    while world.now < end && world.step() {
+        let answers = |process| world.places.values().any(|p| p.hosts.answers(process));
+        let still = all.iter().filter(|child| !answers(&child.id)).count();
+        // From three nodes to the fourth.
+        assert!(still <= 3 * 2, "{still} stand still");
+        most = most.max(still);
+    }
+    assert!(most > 1, "{most}");
+    world.assert_settled();
+    world.assert_all_placed(&all);
+}
+
 #[test]
 fn a_child_is_moved_by_hand_and_stays_there() {
     let (mut world, all) = with_children(3, 20);

@@ -326,6 +326,8 @@ pub(crate) enum Item {
         shard: ShardId,
         buried: Vec<Stopped>,
     },
+    /// Something was said to this node before it knew who spoke.
+    Unheard,
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -398,7 +400,8 @@ impl Item {
             | Self::Emptying(_)
             | Self::Evacuate { .. }
             | Self::Answered { .. }
-            | Self::Filled { .. } => 0,
+            | Self::Filled { .. }
+            | Self::Unheard => 0,
         }
     }
 }

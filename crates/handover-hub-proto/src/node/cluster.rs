@@ -7,6 +7,7 @@ use super::{Effect, Node, Timer};
 use crate::event::Event;
 use crate::home::Home;
 use crate::identity::{NodeId, ShardId};
+use crate::message::Item;
 use crate::migration::MovementInput;
 use crate::row::Rows;
 use crate::view::{Claim, Departure, EngineEvent, EngineOrder, Member, Owner};
@@ -38,11 +39,9 @@ impl<R: Rows> Node<R> {
             self.effects
                 .push_back(Effect::Report(Event::Joined { node }));
             if node != self.me.id {
-                self.census_of_newcomer(node);
-                self.say_digests(Some(node));
-                self.say_emptying(Some(node));
-                if self.members.leader() == Some(self.me.id) {
-                    self.say_declared(node);
+                self.greet(node);
+                if self.unheard.remove(&node) {
+                    self.outbox.say(node, Item::Unheard);
                 }
                 self.judge_joined(node, &name);
                 self.loads.forget_told();
@@ -53,6 +52,16 @@ impl<R: Rows> Node<R> {
         }
         if node == self.me.id {
             self.announce_again();
+        }
+    }
+
+    /// Tells a member what it must know of this node, which may have been said too early before.
+    pub(crate) fn greet(&mut self, node: NodeId) {
+        self.census_of_newcomer(node);
+        self.say_digests(Some(node));
+        self.say_emptying(Some(node));
+        if self.members.leader() == Some(self.me.id) {
+            self.say_declared(node);
         }
     }
 

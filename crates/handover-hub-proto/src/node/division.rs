@@ -43,7 +43,7 @@ impl<R: Rows> Node<R> {
         self.answer(request, Answer::Done);
     }
 
-    fn say_memory(&mut self, to: NodeId) {
+    pub(crate) fn say_memory(&mut self, to: NodeId) {
         if self.settings.partition != Rule::Diverge {
             let memory = self.judge.memory(self.now);
             self.outbox.say(to, Item::Memory(memory));

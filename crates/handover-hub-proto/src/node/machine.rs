@@ -28,6 +28,9 @@ use crate::requests::Requests;
 use crate::row::Rows;
 use crate::view::Member;
 
+/// Nodes that are kept in mind as not heard; of more than that, what they said is repaired later.
+const UNHEARD: usize = 1024;
+
 /// What one node of a hub decides. Told what happens and the time, it answers with effects.
 ///
 /// It is told of members and owners by an engine, and tells other nodes [`Message`]s, which may be
@@ -65,6 +68,8 @@ pub struct Node<R> {
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
+    /// Those that said something which was not heard, since they are no members here.
+    pub(crate) unheard: BTreeSet<NodeId>,
     /// The engine has said all it knew at the start.
     pub(crate) ready: bool,
     /// Members came or went, and shards have not been placed since.
@@ -111,6 +116,7 @@ impl<R: Rows> Node<R> {
             loads,
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             ready: false,
             settling: true,
             redistributing: false,
@@ -135,8 +141,11 @@ impl<R: Rows> Node<R> {
 
     fn take_message(&mut self, from: NodeId, message: Message) {
         // Whoever is no member any more has nothing to say: the engine has buried it, and what it
-        // ran is run by others (H2).
+        // ran is run by others (H2). Whoever is none yet says it again.
         if !self.members.has(from) {
+            if self.unheard.len() < UNHEARD {
+                self.unheard.insert(from);
+            }
             return;
         }
         let mut changed = BTreeSet::new();
@@ -286,6 +295,10 @@ impl<R: Rows> Node<R> {
             }
             Item::Declared { version, children } => self.take_declared(version, children),
             Item::Memory(memory) => self.heard_memory(memory),
+            Item::Unheard => {
+                self.greet(from);
+                self.say_memory(from);
+            }
             Item::Filled { process, epoch } => self.heard_filled(from, &process, epoch),
             Item::Loads(loads) => self.heard_loads(loads),
             Item::Board(board) => self.heard_board(from, board),

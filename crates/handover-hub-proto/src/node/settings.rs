@@ -29,7 +29,7 @@ impl Default for Moves {
     fn default() -> Self {
         Self {
             at_once: 1_000,
-            still: 12,
+            still: 8,
             rate: None,
         }
     }

@@ -97,6 +97,7 @@ impl Item {
             | Self::Memory(_)
             | Self::Loads(_)
             | Self::Buried { .. }
+            | Self::Unheard
             | Self::Declared { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }

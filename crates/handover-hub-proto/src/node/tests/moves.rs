@@ -6,6 +6,7 @@ use super::world::{World, children, id};
 use crate::event::Event;
 use crate::identity::{NodeId, NodeName};
 use crate::node::{Answer, Command, Failure};
+use crate::row::Rows;
 use crate::spec::{ChildSpec, Placing};
 
 pub(crate) fn name(text: &str) -> NodeName {
@@ -51,6 +52,26 @@ fn a_node_that_joins_gets_its_share_with_all_states() {
     assert_marked(&mut world, &all);
     let moved = world.places[&NodeId(4)].hosts.len();
     assert!((60..140).contains(&moved), "{moved} of 400 moved");
+}
+
+/// Its engine may say who is there later than they speak to it (H9).
+#[test]
+fn a_node_that_is_spoken_to_before_it_knows_anybody_has_all_rows_soon() {
+    let (mut world, all) = with_children(3, 200);
+    world.join(4);
+    let newcomer = NodeId(4);
+    let place = world.places.get_mut(&newcomer).expect("it lives");
+    let later = core::mem::take(&mut place.engine);
+    world.run(Duration::from_millis(300));
+    let place = world.places.get_mut(&newcomer).expect("it lives");
+    assert!(
+        all.iter()
+            .all(|child| place.node.rows().get(&child.id).is_none())
+    );
+    place.engine.extend(later);
+    world.settle();
+    world.assert_settled();
+    world.assert_all_placed(&all);
 }
 
 /// However many move, few stand still at any moment, and while they do the others answer.

@@ -273,7 +273,14 @@ impl<R: Rows> Node<R> {
             }
         };
         let merged = matches!(plan.purpose, Purpose::Merge { .. });
-        if merged || self.replicas() > 1 {
+        let target = plan.target;
+        // Members may have come or gone since it began.
+        let row = self.rows.get(process);
+        let strays = row.is_some_and(|row| {
+            let wanted = self.wanted(shard, &row.spec(), row.hosts());
+            !wanted.iter().any(|(node, _)| *node == target)
+        });
+        if merged || strays || self.replicas() > 1 {
             self.sweep.insert(shard);
         }
         for asker in work.askers {

@@ -223,15 +223,16 @@ impl Store {
         Some(MILLISECOND / 2 + latency + self.slow)
     }
 
-    /// The servers stop to answer, or are there again: their new leader renews all leases.
+    /// The servers stop to answer, or are there again: their new leader renews all leases. If they
+    /// were there all the while, nobody outlives its lease by that.
     pub(super) fn down(&mut self, around: &mut Surroundings<'_>, down: bool) {
-        self.down = down;
+        let was_down = std::mem::replace(&mut self.down, down);
         if down {
             return;
         }
         let now = around.agenda.now();
         let expires = now + self.ttl;
-        for (node, registered) in &mut self.members {
+        for (node, registered) in self.members.iter_mut().filter(|_| was_down) {
             registered.expires = expires;
             around
                 .agenda

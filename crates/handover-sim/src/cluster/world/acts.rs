@@ -20,6 +20,9 @@ const LOST_AT_ONCE: usize = 2;
 /// ... and what they had is there again after this time.
 const HEALS: u64 = 40 * SECOND;
 
+/// After this time a node that joins knows all rows.
+const LEARNS: u64 = 10 * SECOND;
+
 /// Nodes that are there, at least.
 const LEAST: usize = 2;
 
@@ -99,13 +102,14 @@ impl World {
                 self.command(run, Command::Move { process, to });
             }
             Act::Pin => {
-                let pinned = self.pinned.remove(&process).is_some();
-                let placing = if pinned {
-                    Placing::Strategy
-                } else {
-                    let seat = self.runs[other].seat;
-                    self.pinned.insert(process.clone(), vec![seat]);
+                // A node that stands still refuses: what is to be free may be pinned still.
+                let seats = self.pinned.entry(process.clone()).or_default();
+                let placing = if seats.is_empty() {
+                    seats.push(self.runs[other].seat);
                     Placing::Pinned(vec![to])
+                } else {
+                    seats.clear();
+                    Placing::Strategy
                 };
                 self.command(run, Command::Pin { process, placing });
             }
@@ -182,15 +186,20 @@ impl World {
         }
     }
 
-    /// How many nodes may be lost now, within what H9 promises.
+    /// How many nodes may be lost now, within what H9 promises: some of those are left that know all
+    /// rows, not only some that have just come.
     fn room_for_harm(&self) -> usize {
         let now = self.now();
+        let known = now.saturating_sub(LEARNS) / MILLISECOND;
+        let knows = |run: &&RunIndex| self.runs[**run].me.joined_ms <= known;
+        let living = self.living();
+        let knowing = living.iter().filter(knows).count();
         let recent = self
             .harms
             .iter()
             .filter(|then| **then + HEALS > now)
             .count();
-        let most = LOST_AT_ONCE.min(self.living().len().saturating_sub(1));
+        let most = LOST_AT_ONCE.min(knowing.saturating_sub(1));
         most.saturating_sub(recent)
     }
 
@@ -228,7 +237,7 @@ impl World {
 
     /// One of those that were there before is killed, if enough of them are left that know all rows.
     pub(super) fn strike(&mut self) {
-        let known = self.now().saturating_sub(10 * SECOND) / MILLISECOND;
+        let known = self.now().saturating_sub(LEARNS) / MILLISECOND;
         let mut old = self.settled_runs();
         old.retain(|run| self.runs[*run].me.joined_ms < known);
         if self.quiet || self.divided || self.room_for_harm() == 0 || old.len() <= LEAST {

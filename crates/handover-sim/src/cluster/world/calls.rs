@@ -113,7 +113,7 @@ impl World {
             Outcome::Unknown | Outcome::TimedOut => {
                 self.checker.counts.given_up += 1;
                 let running = self.checker.child(process).wanted == Wanted::Running;
-                if self.quiet && running {
+                if self.quiet && running && !self.waits_for_its_node(process, &self.living()) {
                     let words = format!(
                         "{process} did not answer call {number} of run {run} ({outcome:?}): {}",
                         self.hosts_of(process)

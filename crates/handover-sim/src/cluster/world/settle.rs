@@ -195,7 +195,7 @@ impl World {
     }
 
     /// It is pinned to nodes that are gone, and runs nowhere else.
-    fn waits_for_its_node(&self, process: &ProcessId, alive: &[RunIndex]) -> bool {
+    pub(super) fn waits_for_its_node(&self, process: &ProcessId, alive: &[RunIndex]) -> bool {
         let names: Vec<_> = alive.iter().map(|run| &self.runs[*run].me.name).collect();
         let waits = |run: &RunIndex| {
             let row = self.runs[*run].machine.rows().get(process);

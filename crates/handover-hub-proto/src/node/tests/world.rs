@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) wires: BTreeMap<(NodeId, NodeId), VecDeque<Message>>,
     /// Nothing reaches passive replicas while set.
     pub(crate) holds_fills: bool,
+    /// No state of a process that moves arrives while set.
+    pub(crate) holds_states: bool,
     terms: u64,
     requests: u64,
     joined: u64,
@@ -125,6 +127,7 @@ impl World {
             owners: BTreeMap::new(),
             wires: BTreeMap::new(),
             holds_fills: false,
+            holds_states: false,
             terms: 0,
             requests: 0,
             joined: 0,
@@ -367,7 +370,8 @@ impl World {
                 self.input(at, Input::Host(report));
                 return true;
             }
-            if let Some((to, moved)) = self.place(at).and_then(|place| place.hosts.sent()) {
+            let sent = (!self.holds_states).then(|| self.place(at)?.hosts.sent());
+            if let Some((to, moved)) = sent.flatten() {
                 if let Some(target) = self.place(to) {
                     target.hosts.arrive(moved);
                 }

@@ -152,6 +152,7 @@ impl Driver {
                 return false;
             }
             let input = if let Ok(report) = sources.reports.try_recv() {
+                self.occasions.host_says(&report);
                 Some(Input::Host(report))
             } else if let Ok((from, frame)) = sources.control.try_recv() {
                 self.heard(from, frame)
@@ -206,6 +207,12 @@ impl Driver {
         self.node.handle(self.shared.now(), input);
     }
 
+    /// Does all that follows from what was heard, and says what was held back to be said with more.
+    fn finish(&mut self) {
+        self.node.speak_out();
+        self.execute_all();
+    }
+
     fn execute_all(&mut self) {
         while let Some(effect) = self.node.poll_effect() {
             self.execute(effect);
@@ -243,7 +250,8 @@ impl Driver {
     }
 
     /// The engine has ended: this node is no member any more.
-    async fn leave(self) {
+    async fn leave(mut self) {
+        self.finish();
         self.shared.transport.close(FAREWELL).await;
         self.shared.end();
         self.stage.send_replace(Stage::Left);

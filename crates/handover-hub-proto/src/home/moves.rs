@@ -54,15 +54,19 @@ impl<R: Rows> Node<R> {
             return;
         }
         let (next, again) = self.pace.next(self.now);
+        let mut room = false;
         for next in next {
-            self.begin_move(next);
+            room |= !self.begin_move(next);
         }
-        if let Some(at) = again {
+        // Others may begin in place of those that were not wanted any more.
+        let again = if room { Some(self.now) } else { again };
+        if let Some(at) = again.filter(|_| self.pace.waiting() > 0) {
             self.timers.set_sooner(Timer::Pace, at);
         }
     }
 
-    fn begin_move(&mut self, next: Next) {
+    /// Begins a move if it is wanted still. Returns whether it is under way.
+    fn begin_move(&mut self, next: Next) -> bool {
         let Next {
             shard,
             process,
@@ -72,16 +76,16 @@ impl<R: Rows> Node<R> {
         let wanted = !self.is_busy(shard, &process) && self.still_wants(shard, &process, from, to);
         let row = self.rows.get(&process).filter(|_| wanted);
         let source = row.as_ref().and_then(|row| host_at(row, from));
-        let (Some(row), Some(source)) = (row, source) else {
-            self.pace.ended((from, to));
-            return;
-        };
         self.pace.ended((from, to));
+        let (Some(row), Some(source)) = (row, source) else {
+            return false;
+        };
         let named = self.emptying.get(&from).is_some_and(|e| !e.to.is_empty());
         if let Some(home) = self.homes.get_mut(&shard).filter(|_| named) {
             home.placed.insert(process, to);
         }
         self.launch(shard, &row, source, to, Purpose::Move, None);
+        self.moving(shard, row.id()).is_some()
     }
 
     /// Begins a move.

@@ -28,7 +28,7 @@ use crate::requests::Requests;
 use crate::row::Rows;
 use crate::view::Member;
 
-/// Nodes that are kept in mind as not heard; of more than that, what they said is repaired later.
+/// Nodes that are kept in mind as not heard; of more than that, what some said is repaired later.
 const UNHEARD: usize = 1024;
 
 /// What one node of a hub decides. Told what happens and the time, it answers with effects.
@@ -129,6 +129,12 @@ impl<R: Rows> Node<R> {
         &self.rows
     }
 
+    /// The next effects are all that this node has to say, also what it holds back for a moment to
+    /// say it together with more. To be called before it ends or is handed over.
+    pub fn speak_out(&mut self) {
+        self.outbox.hurry();
+    }
+
     pub(crate) fn shard_of(&self, process: &ProcessId) -> ShardId {
         placement::shard_of(process, self.settings.shards)
     }
@@ -143,8 +149,9 @@ impl<R: Rows> Node<R> {
         // Whoever is no member any more has nothing to say: the engine has buried it, and what it
         // ran is run by others (H2). Whoever is none yet says it again.
         if !self.members.has(from) {
-            if self.unheard.len() < UNHEARD {
-                self.unheard.insert(from);
+            // Some were never members, or are none any more: they must not keep others out.
+            if self.unheard.insert(from) && self.unheard.len() > UNHEARD {
+                self.unheard.pop_first();
             }
             return;
         }

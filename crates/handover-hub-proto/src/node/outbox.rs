@@ -92,6 +92,13 @@ impl Outbox {
         }
     }
 
+    /// Whatever waits has waited long enough.
+    pub(crate) fn hurry(&mut self) {
+        for batch in self.peers.values_mut() {
+            batch.sent = None;
+        }
+    }
+
     /// When something has waited long enough.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         let waiting = self.peers.values().filter(|batch| !batch.items.is_empty());

@@ -77,7 +77,6 @@ impl Driver {
                 None
             }
             PeerEvent::Disconnected(node) | PeerEvent::Refused { node, .. } => {
-                self.wires.broken(node);
                 self.shared.calls.disconnected(node);
                 Some(Input::Disconnected(node))
             }

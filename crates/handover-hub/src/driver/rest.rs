@@ -24,6 +24,8 @@ impl Driver {
             self.occasions.host_says(&report);
             self.handle(Input::Host(report));
         }
+        // A successor knows nothing of what is still to be done or said.
+        self.finish();
         if let Some(reason) = self.unrest() {
             let _ = said.send(Err(reason));
             return;

@@ -10,6 +10,7 @@ use handover_hub_proto::identity::{KindName, NodeId};
 use handover_hub_proto::message::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::hub::Shared;
 use crate::kind::Schemas;
@@ -33,7 +34,8 @@ pub(super) enum Control {
     Kinds(BTreeMap<KindName, Schemas>),
 }
 
-/// One queue for each node, so that one that is slow holds up no other.
+/// One queue for each node, so that one that is slow holds up no other. What waits for a connection
+/// that broke goes first over the next one, so that it never comes after what was said later.
 pub(super) struct Wires {
     shared: Arc<Shared>,
     queues: BTreeMap<NodeId, Queue>,
@@ -44,6 +46,7 @@ struct Queue {
     messages: mpsc::Sender<Bytes>,
     /// How many have not been handed to the transport.
     waiting: Arc<AtomicUsize>,
+    carrier: AbortHandle,
 }
 
 impl Wires {
@@ -79,10 +82,11 @@ impl Wires {
             let (queue, messages) = mpsc::channel(WAITING);
             let waiting = Arc::new(AtomicUsize::new(0));
             let (shared, left) = (Arc::clone(&self.shared), Arc::clone(&waiting));
-            self.shared.spawn(carry(shared, to, messages, left));
+            let carrier = self.shared.spawn(carry(shared, to, messages, left));
             Queue {
                 messages: queue,
                 waiting,
+                carrier,
             }
         });
         // Only this task adds to what waits: if it is nothing, nothing is overtaken.
@@ -101,13 +105,11 @@ impl Wires {
         }
     }
 
-    /// What waited for a connection that broke is of no use.
-    pub(super) fn broken(&mut self, node: NodeId) {
-        self.queues.remove(&node);
-    }
-
+    /// A node is gone: what waits for it is dropped.
     pub(super) fn forget(&mut self, node: NodeId) {
-        self.queues.remove(&node);
+        if let Some(queue) = self.queues.remove(&node) {
+            queue.carrier.abort();
+        }
     }
 }
 

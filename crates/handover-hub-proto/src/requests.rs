@@ -22,7 +22,7 @@ use crate::row::Rows;
 use crate::spec::ChildSpec;
 
 /// How long a command that names no time may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was asked about one process and not answered.
 struct Open {
@@ -302,9 +302,10 @@ impl<R: Rows> Node<R> {
         let open = mem::take(&mut request.open);
         request.count = 0;
         if matches!(request.form, Form::One | Form::Passed(_)) {
-            let id = request.id;
+            let (id, emptied) = (request.id, request.empties());
             self.close(number);
-            self.answer(id, Answer::Failed(Failure::TimedOut));
+            let failure = emptied.map_or(Failure::TimedOut, |node| self.evacuation_due(node));
+            self.answer(id, Answer::Failed(failure));
             return;
         }
         let rolling_back = request.is_rolling_back();
@@ -415,6 +416,14 @@ impl Request {
         }
         self.count -= usize::from(taken);
         taken
+    }
+
+    /// The node that it was to empty.
+    const fn empties(&self) -> Option<NodeId> {
+        match &self.form {
+            Form::Passed(passed) => passed.empties(),
+            Form::Start { .. } | Form::Stop | Form::One => None,
+        }
     }
 
     fn is_rolling_back(&self) -> bool {

@@ -5,14 +5,15 @@ use clap::{Args, Subcommand};
 use handover_hub_proto::identity::{KindName, NodeName, ProcessId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which node answers, and what the exit codes mean here.
 pub(super) const HELP: &str = "\
 Any node of a hub takes any of these, through its private socket. With one node on this machine
 it need not be named; with several, --socket does.
 
-Exit codes: 0 done; 2 usage; 10 not moved, serves where it was; 11 refused, nothing was begun; 12 no
-answer in time; 13 no node runs here; 20 the demo found a loss that the guarantees exclude.";
+Exit codes: 0 done; 2 usage; 10 not moved, serves where it was; 11 refused, nothing was begun; 12 not
+done in time, it may go on; 13 no node runs here; 20 the demo found a loss that the guarantees exclude.";
 
 /// Arguments of `hub`.
 #[derive(Args, Debug)]
@@ -112,6 +113,9 @@ pub(crate) struct EvacuateArgs {
         conflicts_with = "abort"
     )]
     pub(crate) to: Vec<NodeName>,
+    /// How long to wait for its end; it goes on after that, and exit code 12 says so [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = waiting, conflicts_with = "abort")]
+    pub(crate) timeout: Option<Duration>,
     /// Let the node take processes again; moves that have begun end
     #[arg(long)]
     pub(crate) abort: bool,
@@ -208,6 +212,17 @@ fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
+/// `90s`, but not none.
+fn waiting(text: &str) -> Result<Duration, String> {
+    match crate::duration::parse(text) {
+        Ok(time) if time < Duration::from_millis(1) => {
+            Err("in no time nothing ends; give at least 1ms".to_owned())
+        }
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::args::{Cli, Command};
@@ -223,6 +238,7 @@ mod tests {
         for line in [
             "evacuate b --rate 500/s --to a,c",
             "evacuate b --abort",
+            "evacuate b --timeout 1m30s",
             "pin alice a b",
             "pin alice --free",
             "nodes --socket /x --format json",
@@ -235,6 +251,9 @@ mod tests {
             "evacuate b --rate 0/s",
             "evacuate b --rate 5/h",
             "evacuate b --abort --rate 5",
+            "evacuate b --abort --timeout 5s",
+            "evacuate b --timeout 0s",
+            "evacuate b --timeout 5",
             "evacuate",
             "pin alice",
             "pin alice a --free",

@@ -184,6 +184,7 @@ async fn follow(client: &HubClient, args: &HubEventsArgs) -> Result<ExitCode, Cl
 fn code(outcome: &Outcome) -> ExitCode {
     match outcome {
         Outcome::Evacuated { left, .. } if !left.is_empty() => ExitCode::RolledBack,
+        Outcome::Evacuating { .. } => ExitCode::TimedOut,
         _ => ExitCode::Done,
     }
 }

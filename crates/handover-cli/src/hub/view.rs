@@ -294,6 +294,16 @@ pub(crate) fn outcome(outcome: &Outcome, took: Duration, ink: Ink) -> String {
             }
             text
         }
+        Outcome::Evacuating { node, left } => {
+            let took = duration(took);
+            let left = counted(*left, "process", "processes");
+            let text = format!("node {node} still runs {left} after {took}");
+            format!(
+                "{}: they serve there, and its evacuation goes on: `handover hub top` shows it, \
+                 `handover hub evacuate {node} --abort` ends it\n",
+                ink.bad(&text)
+            )
+        }
         Outcome::Done => String::new(),
     }
 }
@@ -365,8 +375,12 @@ mod tests {
                 reason: "it asked\u{1b}[2Jto be moved later".to_owned(),
             }],
         };
+        let late = Outcome::Evacuating {
+            node: NodeName::new("c").unwrap(),
+            left: 1_204,
+        };
         let took = Duration::from_secs(20);
-        let text = [whole, part].map(|end| outcome(&end, took, Ink::PLAIN));
+        let text = [whole, part, late].map(|end| outcome(&end, took, Ink::PLAIN));
         insta::assert_snapshot!(text.concat());
     }
 }

@@ -52,6 +52,25 @@ pub struct Evacuation {
     pub to: Vec<NodeName>,
     /// Moves a second at most; absent: as the hub's settings say.
     pub rate: Option<u32>,
+    /// After this time nobody waits for its end any more: the answer is
+    /// [`Failure::StillEmptying`], and the evacuation goes on.
+    pub timeout: Duration,
+}
+
+impl Evacuation {
+    /// How long an evacuation is waited for that names no time: 24 h.
+    pub const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+    /// To all others, as fast as the hub's settings say, waited for for [`TIMEOUT`](Self::TIMEOUT).
+    #[must_use]
+    pub const fn of(node: NodeName) -> Self {
+        Self {
+            node,
+            to: Vec::new(),
+            rate: None,
+            timeout: Self::TIMEOUT,
+        }
+    }
 }
 
 /// What a node can be asked. Any node takes any command and passes it on to whom it concerns.
@@ -190,6 +209,17 @@ pub enum Failure {
     /// It is to run on no node, or on one of them twice.
     #[error("its nodes are none, or one of them twice: name each once, one for each replica")]
     Nodes,
+    /// The time of an evacuation is over, and it goes on.
+    #[error(
+        "time is over, and node {node} still runs {left} processes; they serve there, and its \
+         evacuation goes on: wait until it has none, or abort it"
+    )]
+    StillEmptying {
+        /// The node that is emptied.
+        node: NodeName,
+        /// Processes it still runs, by the registry of the node that was asked.
+        left: u64,
+    },
 }
 
 impl From<GuideError> for Failure {

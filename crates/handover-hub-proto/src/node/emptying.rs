@@ -12,15 +12,13 @@ use core::time::Duration;
 use super::{Effect, Evacuation, Failure, Node, Timer};
 use crate::event::Event;
 use crate::home::Asker;
-use crate::identity::{NodeId, NodeName, ProcessId, RequestId};
+use crate::identity::{NodeId, NodeName, ProcessId, RequestId, ShardId};
 use crate::message::{Emptying, Item};
 use crate::node::Answer;
-use crate::row::Rows;
+use crate::requests::PATIENCE;
+use crate::row::{Row, Rows};
 use crate::spec::Placing;
-use crate::view::{EngineOrder, Standing};
-
-/// How long an evacuation may take. It goes on after that; only nobody waits for its answer.
-const EVACUATION: Duration = Duration::from_secs(24 * 3600);
+use crate::view::{EngineOrder, Member, Standing};
 
 /// How long a node that leaves waits for what it leaves behind to stop (H2).
 const STOPPING: Duration = Duration::from_secs(5);
@@ -58,21 +56,45 @@ impl<R: Rows> Node<R> {
             to: evacuation.to,
             rate: evacuation.rate,
         };
-        self.pass_evacuation(request, evacuation.node, Some(emptying));
+        self.pass_evacuation(request, evacuation.node, Some(emptying), evacuation.timeout);
     }
 
     pub(crate) fn command_abort_evacuation(&mut self, request: RequestId, node: &NodeName) {
-        self.pass_evacuation(request, node.clone(), None);
+        self.pass_evacuation(request, node.clone(), None, PATIENCE);
     }
 
-    fn pass_evacuation(&mut self, id: RequestId, node: NodeName, emptying: Option<Emptying>) {
+    fn pass_evacuation(
+        &mut self,
+        id: RequestId,
+        node: NodeName,
+        emptying: Option<Emptying>,
+        timeout: Duration,
+    ) {
         let Some(member) = self.members.named(&node) else {
             self.answer(id, Answer::Failed(Failure::UnknownNode(node)));
             return;
         };
         let to = member.id;
-        let request = self.pass(id, to, EVACUATION);
+        let request = self.pass(id, to, timeout);
         self.say_passed(request, Item::Evacuate { request, emptying });
+    }
+
+    /// What is said of an evacuation whose time is over: it goes on, if that node has taken it.
+    pub(crate) fn evacuation_due(&self, node: NodeId) -> Failure {
+        let member = self.members.get(node);
+        let taken = |member: &&Member| {
+            member.standing != Standing::Serving || self.emptying.contains_key(&node)
+        };
+        let Some(member) = member.filter(taken) else {
+            return Failure::TimedOut;
+        };
+        let runs = |row: &Row| row.hosts().iter().any(|host| host.node == node);
+        let of_shard = |shard| self.rows.shard(ShardId(shard)).into_iter();
+        let left = (0..self.settings.shards).flat_map(of_shard).filter(runs);
+        Failure::StillEmptying {
+            node: member.name.clone(),
+            left: u64::try_from(left.count()).unwrap_or(u64::MAX),
+        }
     }
 
     /// This node is to be emptied, or no longer.

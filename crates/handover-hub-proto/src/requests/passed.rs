@@ -22,6 +22,16 @@ pub(super) struct Passed {
 }
 
 impl Passed {
+    /// The node that it was to empty.
+    pub(super) const fn empties(&self) -> Option<NodeId> {
+        match &self.order {
+            Some(Item::Evacuate {
+                emptying: Some(_), ..
+            }) => Some(self.to),
+            _ => None,
+        }
+    }
+
     /// Says it again if nothing was heard for so long.
     pub(super) fn say_again(&mut self, now: Moment, patience: Duration, outbox: &mut Outbox) {
         if let Some(order) = &self.order

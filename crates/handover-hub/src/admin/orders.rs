@@ -1,5 +1,7 @@
 //! Orders: looked at before they are begun, so that a mistake is told and not tried.
 
+use std::time::Duration;
+
 use handover_hub_proto::identity::{NodeId, NodeName, ProcessId};
 use handover_hub_proto::node::{Answer, Command, Evacuation, Failure};
 use handover_hub_proto::spec::Placing;
@@ -72,7 +74,17 @@ impl Desk {
 
     /// Empties a node; answers when it is as empty as it can be made.
     pub(super) async fn evacuate(&self, request: EvacuateRequest) -> Result<Outcome, Complaint> {
-        let EvacuateRequest { node, to, rate } = request;
+        let EvacuateRequest {
+            node,
+            to,
+            rate,
+            timeout_ms,
+        } = request;
+        if timeout_ms == Some(0) {
+            return Err(Complaint::usage(
+                "in no time nothing ends; give at least 1 ms, or leave the time out for 24 h",
+            ));
+        }
         if rate == Some(0) {
             return Err(Complaint::usage(
                 "at a rate of 0 nothing would ever move; give at least 1/s, or leave it out for \
@@ -110,6 +122,7 @@ impl Desk {
             node: node.clone(),
             to,
             rate,
+            timeout: timeout_ms.map_or(Evacuation::TIMEOUT, Duration::from_millis),
         });
         let answer = self.hub.execute(command).await;
         self.outcome(answer, None, Some(node))
@@ -177,6 +190,9 @@ impl Desk {
                     moved,
                     left: left.collect(),
                 })
+            }
+            Answer::Failed(Failure::StillEmptying { node, left }) => {
+                Ok(Outcome::Evacuating { node, left })
             }
             Answer::Failed(failure) => Err(self.failed(&failure, process)),
             Answer::Done | Answer::Started { .. } | Answer::Stopped { .. } => Ok(Outcome::Done),

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::survey::Wanted;
-use super::view::{Complaint, Mishap, MoveView, NodeView, ProcessView, Status};
+use super::view::{Complaint, Mishap, MoveView, NodeView, Outcome, ProcessView, Status};
 use super::{Desk, metrics, orders};
 
 /// Events that are written at once.
@@ -215,11 +215,18 @@ async fn abort(State(desk): State<Desk>, body: Bytes) -> Result<Response, Compla
 }
 
 /// In a task of its own: whoever asked may hang up, what was begun goes on.
-async fn carry_out<T: Serialize + Send + 'static>(
-    order: impl Future<Output = Result<T, Complaint>> + Send + 'static,
+async fn carry_out(
+    order: impl Future<Output = Result<Outcome, Complaint>> + Send + 'static,
 ) -> Result<Response, Complaint> {
     match tokio::spawn(order).await {
-        Ok(outcome) => outcome.map(|outcome| Json(outcome).into_response()),
+        Ok(outcome) => {
+            let outcome = outcome?;
+            let status = match outcome {
+                Outcome::Evacuating { .. } => StatusCode::ACCEPTED,
+                Outcome::Moved { .. } | Outcome::Evacuated { .. } | Outcome::Done => StatusCode::OK,
+            };
+            Ok((status, Json(outcome)).into_response())
+        }
         Err(_) => Err(Complaint::new(
             Mishap::TimedOut,
             "the node is ending; whether this was done is not known: look it up at another node",

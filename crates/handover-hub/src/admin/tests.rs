@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use handover_hub_proto::event::Event;
-use handover_hub_proto::identity::{MoveId, NodeId, ProcessId};
+use handover_hub_proto::identity::{MoveId, NodeId, NodeName, ProcessId};
 use handover_hub_proto::node::{Answer, Command, Failure};
 use handover_hub_proto::view::Standing;
 use hyper::StatusCode;
@@ -207,6 +208,21 @@ async fn orders_reach_the_hub_and_their_end_is_told() {
 }
 
 #[tokio::test]
+async fn an_evacuation_whose_time_is_over_is_said_to_go_on() {
+    let world = world(3).await;
+    world.answer(Answer::Failed(Failure::StillEmptying {
+        node: NodeName::new("c").unwrap(),
+        left: 7,
+    }));
+    let body = json!({"node": "c", "timeout_ms": 1_500}).to_string();
+    let (status, body) = world.ask("POST", "/v1/evacuate", &body).await;
+    assert_eq!(status, 202);
+    assert_eq!(body, r#"{"outcome":"evacuating","node":"c","left":7}"#);
+    assert!(matches!(&world.commands()[..], [Command::Evacuate(order)]
+        if order.timeout == Duration::from_millis(1_500)));
+}
+
+#[tokio::test]
 async fn a_mistake_about_a_process_is_told_and_not_tried() {
     refuses(&[
         (
@@ -257,6 +273,12 @@ async fn a_mistake_about_emptying_a_node_is_told_and_not_tried() {
             json!({"node": "a", "rate": 0}),
             Mishap::Usage,
             "at a rate of 0",
+        ),
+        (
+            "/v1/evacuate",
+            json!({"node": "a", "timeout_ms": 0}),
+            Mishap::Usage,
+            "at least 1 ms",
         ),
         (
             "/v1/evacuate",

@@ -245,6 +245,9 @@ pub struct EvacuateRequest {
     /// Moves a second at most, from 1; absent: as the hub's settings say.
     #[serde(default)]
     pub rate: Option<u32>,
+    /// How long its end is waited for, in milliseconds, from 1; absent: 24 h. It goes on after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// `POST /v1/abort`.
@@ -276,6 +279,13 @@ pub enum Outcome {
         moved: u64,
         /// Processes left behind, with the reason.
         left: Vec<LeftBehind>,
+    },
+    /// The time of an evacuation is over, and it goes on. The status is 202.
+    Evacuating {
+        /// Which node.
+        node: NodeName,
+        /// Processes it still runs.
+        left: u64,
     },
     /// It was done, and there is nothing to say.
     Done,

@@ -218,7 +218,9 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`CommandError`]; nothing was moved. Processes that did not move are in the result.
+    /// [`CommandError`]. [`Failure::StillEmptying`] when its time is over: it says how many processes
+    /// that node still runs, and the evacuation goes on. After any other error nothing was moved, or
+    /// that is not known. Processes that did not move are in the result.
     pub async fn evacuate(&self, evacuation: Evacuation) -> Result<Evacuated, CommandError> {
         self.evacuated(Command::Evacuate(evacuation)).await
     }

@@ -197,11 +197,7 @@ async fn a_node_is_emptied_and_leaves() {
     a.start_children(children, Default::default())
         .await
         .unwrap();
-    let evacuation = Evacuation {
-        node: b.node_name().clone(),
-        to: Vec::new(),
-        rate: None,
-    };
+    let evacuation = Evacuation::of(b.node_name().clone());
     let emptied = a.evacuate(evacuation).await.unwrap();
     called(&at_b, Hook::Emptied).await;
     let told = take(&at_b);

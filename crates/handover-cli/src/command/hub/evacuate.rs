@@ -42,6 +42,9 @@ async fn evacuate(client: HubClient, args: EvacuateArgs) -> Result<ExitCode, Cli
         node: args.node,
         to: args.to,
         rate: args.rate,
+        timeout_ms: args
+            .timeout
+            .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     };
     let shown = args.format.format == Format::Text && stderr_is_terminal();
     let ordered = async {

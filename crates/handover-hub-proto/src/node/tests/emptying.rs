@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::moves::{assert_marked, mark, name, with_children};
 use super::world::{World, children};
 use crate::identity::NodeId;
-use crate::node::{Answer, Command, Evacuation, Input, StartOptions};
+use crate::node::{Answer, Command, Evacuation, Failure, Input, StartOptions};
 use crate::spec::{ChildSpec, Placing};
 use crate::view::EngineEvent;
 
@@ -18,9 +18,9 @@ fn leave(world: &mut World, node: u64) -> Answer {
 
 fn evacuate(world: &mut World, node: u64, to: &[&str], rate: Option<u32>) -> Answer {
     let evacuation = Evacuation {
-        node: name(&alloc::format!("node-{node}")),
         to: to.iter().map(|text| name(text)).collect(),
         rate,
+        ..Evacuation::of(name(&alloc::format!("node-{node}")))
     };
     let request = world.command(1, Command::Evacuate(evacuation));
     world.answer(1, request)
@@ -137,9 +137,8 @@ fn an_evacuation_goes_where_it_is_told() {
 fn an_evacuation_keeps_to_its_rate() {
     let (mut world, all) = with_children(3, 300);
     let evacuation = Evacuation {
-        node: name("node-2"),
-        to: Vec::new(),
         rate: Some(10),
+        ..Evacuation::of(name("node-2"))
     };
     let here = runs_on_of(&world, &all, 2);
     world.command(1, Command::Evacuate(evacuation));
@@ -157,11 +156,7 @@ fn an_evacuation_asked_of_a_node_that_stands_still_is_carried_out_once_it_goes_o
     let here = runs_on_of(&world, &all, 2);
     assert!(here > 5);
     world.input(NodeId(2), Input::Engine(EngineEvent::Fenced));
-    let evacuation = Evacuation {
-        node: name("node-2"),
-        to: Vec::new(),
-        rate: None,
-    };
+    let evacuation = Evacuation::of(name("node-2"));
     let request = world.command(1, Command::Evacuate(evacuation));
     world.run(Duration::from_secs(5));
     assert!(!world.places[&NodeId(1)].answers.contains_key(&request));
@@ -181,9 +176,8 @@ fn an_evacuation_asked_of_a_node_that_stands_still_is_carried_out_once_it_goes_o
 fn an_evacuation_that_was_ended_is_not_begun_again() {
     let (mut world, all) = with_children(3, 60);
     let evacuation = Evacuation {
-        node: name("node-2"),
-        to: Vec::new(),
         rate: Some(1),
+        ..Evacuation::of(name("node-2"))
     };
     let request = world.command(1, Command::Evacuate(evacuation));
     world.run(Duration::from_secs(5));
@@ -239,4 +233,49 @@ fn what_is_pinned_to_a_node_that_leaves_does_not_end_with_it() {
             assert!(kept, "{} after {steps} steps", child.id);
         }
     }
+}
+
+/// Whoever waited for it is told what is left when the time is over, and it goes on.
+#[test]
+fn an_evacuation_goes_on_after_its_time() {
+    let (mut world, all) = with_children(3, 300);
+    let evacuation = Evacuation {
+        rate: Some(10),
+        timeout: Duration::from_secs(2),
+        ..Evacuation::of(name("node-2"))
+    };
+    let here = runs_on_of(&world, &all, 2);
+    let request = world.command(1, Command::Evacuate(evacuation));
+    let Answer::Failed(Failure::StillEmptying { node, left }) = world.answer(1, request) else {
+        panic!("it was told to take 2 s, and takes more");
+    };
+    assert_eq!(node, name("node-2"));
+    let left = usize::try_from(left).unwrap();
+    assert!((here / 2..here).contains(&left), "{left} of {here}");
+    world.run(TIME);
+    assert_eq!(runs_on_of(&world, &all, 2), 0);
+    world.assert_all_run(&all);
+    assert_marked(&mut world, &all);
+}
+
+#[test]
+fn an_evacuation_that_nobody_took_is_not_said_to_go_on() {
+    let (mut world, all) = with_children(3, 60);
+    world.input(NodeId(2), Input::Engine(EngineEvent::Fenced));
+    let evacuation = Evacuation {
+        timeout: Duration::from_secs(2),
+        ..Evacuation::of(name("node-2"))
+    };
+    let request = world.command(1, Command::Evacuate(evacuation));
+    let late = world.answer(1, request);
+    assert_eq!(late, Answer::Failed(Failure::TimedOut));
+    // Nor is the end of one waited for longer than of any other command.
+    let node = name("node-2");
+    let request = world.command(1, Command::AbortEvacuation { node });
+    world.run(TIME + Duration::from_secs(5));
+    let late = world.places[&NodeId(1)].answers.get(&request);
+    assert_eq!(late, Some(&Answer::Failed(Failure::TimedOut)));
+    world.input(NodeId(2), Input::Engine(EngineEvent::Unfenced));
+    world.settle();
+    world.assert_all_run(&all);
 }

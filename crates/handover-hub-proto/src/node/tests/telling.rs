@@ -61,11 +61,7 @@ fn a_redistribution_is_over_when_its_moves_are() {
 #[test]
 fn a_node_that_is_emptied_says_so_once() {
     let (mut world, _) = with_children(3, 90);
-    let evacuation = Evacuation {
-        node: name("node-2"),
-        to: Vec::new(),
-        rate: None,
-    };
+    let evacuation = Evacuation::of(name("node-2"));
     let request = world.command(1, Command::Evacuate(evacuation));
     let Answer::Evacuated { moved, .. } = world.answer(1, request) else {
         panic!("not the answer of an evacuation");

@@ -150,9 +150,8 @@ impl World {
                     let node = self.runs[run].me.name.clone();
                     let rate = self.random.chance(300).then_some(50);
                     let evacuation = Evacuation {
-                        node,
-                        to: Vec::new(),
                         rate,
+                        ..Evacuation::of(node)
                     };
                     self.command(by, Command::Evacuate(evacuation));
                 }

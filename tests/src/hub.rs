@@ -1,11 +1,12 @@
 //! Nodes of a hub in processes of their own, and what they did.
 
 mod deaths;
+pub mod program;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,7 +47,18 @@ impl Node {
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn start(mut command: Command, place: &Place<'_>) -> Self {
+    pub fn start(command: Command, place: &Place<'_>) -> Self {
+        let node = Self::begin(command, place);
+        node.answer(0);
+        node
+    }
+
+    /// Starts one by this command, and does not wait: it is a member when it [answers](Self::answer) 0.
+    ///
+    /// # Panics
+    /// When the command cannot be run.
+    #[must_use]
+    pub fn begin(mut command: Command, place: &Place<'_>) -> Self {
         command.args([place.name, &place.address]).arg(place.record);
         command.arg(&place.engine);
         command.args(place.lease.map(|seconds| seconds.to_string()));
@@ -64,14 +76,12 @@ impl Node {
                 answers.insert(number, answer.to_owned());
             }
         });
-        let node = Self {
+        Self {
             child,
             input,
             answers,
             next: AtomicU64::new(1),
-        };
-        node.answer(0);
-        node
+        }
     }
 
     /// Asks for something; its answer comes under this number.
@@ -161,11 +171,10 @@ impl Node {
     ///
     /// # Panics
     /// When it does not end.
-    pub fn until_ended(&mut self) {
-        until("a node has ended", || {
-            let ended = self.child.try_wait().expect("it is ours");
-            ended.is_some()
-        });
+    pub fn until_ended(&mut self) -> ExitStatus {
+        eventually("the end of a node", || {
+            self.child.try_wait().expect("it is ours")
+        })
     }
 
     /// The number of its process.

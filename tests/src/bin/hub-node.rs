@@ -3,39 +3,42 @@
 //! `hub-node NAME ADDRESS RECORD ENGINE [LEASE_SECONDS]`, where the engine is `gossip:SEED,SEED` or
 //! an endpoint of etcd. Each line of its input is a number and a request, each line of its output
 //! that number and the answer: `start N [BYTES]`, `range FROM TO`, `large ID BYTES`,
-//! `add ID MILLISECONDS`, `sleep ID MILLISECONDS`, `sleeping`, `move ID NODE`, `homes`, `processes`,
-//! `nodes`, `suspended`, `clock`, `filled`, the number of counters all of whose replicas have the state,
-//! `leave`. Every count is also written to the file RECORD, as
-//! `CLOCK_BOOTTIME ID NAME COUNT TERM.GRANT`: who runs the counter, and under which epoch.
+//! `add ID MILLISECONDS`, `sleep ID MILLISECONDS`, `sleeping`, `move ID NODE`,
+//! `evacuate NODE MOVES_A_SECOND MILLISECONDS`, `homes`, `processes`, `nodes`, `suspended`, `clock`,
+//! `filled`, the number of counters all of whose replicas have the state, `failures`, the checkpoints
+//! and moves that failed, `leave`. A signal makes it leave, too. Every count is also written to the
+//! file RECORD, as `CLOCK_BOOTTIME ID NAME COUNT TERM.GRANT`: who runs the counter, and under which
+//! epoch.
 //!
 //! The environment says what is not as usual: `HUB_NODE_STATE_LIMIT` (bytes of a state that moves),
 //! `HUB_NODE_KIND` (what it calls its kind, which is `counter`), `HUB_NODE_REPLICAS` (passive ones
 //! of each counter, with its state), and in milliseconds `HUB_NODE_DEADLINE` (of a
 //! move), `HUB_NODE_ASK_AGAIN` (after one that failed) and `HUB_NODE_DIGEST` (between two digests of
 //! rows). `HUB_NODE_PATIENCE`: after so many seconds, less than 30, gossip holds a silent node for dead;
-//! one that is killed it notices at once all the same.
+//! one that is killed it notices at once all the same. `HUB_NODE_ADMIN`: where its admin socket is.
+//! `HUB_NODE_CHECKPOINTS`: the directory that states are written to, 20 ms after each change.
+//! `HUB_NODE_CHILDREN`: so many counters start with the node. `HUB_NODE_MERGE`: they panic at a merge.
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use handover_hub::engine::gossip::{Gossip, Pace};
-use handover_hub::engine::{Boottime, Engine};
-use handover_hub::process::{Context, Process, Stop};
-use handover_hub::{Builder, ChildSpec, Hub, Scope};
-use handover_hub_proto::identity::{NodeId, ShardId};
-use handover_hub_proto::node::{Settings, StartOptions};
+use handover_hub::checkpoint::Directory;
+use handover_hub::engine::gossip::Pace;
+use handover_hub::process::{Context, Handed, Process, Stop};
+use handover_hub::{ChildSpec, Events, Hub, Scope};
+use handover_hub_proto::event::Event;
+use handover_hub_proto::identity::{NodeId, NodeName, ShardId};
+use handover_hub_proto::node::{Evacuation, Settings};
 use handover_hub_proto::placement::shard_of;
 use handover_hub_proto::redundancy::{Factor, Model, Redundancy, Signal};
+use handover_tests::hub::program::{self, Lent, said};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-static RECORD: OnceLock<File> = OnceLock::new();
+static FAILURES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static SLEEPING: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Serialize, Deserialize)]
@@ -68,14 +71,12 @@ impl Process for Counter {
             SLEEPING.fetch_sub(1, Ordering::AcqRel);
             return self.value;
         }
-        self.value += 1;
-        let now = Boottime::now().0;
-        let (id, node, epoch) = (context.id(), context.node(), context.epoch());
-        let line = format!("{now} {id} {node} {} {epoch}\n", self.value);
-        // One write: lines of several nodes do not mix.
-        let mut record = RECORD.get().expect("it is open");
-        record.write_all(line.as_bytes()).expect("written");
-        self.value
+        program::count(&mut self.value, context)
+    }
+
+    fn merge(&mut self, _: Handed) -> Result<(), Stop> {
+        assert!(told::<String>("HUB_NODE_MERGE").is_none(), "merge breaks");
+        Ok(())
     }
 }
 
@@ -115,8 +116,7 @@ async fn main() {
     let [name, address, record, engine, rest @ ..] = arguments.as_slice() else {
         panic!("hub-node NAME ADDRESS RECORD ENGINE [LEASE_SECONDS]");
     };
-    let record = OpenOptions::new().append(true).create(true).open(record);
-    RECORD.set(record.expect("a file")).expect("set once");
+    program::open_record(record);
     let builder = Hub::builder("counters")
         .node(name)
         .listen(address)
@@ -124,14 +124,41 @@ async fn main() {
         .settings(settings())
         .state_limit(told("HUB_NODE_STATE_LIMIT").unwrap_or(64 << 20))
         .kind::<Counter>(&told::<String>("HUB_NODE_KIND").unwrap_or("counter".to_owned()));
-    let builder = match engine.strip_prefix("gossip:") {
-        Some(seeds) => {
-            let seeds = seeds.split(',').filter(|seed| !seed.is_empty());
-            builder.engine(Gossip::seeds(seeds).pace(pace()))
-        }
-        None => builder.engine(Lent(etcd(engine, rest))),
+    let builder = match told::<std::path::PathBuf>("HUB_NODE_ADMIN") {
+        Some(socket) => builder.admin(socket),
+        None => builder,
     };
-    serve(builder).await;
+    let builder = match told::<std::path::PathBuf>("HUB_NODE_CHECKPOINTS") {
+        Some(path) => {
+            let directory = Directory::new(path).expect("a directory");
+            builder.checkpoints(directory, Duration::from_millis(20))
+        }
+        None => builder,
+    };
+    let children = told("HUB_NODE_CHILDREN").unwrap_or(0);
+    let builder = builder.children((0..children).map(|number| counter(&format!("c{number}"), 0)));
+    let builder = builder.engine(Lent::told(engine, rest, pace()));
+    let hub = builder.start().await.expect("the node starts");
+    tokio::spawn(note_failures(hub.events()));
+    program::serve(
+        hub,
+        |hub, request| async move { answer(&hub, &request).await },
+    )
+    .await;
+}
+
+/// Remembers the checkpoints and moves that fail.
+async fn note_failures(mut events: Events) {
+    while let Some(event) = events.next().await {
+        if let Event::CheckpointFailed { process, reason }
+        | Event::MoveFailed {
+            process, reason, ..
+        } = event
+        {
+            let mut failures = FAILURES.lock().expect("nobody panics");
+            failures.insert(format!("{process} {reason}"));
+        }
+    }
 }
 
 fn pace() -> Pace {
@@ -152,58 +179,6 @@ fn replicas() -> u16 {
     replicas.map_or(0, |replicas| replicas.parse().expect("a number"))
 }
 
-/// An engine whose type is not known.
-struct Lent(Box<dyn Engine>);
-
-impl Engine for Lent {
-    fn guarantees(&self) -> handover_hub_proto::view::Guarantees {
-        self.0.guarantees()
-    }
-
-    fn start(
-        self: Box<Self>,
-        me: handover_hub_proto::view::Member,
-        hub: handover_hub_proto::identity::HubName,
-        shards: u16,
-        post: handover_hub::engine::Post,
-    ) -> handover_hub::engine::BoxFuture<
-        Result<handover_hub::engine::Session, handover_hub::engine::EngineError>,
-    > {
-        self.0.start(me, hub, shards, post)
-    }
-}
-
-#[cfg(feature = "etcd")]
-fn etcd(endpoint: &str, rest: &[String]) -> Box<dyn Engine> {
-    let mut engine = handover_hub::engine::etcd::Etcd::connect([endpoint]);
-    if let [seconds] = rest {
-        engine = engine.lease(Duration::from_secs(seconds.parse().expect("a number")));
-    }
-    Box::new(engine)
-}
-
-#[cfg(not(feature = "etcd"))]
-fn etcd(_: &str, _: &[String]) -> Box<dyn Engine> {
-    panic!("built without the feature etcd");
-}
-
-async fn serve(builder: Builder) {
-    let hub = builder.start().await.expect("the node starts");
-    println!("0 ready");
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let hub = hub.clone();
-        tokio::spawn(async move {
-            let (number, request) = line.split_once(' ').expect("a number and a request");
-            let answer = answer(&hub, request).await;
-            println!("{number} {answer}");
-            if request == "leave" {
-                std::process::exit(0);
-            }
-        });
-    }
-}
-
 async fn answer(hub: &Hub, request: &str) -> String {
     let words: Vec<&str> = request.split(' ').collect();
     match words.as_slice() {
@@ -213,17 +188,17 @@ async fn answer(hub: &Hub, request: &str) -> String {
                 .first()
                 .map_or(0, |bytes| bytes.parse().expect("a number"));
             let children = (0..count).map(|number| counter(&format!("c{number}"), bytes));
-            start(hub, children).await
+            program::start(hub, children).await
         }
         ["range", from, to] => {
             let from: u32 = from.parse().expect("a number");
             let to: u32 = to.parse().expect("a number");
             let children = (from..to).map(|number| counter(&format!("c{number}"), 0));
-            start(hub, children).await
+            program::start(hub, children).await
         }
         ["large", id, bytes] => {
             let bytes = bytes.parse().expect("a number");
-            start(hub, [counter(id, bytes)]).await
+            program::start(hub, [counter(id, bytes)]).await
         }
         ["clock"] => {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -238,14 +213,30 @@ async fn answer(hub: &Hub, request: &str) -> String {
             let patience = Duration::from_millis(milliseconds) + Duration::from_secs(60);
             call(hub, id, Ask::Sleep(milliseconds), patience).await
         }
-        ["move", id, node] => match hub.move_child(id, node).await {
-            Ok(_) => "done".to_owned(),
-            Err(error) => format!("error {error}"),
-        },
+        ["move", id, node] => said(hub.move_child(id, node).await.map(|_| "done")),
+        ["evacuate", node, rate, milliseconds] => {
+            let evacuation = Evacuation {
+                rate: rate.parse().ok(),
+                timeout: Duration::from_millis(milliseconds.parse().expect("a number")),
+                ..Evacuation::of(NodeName::new(node).expect("a name"))
+            };
+            said(
+                hub.evacuate(evacuation)
+                    .await
+                    .map(|evacuated| evacuated.moved),
+            )
+        }
+        ["failures"] => {
+            let failures = FAILURES.lock().expect("nobody panics");
+            failures
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
         ["homes"] => homes(hub),
         ["sleeping"] => SLEEPING.load(Ordering::Acquire).to_string(),
         ["processes"] => hub.status().processes.to_string(),
-        ["nodes"] => hub.nodes().len().to_string(),
         ["filled"] => {
             let rows = hub.list(Scope::Hub);
             let wanted = usize::from(replicas()) + 1;
@@ -255,10 +246,6 @@ async fn answer(hub: &Hub, request: &str) -> String {
             filled.count().to_string()
         }
         ["suspended"] => hub.is_suspended().to_string(),
-        ["leave"] => match hub.leave(Duration::from_secs(60)).await {
-            Ok(_) => "done".to_owned(),
-            Err(error) => format!("error {error}"),
-        },
         other => format!("error no such request: {other:?}"),
     }
 }
@@ -267,23 +254,8 @@ fn counter(id: &str, bytes: usize) -> ChildSpec {
     ChildSpec::new("counter", id).argument(&bytes)
 }
 
-async fn start(hub: &Hub, children: impl IntoIterator<Item = ChildSpec>) -> String {
-    let options = StartOptions {
-        timeout: Duration::from_secs(300),
-        ..StartOptions::default()
-    };
-    match hub.start_children(children, options).await {
-        Ok(result) if result.failed.is_empty() => "done".to_owned(),
-        Ok(result) => format!("error {:?}", result.failed),
-        Err(error) => format!("error {error}"),
-    }
-}
-
 async fn call(hub: &Hub, id: &str, ask: Ask, patience: Duration) -> String {
-    match hub.call_within::<Counter>(id, ask, patience).await {
-        Ok(value) => value.to_string(),
-        Err(error) => format!("error {error}"),
-    }
+    said(hub.call_within::<Counter>(id, ask, patience).await)
 }
 
 /// `ID HOME HOST` for each process, `-` for one that is not known, with commas between them.

@@ -19,38 +19,20 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use handover_hub::engine::gossip::Gossip;
-use handover_hub::engine::{Boottime, Engine};
+use handover_hub::engine::gossip::Pace;
 use handover_hub::process::{Context, Handed, Process, Stop};
 use handover_hub::{Builder, ChildSpec, Hub};
-use handover_hub_proto::node::StartOptions;
 use handover_tests::hammer::Hammer;
+use handover_tests::hub::program::{self, Lent, said};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-
-static RECORD: OnceLock<File> = OnceLock::new();
 
 #[derive(Serialize, Deserialize)]
 struct Counter {
     value: u64,
-}
-
-/// Counted, and written to the record.
-fn count(value: &mut u64, context: &Context) -> u64 {
-    *value += 1;
-    let now = Boottime::now().0;
-    let (id, node, epoch) = (context.id(), context.node(), context.epoch());
-    let line = format!("{now} {id} {node} {value} {epoch}\n");
-    // One write: lines of several nodes do not mix.
-    let mut record = RECORD.get().expect("it is open");
-    record.write_all(line.as_bytes()).expect("written");
-    *value
 }
 
 impl Process for Counter {
@@ -63,7 +45,7 @@ impl Process for Counter {
     }
 
     async fn handle(&mut self, (): (), context: &mut Context) -> u64 {
-        count(&mut self.value, context)
+        program::count(&mut self.value, context)
     }
 }
 
@@ -90,7 +72,7 @@ impl Process for Counter2 {
 
     async fn handle(&mut self, (): (), context: &mut Context) -> u64 {
         self.known += 1;
-        count(&mut self.value, context)
+        program::count(&mut self.value, context)
     }
 
     fn prepare_handover_state(&mut self, schema: u32) -> Result<Handed, Stop> {
@@ -155,8 +137,7 @@ async fn main() {
     let [name, address, record, engine, rest @ ..] = &*arguments.make_contiguous() else {
         panic!("upgrade-node NAME ADDRESS RECORD ENGINE [LEASE_SECONDS]");
     };
-    let record = OpenOptions::new().append(true).create(true).open(record);
-    RECORD.set(record.expect("a file")).expect("set once");
+    program::open_record(record);
     let builder = Hub::builder("counters")
         .node(name)
         .listen(address)
@@ -167,16 +148,18 @@ async fn main() {
         None => builder,
     };
     let builder = flags.kinds(builder);
-    let builder = match engine.strip_prefix("gossip:") {
-        Some(seeds) => {
-            let seeds = seeds.split(',').filter(|seed| !seed.is_empty());
-            builder.engine(Gossip::seeds(seeds))
-        }
-        None => builder.engine(Lent(etcd(engine, rest))),
-    };
+    let builder = builder.engine(Lent::told(engine, rest, Pace::default()));
     match flags.own {
         Some(directory) => own(builder, address, &directory).await,
-        None => serve(builder).await,
+        None => {
+            let hammer = Arc::new(Hammer::default());
+            let hub = builder.start().await.expect("the node starts");
+            program::serve(hub, move |hub, request| {
+                let hammer = Arc::clone(&hammer);
+                async move { answer(&hub, &hammer, &request).await }
+            })
+            .await;
+        }
     }
 }
 
@@ -196,72 +179,6 @@ async fn own(builder: Builder, address: &str, directory: &str) {
     }
 }
 
-/// An engine whose type is not known.
-struct Lent(Box<dyn Engine>);
-
-impl Engine for Lent {
-    fn guarantees(&self) -> handover_hub_proto::view::Guarantees {
-        self.0.guarantees()
-    }
-
-    fn start(
-        self: Box<Self>,
-        me: handover_hub_proto::view::Member,
-        hub: handover_hub_proto::identity::HubName,
-        shards: u16,
-        post: handover_hub::engine::Post,
-    ) -> handover_hub::engine::BoxFuture<
-        Result<handover_hub::engine::Session, handover_hub::engine::EngineError>,
-    > {
-        self.0.start(me, hub, shards, post)
-    }
-
-    fn resume(
-        self: Box<Self>,
-        me: handover_hub_proto::view::Member,
-        hub: handover_hub_proto::identity::HubName,
-        shards: u16,
-        post: handover_hub::engine::Post,
-        seat: Vec<u8>,
-    ) -> handover_hub::engine::BoxFuture<
-        Result<handover_hub::engine::Session, handover_hub::engine::EngineError>,
-    > {
-        self.0.resume(me, hub, shards, post, seat)
-    }
-}
-
-#[cfg(feature = "etcd")]
-fn etcd(endpoint: &str, rest: &[String]) -> Box<dyn Engine> {
-    let mut engine = handover_hub::engine::etcd::Etcd::connect([endpoint]);
-    if let [seconds] = rest {
-        engine = engine.lease(Duration::from_secs(seconds.parse().expect("a number")));
-    }
-    Box::new(engine)
-}
-
-#[cfg(not(feature = "etcd"))]
-fn etcd(_: &str, _: &[String]) -> Box<dyn Engine> {
-    panic!("built without the feature etcd");
-}
-
-async fn serve(builder: Builder) {
-    let hub = builder.start().await.expect("the node starts");
-    println!("0 ready");
-    let hammer = Arc::new(Hammer::default());
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let (hub, hammer) = (hub.clone(), Arc::clone(&hammer));
-        tokio::spawn(async move {
-            let (number, request) = line.split_once(' ').expect("a number and a request");
-            let answer = answer(&hub, &hammer, request).await;
-            println!("{number} {answer}");
-            if request == "leave" {
-                std::process::exit(0);
-            }
-        });
-    }
-}
-
 async fn answer(hub: &Hub, hammer: &Arc<Hammer>, request: &str) -> String {
     let words: Vec<&str> = request.split(' ').collect();
     match words.as_slice() {
@@ -269,22 +186,11 @@ async fn answer(hub: &Hub, hammer: &Arc<Hammer>, request: &str) -> String {
             let count: u32 = count.parse().expect("a number");
             let child = |number| ChildSpec::new("counter", &format!("c{number}")).argument(&());
             let children = (0..count).map(child);
-            let options = StartOptions {
-                timeout: Duration::from_secs(60),
-                ..StartOptions::default()
-            };
-            match hub.start_children(children, options).await {
-                Ok(started) if started.failed.is_empty() => "done".to_owned(),
-                Ok(started) => format!("error {:?}", started.failed.first()),
-                Err(error) => format!("error {error}"),
-            }
+            program::start(hub, children).await
         }
         ["add", id, milliseconds] => {
             let patience = Duration::from_millis(milliseconds.parse().expect("a number"));
-            match hub.call_within::<Counter>(id, (), patience).await {
-                Ok(value) => value.to_string(),
-                Err(error) => format!("error {error}"),
-            }
+            said(hub.call_within::<Counter>(id, (), patience).await)
         }
         ["hammer", counters, callers] => {
             let number = |word: &str| word.parse().expect("a number");
@@ -298,11 +204,6 @@ async fn answer(hub: &Hub, hammer: &Arc<Hammer>, request: &str) -> String {
                 tally.answered, tally.failed, tally.wrong, tally.slowest
             )
         }
-        ["nodes"] => hub.nodes().len().to_string(),
-        ["leave"] => match hub.leave(Duration::from_secs(60)).await {
-            Ok(_) => "done".to_owned(),
-            Err(error) => format!("error {error}"),
-        },
         other => format!("error no such request: {other:?}"),
     }
 }

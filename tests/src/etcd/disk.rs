@@ -62,7 +62,8 @@ impl Disk {
     }
 
     /// A command that sees it, and does not outlive the thread that starts it.
-    pub(super) fn command(&self, program: &Path) -> Command {
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = clean("setpriv");
         command.args(["--pdeathsig", "KILL", "nsenter"]);
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()));

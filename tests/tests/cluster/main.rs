@@ -14,6 +14,7 @@ mod partitions;
 #[cfg(feature = "etcd")]
 mod replicas;
 mod upgrade;
+mod world;
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -5,59 +5,27 @@ mod etcd;
 mod gossip;
 mod rolling;
 
-use std::net::SocketAddr;
-
-use handover_tests::address::own_address;
 use handover_tests::crash::Crashes;
 use handover_tests::etcd::mortal;
 use handover_tests::hammer::Tally;
-use handover_tests::hub::{Node, Place, Record};
+use handover_tests::hub::{Node, Place};
 use handover_tests::{Builder, Program, Service};
 use tempfile::TempDir;
 
+use crate::world::World;
+
 const UPGRADE_NODE: &str = env!("CARGO_BIN_EXE_upgrade-node");
 
-/// Where nodes meet.
-struct World {
-    record: Record,
-    addresses: [SocketAddr; 4],
-    engine: String,
-    lease: Option<u32>,
-}
-
 impl World {
-    fn gossip() -> Self {
-        let addresses = [(); 4].map(|()| own_address());
-        let seeds = addresses.map(|address| address.to_string());
-        Self {
-            record: Record::new(),
-            addresses,
-            engine: format!("gossip:{}", seeds.join(",")),
-            lease: None,
-        }
-    }
-
-    /// The place of the node with this name: `a` to `d`.
-    fn place<'a>(&'a self, name: &'a str) -> Place<'a> {
-        let number = name.bytes().next().map_or(0, |byte| byte - b'a');
-        Place {
-            name,
-            address: self.addresses[usize::from(number)].to_string(),
-            record: self.record.path(),
-            engine: self.engine.clone(),
-            lease: self.lease,
-        }
-    }
-
-    fn node(&self, name: &str, flags: &[&str]) -> Node {
+    fn versioned(&self, name: &str, flags: &[&str]) -> Node {
         let mut command = mortal(UPGRADE_NODE.as_ref());
         command.args(flags);
-        Node::start(command, &self.place(name))
+        self.start(command, name)
     }
 
     /// One that runs nothing itself.
     fn client(&self, name: &str) -> Node {
-        self.node(name, &["--weight", "0"])
+        self.versioned(name, &["--weight", "0"])
     }
 }
 

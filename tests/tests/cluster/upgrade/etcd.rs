@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use handover_tests::etcd::{Etcd, Recipe};
 use handover_tests::load;
 
-use super::{Owned, World, tally};
+use super::{Owned, tally};
+use crate::world::World;
 use crate::{COUNTERS, LONG, judge};
 
 #[test]

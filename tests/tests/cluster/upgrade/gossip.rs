@@ -4,7 +4,8 @@ use handover_tests::crash::{Crashes, How, Point};
 use handover_tests::hub::Node;
 use handover_tests::load;
 
-use super::{Owned, World, tally};
+use super::{Owned, tally};
+use crate::world::World;
 use crate::{COUNTERS, LONG, judge};
 
 #[test]

@@ -4,8 +4,9 @@
 use handover_tests::hub::Node;
 use handover_tests::load;
 
-use super::{Owned, World, tally};
+use super::{Owned, tally};
 use crate::COUNTERS;
+use crate::world::World;
 
 const OLD: [&str; 2] = ["--schema", "1"];
 const NEW: [&str; 2] = ["--schema", "2"];
@@ -29,12 +30,12 @@ fn judged(client: &Node, nodes: usize) {
 fn node_by_node_over_the_network_there_and_back() {
     let world = World::gossip();
     let names = ["a", "b", "c"];
-    let mut nodes = names.map(|name| world.node(name, &OLD));
+    let mut nodes = names.map(|name| world.versioned(name, &OLD));
     let client = hammered(&world, 3);
     for version in [NEW, OLD] {
         for (node, name) in nodes.iter_mut().zip(names) {
             assert_eq!(node.ask("leave"), "done");
-            *node = world.node(name, &version);
+            *node = world.versioned(name, &version);
             client.until_nodes(4);
         }
     }

@@ -6,6 +6,7 @@ mod crowd;
 mod disk;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod evacuation;
 mod gossip;
 mod limits;
 mod oneway;

@@ -8,12 +8,14 @@ mod disk;
 mod etcd;
 mod evacuation;
 mod gossip;
+mod lasting;
 mod limits;
 mod oneway;
 #[cfg(feature = "etcd")]
 mod partitions;
 #[cfg(feature = "etcd")]
 mod replicas;
+mod signals;
 mod upgrade;
 mod world;
 

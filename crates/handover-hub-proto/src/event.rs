@@ -139,12 +139,12 @@ pub enum Event {
         /// What was wrong, and what follows.
         reason: String,
     },
-    /// A handler of a hook panicked, has not returned in time, or could not be called. Nothing else
-    /// changed.
+    /// A handler of a hook panicked, has not returned in time, or could not be called; or a process
+    /// panicked when it was told its role. Nothing else changed.
     HookFailed {
         /// Which hook.
         hook: Hook,
-        /// The id of the handler, if it was one of them.
+        /// The id of the handler, if it was one of them; or `role of` the process.
         handler: Option<String>,
         /// What it said, or what was wrong.
         reason: String,

@@ -139,6 +139,9 @@ pub trait Process: Serialize + DeserializeOwned + Send + 'static {
     }
 
     /// It is told what it is for: when it begins to answer as a replica, and when that changes.
+    ///
+    /// One that panics when it begins does not start. When its role changes, a panic is told as
+    /// [`HookFailed`](handover_hub_proto::event::Event::HookFailed), and it has that role.
     fn role(&mut self, _role: Role) {}
 
     /// Takes in the state of another copy that ran while the network was divided; this one has the
@@ -146,7 +149,8 @@ pub trait Process: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// # Errors
     ///
-    /// What it says if it cannot: the other's state is dropped.
+    /// What it says if it cannot: the other's state is dropped, as after a panic, and the process
+    /// goes on. [`MoveFailed`](handover_hub_proto::event::Event::MoveFailed) says why.
     fn merge(&mut self, _other: Handed) -> Result<(), Stop> {
         Ok(())
     }

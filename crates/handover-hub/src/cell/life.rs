@@ -133,7 +133,8 @@ impl Cell {
             (_, Origin::Fresh) => self.begin(shared, body).await.map(Some),
             (_, Origin::Replica) => self.begin_as_replica(shared, body).await.map(Some),
         };
-        let result = result.and_then(|body| self.tell_role(shared, role, body));
+        let begins = phase != Phase::Serving && origin == Origin::Fresh;
+        let result = result.and_then(|body| self.tell_role(shared, (role, begins), body));
         starting.ended(shared, result.as_ref().err());
         let result = match result {
             Ok(body) => {
@@ -195,17 +196,23 @@ impl Cell {
         Ok(body)
     }
 
+    /// One that panics at its start does not start. One that has a state keeps it.
     fn tell_role(
         &self,
         shared: &Shared,
-        role: Role,
+        (role, begins): (Role, bool),
         body: Option<Box<dyn Body>>,
     ) -> Result<Option<Box<dyn Body>>, HostFailure> {
         let Some(mut body) = body else {
             return Err(HostFailure::NotHere);
         };
-        if shared.redundancy != Redundancy::Single {
-            body.role(role)?;
+        if shared.redundancy != Redundancy::Single
+            && let Err(fault) = body.role(role)
+        {
+            if begins {
+                return Err(fault.into());
+            }
+            self.role_failed(shared, &fault);
         }
         Ok(Some(body))
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use handover_hub_proto::event::Event;
+use handover_hub_proto::hook::Hook;
 use handover_hub_proto::identity::Epoch;
 use handover_hub_proto::mailbox::{Mailbox, Sealed};
 use handover_hub_proto::node::{HostFailure, HostReport};
@@ -10,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Cell, Phase};
 use crate::hub::Shared;
-use crate::kind::Body;
+use crate::kind::{Body, Fault};
 use crate::transport::frame::Refusal;
 
 impl Cell {
@@ -44,13 +46,24 @@ impl Cell {
             && before != role
             && let Err(fault) = present.role(role)
         {
-            tracing::warn!(process = %self.id, %fault, "the hook role failed");
+            self.role_failed(shared, &fault);
         }
         let lost = body.is_none();
         self.put_back(body);
         if lost {
             self.end(shared, Some("its replica's state was not taken".to_owned()));
         }
+    }
+
+    /// It has the role all the same.
+    pub(super) fn role_failed(&self, shared: &Shared, fault: &Fault) {
+        tracing::warn!(process = %self.id, %fault, "the hook role failed");
+        // Nobody has to listen.
+        let _ = shared.events.send(Event::HookFailed {
+            hook: Hook::BeforeRoles,
+            handler: Some(format!("role of {}", self.id)),
+            reason: fault.to_string(),
+        });
     }
 
     /// This passive replica becomes the active one, from what it was last sent. If it was sent
@@ -112,7 +125,7 @@ impl Cell {
         if let Some(present) = body.as_mut().filter(|_| active)
             && let Err(fault) = present.role(Role::Passive)
         {
-            tracing::warn!(process = %self.id, %fault, "the hook role failed");
+            self.role_failed(shared, &fault);
         }
         self.put_back(body);
         for letter in waited {

@@ -9,6 +9,7 @@ mod local;
 mod moves;
 mod occasions;
 mod operators;
+mod panics;
 mod pressure;
 mod replicas;
 mod schema;

@@ -60,6 +60,25 @@ fn two_of_four_are_killed_in_the_same_moment_and_all_children_are_back() {
 
 #[test]
 fn both_parts_of_a_divided_network_go_on_and_one_of_each_process_is_left_when_it_heals() {
+    divided_and_healed(&[], |nodes| {
+        for node in nodes {
+            let told = node.ask("failures");
+            assert!(!told.contains("panicked"), "{told}");
+        }
+    });
+}
+
+/// What the other copy was is dropped, and that is told.
+#[test]
+fn one_of_each_process_is_left_when_all_panic_at_their_merge() {
+    divided_and_healed(&[("HUB_NODE_MERGE", "panics")], |nodes| {
+        let told = nodes.iter().map(|node| node.ask("failures"));
+        let told = told.collect::<Vec<_>>().join("; ");
+        assert!(told.contains("panicked: merge breaks"), "{told}");
+    });
+}
+
+fn divided_and_healed(environment: &[(&str, &str)], judge: impl FnOnce(&[&Node; 3])) {
     if !root() {
         return;
     }
@@ -76,7 +95,9 @@ fn both_parts_of_a_divided_network_go_on_and_one_of_each_process_is_left_when_it
             lease: None,
         };
         let network = lan.devices()[number - 1].network();
-        Node::start(network.command(env!("CARGO_BIN_EXE_hub-node")), &place)
+        let mut command = network.command(env!("CARGO_BIN_EXE_hub-node"));
+        command.envs(environment.iter().copied());
+        Node::start(command, &place)
     };
     let (a, b, c) = (start("a", 1), start("b", 2), start("c", 3));
     start_counters(&[&a, &b, &c], &record);
@@ -96,4 +117,5 @@ fn both_parts_of_a_divided_network_go_on_and_one_of_each_process_is_left_when_it
         node.until_nodes(3);
     }
     until_one_of_each_is_left(&[&a, &b, &c]);
+    judge(&[&a, &b, &c]);
 }

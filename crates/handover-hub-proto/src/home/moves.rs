@@ -250,7 +250,11 @@ impl<R: Rows> Node<R> {
         let plan = moving.movement.plan();
         moving.leave(&mut self.pace);
         let told = match &outcome {
-            Outcome::Moved(host) | Outcome::Unmerged { host, .. } => {
+            Outcome::Unmerged { host, reason } => {
+                home.later.remove(process);
+                self.other_dropped(process, plan.attempt, host.node, reason)
+            }
+            Outcome::Moved(host) => {
                 home.later.remove(process);
                 self.effects.push_back(Effect::Report(Event::Moved {
                     attempt: plan.attempt,

@@ -289,6 +289,24 @@ impl<R: Rows> Node<R> {
         Told::Failed(Failure::NotMoved { serves, reason })
     }
 
+    /// A copy could not be merged at all: what it was is gone, and that is told.
+    pub(super) fn other_dropped(
+        &mut self,
+        process: &ProcessId,
+        attempt: MoveId,
+        serves: NodeId,
+        why: &Reason,
+    ) -> Told {
+        let reason = alloc::format!("what its other copy was is dropped: {why}");
+        self.effects.push_back(Effect::Report(Event::MoveFailed {
+            attempt,
+            process: process.clone(),
+            serves,
+            reason: reason.clone(),
+        }));
+        Told::Failed(Failure::NotMoved { serves, reason })
+    }
+
     /// Merges what could not be merged before.
     pub(crate) fn merge_again(&mut self, shard: ShardId) {
         let home = self.homes.get(&shard);

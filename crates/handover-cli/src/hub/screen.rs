@@ -168,12 +168,14 @@ fn bar(value: u64, most: u64) -> String {
 }
 
 fn move_list(state: &State) -> Paragraph<'static> {
-    let moves = state.glance.as_ref().map(|glance| &glance.moves[..]);
-    let moves = moves.unwrap_or_default();
-    let title = match moves.len() {
-        0 => " no move in flight ".to_owned(),
-        all => format!(
-            " {}, the longest first ",
+    let glance = state.glance.as_ref();
+    let moves = glance.map(|glance| &glance.moves[..]).unwrap_or_default();
+    // Homes order the moves of their shards, and no node knows of all.
+    let title = match (glance.map(|glance| &glance.status.node), moves.len()) {
+        (None, _) => " no move in flight ".to_owned(),
+        (Some(node), 0) => format!(" no move that node {node} orders "),
+        (Some(node), all) => format!(
+            " {} that node {node} orders, the longest first ",
             counted(all as u64, "move", "moves")
         ),
     };

@@ -93,7 +93,8 @@ pub(crate) fn headline(status: &Status, nodes: usize, ink: Ink) -> String {
     text
 }
 
-/// `12 moves in flight, 480/s; 10,000 moved, none failed`.
+/// `node a orders 12 moves, 480/s; 10,000 moved, none failed`: homes order those of their shards, and
+/// no node knows of all.
 pub(crate) fn moves(status: &Status) -> String {
     let moves = &status.moves;
     let failed = match moves.failed {
@@ -104,7 +105,8 @@ pub(crate) fn moves(status: &Status) -> String {
         format!("; last pause {}", duration(Duration::from_nanos(pause)))
     });
     format!(
-        "{} in flight, {:.0}/s; {} moved, {failed}{pause}",
+        "node {} orders {}, {:.0}/s; {} moved, {failed}{pause}",
+        status.node,
         counted(moves.in_flight, "move", "moves"),
         moves.per_second,
         count(moves.moved),

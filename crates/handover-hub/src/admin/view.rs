@@ -36,7 +36,7 @@ pub struct Status {
     pub shards: Shards,
     /// Children in its registry, wherever they run.
     pub processes: u64,
-    /// Moves as it sees them.
+    /// Moves that it orders. Each home orders those of its shards, and no node knows of all.
     pub moves: Moves,
     /// Nodes that are being emptied, or are empty and take nothing.
     pub evacuations: Vec<EvacuationView>,
@@ -53,7 +53,7 @@ pub struct Shards {
     pub vacant: u32,
 }
 
-/// Moves of one node, counted since it started.
+/// Moves that one node orders as a home, counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moves {
     /// Going on now.

@@ -110,6 +110,9 @@ function glance(data) {
     cell(row, member.address, "extra");
     cell(row, member.version, "extra");
   });
+  at("moves-of").textContent =
+    "ordered by node " + status.node + ", the home of " + number.format(status.shards.here) +
+    " shards; other nodes order those of theirs";
   at("no-moves").hidden = moves.length > 0;
   fill(at("moves"), moves, (row, move) => {
     cell(row, move.process);

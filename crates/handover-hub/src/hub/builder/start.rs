@@ -251,6 +251,10 @@ async fn sweep(shared: Arc<Shared>) {
     }
 }
 
+/// How long the static children may take to start: the nodes of a hub that begin together have much
+/// to tell each other.
+const STATIC: Duration = Duration::from_secs(60);
+
 /// Starts the static children; one that runs already is as good as started.
 pub(crate) async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<(), StartError> {
     if children.is_empty() {
@@ -259,7 +263,7 @@ pub(crate) async fn start_static(hub: &Hub, children: Vec<ChildSpec>) -> Result<
     let options = StartOptions {
         check_existing: false,
         on_failure: OnFailure::Continue,
-        ..StartOptions::default()
+        timeout: STATIC,
     };
     let failed = |error: CommandError| StartError::Child(Box::new(error));
     let started = hub

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{EngineEvent, EngineOrder, Guarantees, Member};
 use tokio::sync::mpsc;
 
@@ -32,6 +33,18 @@ pub use self::validity::{Boottime, Validity};
 
 /// A future that can be kept in a struct and sent to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A hub, and what all its nodes have alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charter {
+    /// Its name.
+    pub hub: HubName,
+    /// How many shards it has. Never changes.
+    pub shards: u16,
+    /// What may change while no node runs. A node with other settings than the nodes that run is
+    /// refused: by the engine, or when it greets them.
+    pub agreement: Agreement,
+}
 
 /// Decides who is a member and who owns which shard.
 pub trait Engine: Send + Sync + 'static {
@@ -49,8 +62,7 @@ pub trait Engine: Send + Sync + 'static {
     fn start(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         post: Post,
     ) -> BoxFuture<Result<Session, EngineError>>;
 
@@ -67,17 +79,42 @@ pub trait Engine: Send + Sync + 'static {
     fn resume(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         post: Post,
         seat: Vec<u8>,
     ) -> BoxFuture<Result<Session, EngineError>> {
-        drop((self, me, hub, shards, post, seat));
+        drop((self, me, hub, post, seat));
         Box::pin(async {
             Err(EngineError::Seat {
                 reason: "this engine cannot be handed to another program".to_owned(),
             })
         })
+    }
+}
+
+/// One that is chosen while the program runs.
+impl<E: Engine + ?Sized> Engine for Box<E> {
+    fn guarantees(&self) -> Guarantees {
+        (**self).guarantees()
+    }
+
+    fn start(
+        self: Box<Self>,
+        me: Member,
+        hub: Charter,
+        post: Post,
+    ) -> BoxFuture<Result<Session, EngineError>> {
+        (*self).start(me, hub, post)
+    }
+
+    fn resume(
+        self: Box<Self>,
+        me: Member,
+        hub: Charter,
+        post: Post,
+        seat: Vec<u8>,
+    ) -> BoxFuture<Result<Session, EngineError>> {
+        (*self).resume(me, hub, post, seat)
     }
 }
 

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use handover_hub::engine::etcd::Etcd;
-use handover_hub::engine::{Boottime, Engine as _, Post, Session, Validity};
+use handover_hub::engine::{Boottime, Charter, Engine as _, Post, Session, Validity};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName, ShardId};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{Claim, EngineEvent, EngineOrder, Load, Member, Standing};
 
 const SHARDS: u16 = 64;
@@ -35,8 +36,12 @@ async fn main() {
         standing: Standing::Serving,
         load: Load::default(),
     };
-    let hub = HubName::new(hub).expect("a name");
-    let joined = engine.start(me, hub, SHARDS, Post::new().0).await;
+    let hub = Charter {
+        hub: HubName::new(hub).expect("a name"),
+        shards: SHARDS,
+        agreement: Agreement::default(),
+    };
+    let joined = engine.start(me, hub, Post::new().0).await;
     let mut session = joined.expect("etcd is there");
     let claim = Claim {
         shard: ShardId(0),

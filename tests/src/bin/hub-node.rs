@@ -35,7 +35,7 @@ use handover_hub_proto::identity::{NodeId, NodeName, ShardId};
 use handover_hub_proto::node::{Evacuation, Settings};
 use handover_hub_proto::placement::shard_of;
 use handover_hub_proto::redundancy::{Factor, Model, Redundancy, Signal};
-use handover_tests::hub::program::{self, Lent, said};
+use handover_tests::hub::program::{self, said};
 use serde::{Deserialize, Serialize};
 
 static FAILURES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -137,7 +137,7 @@ async fn main() {
     };
     let children = told("HUB_NODE_CHILDREN").unwrap_or(0);
     let builder = builder.children((0..children).map(|number| counter(&format!("c{number}"), 0)));
-    let builder = builder.engine(Lent::told(engine, rest, pace()));
+    let builder = builder.engine(program::engine(engine, rest, pace()));
     let hub = builder.start().await.expect("the node starts");
     tokio::spawn(note_failures(hub.events()));
     program::serve(

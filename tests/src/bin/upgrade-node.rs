@@ -27,7 +27,7 @@ use handover_hub::engine::gossip::Pace;
 use handover_hub::process::{Context, Handed, Process, Stop};
 use handover_hub::{Builder, ChildSpec, Hub};
 use handover_tests::hammer::Hammer;
-use handover_tests::hub::program::{self, Lent, said};
+use handover_tests::hub::program::{self, said};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -148,7 +148,7 @@ async fn main() {
         None => builder,
     };
     let builder = flags.kinds(builder);
-    let builder = builder.engine(Lent::told(engine, rest, Pace::default()));
+    let builder = builder.engine(program::engine(engine, rest, Pace::default()));
     match flags.own {
         Some(directory) => own(builder, address, &directory).await,
         None => {

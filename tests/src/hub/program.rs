@@ -7,12 +7,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use handover_hub::engine::gossip::{Gossip, Pace};
-use handover_hub::engine::{Boottime, BoxFuture, Engine, EngineError, Post, Session};
+use handover_hub::engine::{Boottime, Engine};
 use handover_hub::process::Context;
 use handover_hub::{ChildSpec, Hub};
-use handover_hub_proto::identity::HubName;
 use handover_hub_proto::node::StartOptions;
-use handover_hub_proto::view::{Guarantees, Member};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 static RECORD: OnceLock<File> = OnceLock::new();
@@ -44,56 +42,19 @@ pub fn count(value: &mut u64, context: &Context) -> u64 {
     *value
 }
 
-/// An engine whose type is not known before the program runs.
-pub struct Lent(Box<dyn Engine>);
-
-impl std::fmt::Debug for Lent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lent").finish_non_exhaustive()
-    }
-}
-
-impl Lent {
-    /// `gossip:SEED,SEED` at this pace, or an endpoint of etcd and its lease in seconds.
-    ///
-    /// # Panics
-    /// When the seconds are no number, and without the feature `etcd` when it is one of etcd.
-    #[must_use]
-    pub fn told(engine: &str, seconds: &[String], pace: Pace) -> Self {
-        Self(match engine.strip_prefix("gossip:") {
-            Some(seeds) => {
-                let seeds = seeds.split(',').filter(|seed| !seed.is_empty());
-                Box::new(Gossip::seeds(seeds).pace(pace))
-            }
-            None => etcd(engine, seconds),
-        })
-    }
-}
-
-impl Engine for Lent {
-    fn guarantees(&self) -> Guarantees {
-        self.0.guarantees()
-    }
-
-    fn start(
-        self: Box<Self>,
-        me: Member,
-        hub: HubName,
-        shards: u16,
-        post: Post,
-    ) -> BoxFuture<Result<Session, EngineError>> {
-        self.0.start(me, hub, shards, post)
-    }
-
-    fn resume(
-        self: Box<Self>,
-        me: Member,
-        hub: HubName,
-        shards: u16,
-        post: Post,
-        seat: Vec<u8>,
-    ) -> BoxFuture<Result<Session, EngineError>> {
-        self.0.resume(me, hub, shards, post, seat)
+/// The engine that is named: `gossip:SEED,SEED` at this pace, or an endpoint of etcd and its lease in
+/// seconds.
+///
+/// # Panics
+/// When the seconds are no number, and without the feature `etcd` when it is one of etcd.
+#[must_use]
+pub fn engine(name: &str, seconds: &[String], pace: Pace) -> Box<dyn Engine> {
+    match name.strip_prefix("gossip:") {
+        Some(seeds) => {
+            let seeds = seeds.split(',').filter(|seed| !seed.is_empty());
+            Box::new(Gossip::seeds(seeds).pace(pace))
+        }
+        None => etcd(name, seconds),
     }
 }
 

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use handover_hub::engine::EngineError;
 use handover_hub::engine::etcd::Etcd as Engine;
+use handover_hub::engine::{Charter, Engine as _, EngineError, Post};
 use handover_hub_proto::identity::NodeId;
+use handover_hub_proto::placement::Distribution;
+use handover_hub_proto::view::EngineOrder;
 use handover_tests::etcd::{Etcd, Recipe};
 
-use crate::seat::{Checker, SHARDS, Seat, hub, member, start};
+use crate::seat::{Checker, SHARDS, Seat, charter, hub, member, start};
 
 const TLS: Recipe = Recipe {
     three: false,
@@ -127,19 +129,61 @@ async fn a_name_is_used_once_and_free_when_its_lease_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_nodes_of_a_hub_have_the_same_number_of_shards() {
-    use handover_hub::engine::{Engine as _, Post};
     let Some(etcd) = Etcd::start(Recipe::default()) else {
         return;
     };
     let engine = || Engine::connect(etcd.endpoints());
     let _a = Seat::join(engine(), 1, &Checker::default()).await;
-    let other = Box::new(engine()).start(member(2), hub(), SHARDS + 1, Post::new().0);
+    let more = Charter {
+        shards: SHARDS + 1,
+        ..charter()
+    };
+    let other = Box::new(engine()).start(member(2), more, Post::new().0);
     let expected = EngineError::Shards {
         hub: hub(),
         expected: SHARDS,
         found: SHARDS + 1,
     };
     assert_eq!(other.await.map(drop), Err(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_that_run_have_the_same_settings() {
+    let Some(etcd) = Etcd::start(Recipe::default()) else {
+        return;
+    };
+    let engine = || Engine::connect(etcd.endpoints());
+    let mut other = charter();
+    other.agreement.distribution = Distribution::Guided;
+    let join = |id| Box::new(engine()).start(member(id), other.clone(), Post::new().0);
+    let mut first = Seat::join(engine(), 1, &Checker::default()).await;
+    first.take(0..4).await;
+    let expected = EngineError::Disagreement {
+        hub: hub(),
+        setting: "distribution".to_owned(),
+        expected: "Consistent".to_owned(),
+        found: "Guided".to_owned(),
+    };
+    assert_eq!(join(2).await.map(drop), Err(expected));
+    // Nobody was disturbed by it, and the name is free.
+    assert!(first.session.valid.holds());
+    let second = Seat::join(engine(), 2, &Checker::default()).await;
+
+    // Once no node runs the setting may be another one, and again there is one only.
+    for mut seat in [first, second] {
+        seat.order(EngineOrder::Leave).await;
+    }
+    let mut id = 3;
+    let third = loop {
+        match join(id).await {
+            Ok(session) => break session,
+            Err(error) => assert!(matches!(error, EngineError::Disagreement { .. }), "{error}"),
+        }
+        id += 1;
+    };
+    let usual = start(engine(), member(2)).await.map(drop);
+    assert!(matches!(usual, Err(EngineError::Disagreement { .. })));
+    assert!(third.valid.holds());
 }
 
 #[tokio::test(flavor = "multi_thread")]

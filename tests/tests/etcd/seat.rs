@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use handover_hub::engine::etcd::Etcd as Engine;
-use handover_hub::engine::{Engine as _, EngineError, Post, Session};
+use handover_hub::engine::{Charter, Engine as _, EngineError, Post, Session};
 use handover_hub_proto::identity::{HubName, NodeId, NodeName, ShardId, Term};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{
     Claim, EngineEvent, EngineOrder, Load, Member, Owner, Standing, Transfer,
 };
@@ -71,9 +72,17 @@ fn show_logs() {
     let _ = logs.with_ansi(false).try_init();
 }
 
+pub(crate) fn charter() -> Charter {
+    Charter {
+        hub: hub(),
+        shards: SHARDS,
+        agreement: Agreement::default(),
+    }
+}
+
 pub(crate) async fn start(engine: Engine, member: Member) -> Result<Session, EngineError> {
     Box::new(engine)
-        .start(member, hub(), SHARDS, Post::new().0)
+        .start(member, charter(), Post::new().0)
         .await
 }
 

@@ -33,19 +33,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
-use handover_hub_proto::identity::{HubName, NodeId};
+use handover_hub_proto::identity::NodeId;
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{Guarantees, Member};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use self::driver::Driver;
 use self::fault::Fault;
-use self::keys::Keys;
+use self::keys::{Key, Keys, Record};
 use self::lease::{Lease, LeaseId, RETRY};
 use self::seat::Ends;
 use self::store::{Access, Joined, Store};
-use self::table::Table;
-use super::{Boottime, BoxFuture, Engine, EngineError, Post, SeatHolder, Session, Validity};
+use self::table::{Change, Table};
+use super::{
+    Boottime, BoxFuture, Charter, Engine, EngineError, Post, SeatHolder, Session, Validity,
+};
 
 const LEASE: Duration = Duration::from_secs(10);
 /// etcd gives none shorter than one and a half election timeouts, rounded up: with its default of
@@ -257,11 +260,16 @@ impl Etcd {
         Ok(tls)
     }
 
-    async fn join(self, me: Member, hub: HubName, shards: u16) -> Result<Session, EngineError> {
+    async fn join(self, me: Member, charter: Charter) -> Result<Session, EngineError> {
+        let Charter {
+            hub,
+            shards,
+            agreement,
+        } = charter;
         let access = self.access().await?;
         let keys = Keys::new(&self.prefix, &hub);
         let base = keys.base().to_owned();
-        let store = Store::new(access, keys.clone(), me.id);
+        let store = Store::new(access, keys.clone(), me.id, agreement);
         let explain = |fault| self.explain(fault, &base);
         let expected = self.reach(&store, shards).await.map_err(explain)?;
         if expected != shards {
@@ -271,11 +279,29 @@ impl Etcd {
                 found: shards,
             });
         }
+        let disagrees = |found: Option<(&str, String, String)>| match found {
+            Some((setting, found, expected)) => Err(EngineError::Disagreement {
+                hub: hub.clone(),
+                setting: setting.to_owned(),
+                expected,
+                found,
+            }),
+            None => Ok(()),
+        };
+        let (_, before) = store.read().await.map_err(explain)?;
+        disagrees(disagreement(&keys, &me, &agreement, &before))?;
         let sent = Boottime::now();
         let (lease, life) = store.grant(self.lease).await.map_err(explain)?;
         let lease = self.sit(&store, &me, lease, life, sent).await?;
-        let mut table = Table::new(keys, shards);
         let (revision, all) = store.read().await.map_err(explain)?;
+        // Another one may have come in the same moment.
+        let agreed = disagrees(disagreement(&keys, &me, &agreement, &all));
+        if let (Err(_), Some(lease)) = (&agreed, lease.current()) {
+            // It would end by itself.
+            let _ = store.leave(&me, lease).await;
+        }
+        agreed?;
+        let mut table = Table::new(keys, shards);
         let known = table.replace(revision, &all).unwrap_or_default();
         let (session, driver) = self.seated(store, lease, table, me);
         tokio::spawn(driver.run(known));
@@ -386,6 +412,26 @@ impl Etcd {
     }
 }
 
+/// What a member that came before this node has otherwise: of two that come at the same time, the
+/// later one finds the earlier one. A run of this node that was killed does not count.
+fn disagreement(
+    keys: &Keys,
+    me: &Member,
+    agreement: &Agreement,
+    all: &[Change],
+) -> Option<(&'static str, String, String)> {
+    let is_member = |change: &&Change| matches!(keys.parse(&change.key), Key::Member(_));
+    let members = all.iter().filter(is_member);
+    let mine = keys.member(me.id).into_bytes();
+    let mine = members.clone().find(|change| change.key == mine);
+    let mine = mine.map_or(i64::MAX, |mine| mine.created);
+    let before = members.filter(|change| change.created < mine);
+    let records = before.filter_map(|change| Record::read(change.value.as_deref()?));
+    let others = records.filter(|record| !record.left && record.member.name != me.name);
+    let mut agreed = others.filter_map(|record| record.agreement);
+    agreed.find_map(|found| agreement.differs(&found))
+}
+
 fn taken(me: &Member, node: NodeId, holder: Option<Member>) -> EngineError {
     EngineError::NameTaken {
         name: me.name.clone(),
@@ -413,21 +459,19 @@ impl Engine for Etcd {
     fn start(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         _post: Post,
     ) -> BoxFuture<Result<Session, EngineError>> {
-        Box::pin(self.join(me, hub, shards))
+        Box::pin(self.join(me, hub))
     }
 
     fn resume(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         _post: Post,
         seat: Vec<u8>,
     ) -> BoxFuture<Result<Session, EngineError>> {
-        Box::pin(self.take_over(me, hub, shards, seat))
+        Box::pin(self.take_over(me, hub, seat))
     }
 }

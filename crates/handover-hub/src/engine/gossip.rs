@@ -23,13 +23,12 @@ mod seat;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handover_hub_proto::identity::HubName;
 use handover_hub_proto::view::{Guarantees, Member};
 use tokio::sync::{mpsc, oneshot};
 
 use self::driver::{Driver, Ears};
 use self::seat::Seat;
-use super::{BoxFuture, Engine, EngineError, Post, SeatHolder, Session, Validity};
+use super::{BoxFuture, Charter, Engine, EngineError, Post, SeatHolder, Session, Validity};
 use crate::transport::Posted;
 
 /// Events and orders that may wait for whoever takes them.
@@ -133,8 +132,7 @@ impl Engine for Gossip {
     fn start(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         post: Post,
     ) -> BoxFuture<Result<Session, EngineError>> {
         Box::pin(async move {
@@ -148,7 +146,7 @@ impl Engine for Gossip {
             }
             let (session, ears) = ends(post.inbox);
             let (joined, has_joined) = oneshot::channel();
-            let driver = Driver::new(*self, me, hub, shards, post.outbox);
+            let driver = Driver::new(*self, me, hub, post.outbox);
             let task = tokio::spawn(driver.run(ears, joined));
             let mut stop = AbortOnDrop(Some(task.abort_handle()));
             let joined = has_joined.await;
@@ -166,15 +164,14 @@ impl Engine for Gossip {
     fn resume(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         post: Post,
         seat: Vec<u8>,
     ) -> BoxFuture<Result<Session, EngineError>> {
         Box::pin(async move {
             let seat = Seat::decode(&seat)?;
             let (session, ears) = ends(post.inbox);
-            let driver = Driver::succeeding(*self, me, hub, shards, post.outbox, seat);
+            let driver = Driver::succeeding(*self, me, hub, post.outbox, seat);
             tokio::spawn(driver.take_over(ears));
             Ok(session)
         })

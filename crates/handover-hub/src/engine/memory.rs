@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use handover_hub_proto::identity::{HubName, NodeId, ShardId, Term};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{
     Claim, Departure, EngineEvent, EngineOrder, Guarantees, Member, Owner, Transfer,
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Boottime, Validity};
-use super::{BoxFuture, Engine, EngineError, Post, Session};
+use super::{Boottime, BoxFuture, Charter, Engine, EngineError, Post, Session, Validity};
 
 /// Events and orders that may wait for whoever takes them.
 const QUEUE: usize = 1024;
@@ -54,6 +54,7 @@ struct Hub {
 #[derive(Debug)]
 struct Seat {
     member: Member,
+    agreement: Agreement,
     /// The others see it.
     listed: bool,
     events: mpsc::UnboundedSender<EngineEvent>,
@@ -138,7 +139,12 @@ impl Authority {
         state.hubs.values_mut().filter(of_it).for_each(&mut change);
     }
 
-    fn join(&self, me: Member, hub: HubName, shards: u16) -> Result<Session, EngineError> {
+    fn join(&self, me: Member, charter: Charter) -> Result<Session, EngineError> {
+        let Charter {
+            hub,
+            shards,
+            agreement,
+        } = charter;
         let mut state = self.state();
         let entry = state.hubs.entry(hub.clone()).or_insert_with(|| Hub {
             shards,
@@ -151,6 +157,15 @@ impl Authority {
                 hub,
                 expected: entry.shards,
                 found: shards,
+            });
+        }
+        let differs = |seat: &Seat| agreement.differs(&seat.agreement);
+        if let Some((setting, found, expected)) = entry.seats.values().find_map(differs) {
+            return Err(EngineError::Disagreement {
+                hub,
+                setting: setting.to_owned(),
+                expected,
+                found,
             });
         }
         if let Some(seat) = entry.named(&me) {
@@ -170,6 +185,7 @@ impl Authority {
         entry.broadcast(&EngineEvent::Member(me.clone()));
         let seat = Seat {
             member: me,
+            agreement,
             listed: true,
             events,
             valid: valid.clone(),
@@ -426,10 +442,9 @@ impl Engine for Memory {
     fn start(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         _post: Post,
     ) -> BoxFuture<Result<Session, EngineError>> {
-        Box::pin(async move { self.authority.join(me, hub, shards) })
+        Box::pin(async move { self.authority.join(me, hub) })
     }
 }

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName, ShardId};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::Member;
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +25,18 @@ pub(super) struct Keys {
 pub(super) struct Record {
     #[serde(flatten)]
     pub(super) member: Member,
+    /// What it has alike with all others.
+    #[serde(default)]
+    pub(super) agreement: Option<Agreement>,
     /// It is going in order: its key is deleted next.
     #[serde(default)]
     pub(super) left: bool,
+}
+
+impl Record {
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        serde_json::from_slice(value).ok()
+    }
 }
 
 /// Which key it is.

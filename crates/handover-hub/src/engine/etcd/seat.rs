@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use handover_hub_proto::identity::HubName;
 use handover_hub_proto::view::{EngineEvent, EngineOrder, Member};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -15,7 +14,7 @@ use super::keys::Keys;
 use super::lease::{Lease, LeaseId};
 use super::store::Store;
 use super::table::Table;
-use crate::engine::{Boottime, EngineError, SeatOrder, SeatOrders, Session};
+use crate::engine::{Boottime, Charter, EngineError, SeatOrder, SeatOrders, Session};
 
 /// What a successor must know.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -68,15 +67,14 @@ impl Etcd {
     pub(super) async fn take_over(
         self: Box<Self>,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         seat: Vec<u8>,
     ) -> Result<Session, EngineError> {
         let seat = Seat::decode(&seat)?;
         let access = self.access().await?;
-        let keys = Keys::new(&self.prefix, &hub);
+        let keys = Keys::new(&self.prefix, &hub.hub);
         let base = keys.base().to_owned();
-        let store = Store::new(access, keys.clone(), me.id);
+        let store = Store::new(access, keys.clone(), me.id, hub.agreement);
         let explain = |fault| match fault {
             Fault::Ended => EngineError::Seat {
                 reason: "its lease has ended".to_owned(),
@@ -87,7 +85,7 @@ impl Etcd {
         let sent = Boottime::now();
         store.keep(lease).await.map_err(explain)?;
         let lease = Lease::held(lease, seat.life, Self::margin(seat.life), sent);
-        let mut table = Table::new(keys, shards);
+        let mut table = Table::new(keys, hub.shards);
         let (revision, all) = store.read().await.map_err(explain)?;
         let known = table.replace(revision, &all).unwrap_or_default();
         let seated = |event: &EngineEvent| matches!(event, EngineEvent::Member(member) if member.id == me.id);

@@ -10,6 +10,7 @@ use etcd_client::{
     TxnOp, TxnOpResponse, TxnResponse, WatchOptions, WatchStream,
 };
 use handover_hub_proto::identity::{NodeId, ShardId, Term};
+use handover_hub_proto::node::Agreement;
 use handover_hub_proto::view::{Member, Owner};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -37,6 +38,7 @@ pub(super) struct Store {
     access: Arc<Access>,
     keys: Keys,
     me: NodeId,
+    agreement: Agreement,
     line: Arc<Mutex<Line>>,
     /// The number of the connection in use, for who cannot wait.
     number: Arc<AtomicUsize>,
@@ -81,11 +83,12 @@ pub(super) enum Joined {
 }
 
 impl Store {
-    pub(super) fn new(access: Access, keys: Keys, me: NodeId) -> Self {
+    pub(super) fn new(access: Access, keys: Keys, me: NodeId, agreement: Agreement) -> Self {
         Self {
             access: Arc::new(access),
             keys,
             me,
+            agreement,
             line: Arc::default(),
             number: Arc::default(),
         }
@@ -184,7 +187,7 @@ impl Store {
         let under = Some(PutOptions::new().with_lease(lease.0));
         let put = [
             TxnOp::put(name.clone(), id.clone(), under.clone()),
-            TxnOp::put(self.keys.member(self.me), record(me, false)?, under),
+            TxnOp::put(self.keys.member(self.me), self.record(me, false)?, under),
         ];
         let own = Txn::new()
             .when([Compare::value(name.clone(), CompareOp::Equal, id)])
@@ -218,7 +221,7 @@ impl Store {
         let under = Some(PutOptions::new().with_lease(lease.0));
         let txn = Txn::new()
             .when([Compare::lease(key.clone(), CompareOp::Equal, lease.0)])
-            .and_then([TxnOp::put(key, record(me, false)?, under)]);
+            .and_then([TxnOp::put(key, self.record(me, false)?, under)]);
         self.ask(|mut client| async move { client.txn(txn).await })
             .await
             .map(drop)
@@ -230,7 +233,7 @@ impl Store {
         let under = Some(PutOptions::new().with_lease(lease.0));
         let txn = Txn::new()
             .when([Compare::lease(key.clone(), CompareOp::Equal, lease.0)])
-            .and_then([TxnOp::put(key, record(me, true)?, under)]);
+            .and_then([TxnOp::put(key, self.record(me, true)?, under)]);
         let said = self
             .ask(|mut client| async move { client.txn(txn).await })
             .await;
@@ -243,10 +246,9 @@ impl Store {
         let answer = self
             .ask(|mut client| async move { client.get(key, None).await })
             .await?;
-        let record = |value: &[u8]| serde_json::from_slice::<Record>(value).ok();
         let kv = answer.kvs().first();
         Ok(kv
-            .and_then(|kv| record(kv.value()))
+            .and_then(|kv| Record::read(kv.value()))
             .map(|record| record.member))
     }
 
@@ -333,6 +335,15 @@ impl Store {
         Ok(owners)
     }
 
+    fn record(&self, member: &Member, left: bool) -> Result<Vec<u8>, Fault> {
+        let record = Record {
+            member: member.clone(),
+            agreement: Some(self.agreement),
+            left,
+        };
+        serde_json::to_vec(&record).map_err(|error| Fault::Unexpected(error.to_string()))
+    }
+
     fn wish(&self, wish: &Wish) -> Txn {
         let key = self.keys.shard(wish.shard);
         let over = i64::try_from(wish.over.map_or(0, |term| term.0)).unwrap_or(i64::MAX);
@@ -350,14 +361,6 @@ impl Store {
             .and_then([TxnOp::put(key.clone(), wish.owner.to_string(), None)])
             .or_else([TxnOp::get(key, None)])
     }
-}
-
-fn record(member: &Member, left: bool) -> Result<Vec<u8>, Fault> {
-    let record = Record {
-        member: member.clone(),
-        left,
-    };
-    serde_json::to_vec(&record).map_err(|error| Fault::Unexpected(error.to_string()))
 }
 
 /// The value and revision of the key that a transaction read.

@@ -152,7 +152,7 @@ impl Table {
     }
 
     fn joined(&mut self, id: NodeId, value: &[u8], created: i64) -> Option<Member> {
-        let record: Record = serde_json::from_slice(value).ok()?;
+        let record = Record::read(value)?;
         if record.member.id != id {
             return None;
         }

@@ -18,7 +18,7 @@ use super::claims::Ledger;
 use super::mail::{Contents, Mail, Published, open};
 use super::roster::Roster;
 use super::scuttlebutt::{Directory, Scuttlebutt};
-use crate::engine::{Boottime, EngineError, Letter, SeatOrders};
+use crate::engine::{Boottime, Charter, EngineError, Letter, SeatOrders};
 use crate::transport::{PeerEvent, Posted};
 
 /// How long a node may say nothing whose program is being replaced. As long as anybody would wait
@@ -64,8 +64,7 @@ impl Driver {
     pub(super) fn new(
         gossip: Gossip,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        Charter { hub, shards, .. }: Charter,
         outbox: mpsc::Sender<Letter>,
     ) -> Self {
         let id = me.id;

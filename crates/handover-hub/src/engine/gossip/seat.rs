@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use handover_hub_proto::identity::HubName;
 use handover_hub_proto::view::{EngineEvent, Member};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -10,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Gossip;
 use super::driver::{Driver, Ears};
 use super::mail::{Mail, Published};
-use crate::engine::{EngineError, Letter, SeatOrder, SeatOrders};
+use crate::engine::{Charter, EngineError, Letter, SeatOrder, SeatOrders};
 
 /// How long the word that this node rests may take on its way to the transport, and how often it is
 /// looked. It is lost then, and the others may hold a long rest for death.
@@ -46,12 +45,11 @@ impl Driver {
     pub(super) fn succeeding(
         gossip: Gossip,
         me: Member,
-        hub: HubName,
-        shards: u16,
+        hub: Charter,
         outbox: mpsc::Sender<Letter>,
         seat: Seat,
     ) -> Self {
-        let mut driver = Self::new(gossip, me, hub, shards, outbox);
+        let mut driver = Self::new(gossip, me, hub, outbox);
         let now = Instant::now();
         driver.me.revision = seat.revision + 1;
         let me = driver.me.clone();

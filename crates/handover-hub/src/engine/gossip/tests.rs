@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Gossip, Pace};
-use crate::engine::{Engine, EngineError, Post};
+use crate::engine::{Charter, Engine, EngineError, Post};
 use crate::transport::local::Network;
 use crate::transport::{Incoming, Introduction, Limits, Transport, carry};
 
@@ -112,9 +112,12 @@ impl Node {
             while events.recv().await.is_some() {}
         }));
         let engine: Box<dyn Engine> = Box::new(gossip);
-        let started = engine
-            .start(member(&who), who.hub.clone(), SHARDS, post)
-            .await;
+        let charter = Charter {
+            hub: who.hub.clone(),
+            shards: SHARDS,
+            agreement: who.agreement,
+        };
+        let started = engine.start(member(&who), charter, post).await;
         let mut session = match started {
             Ok(session) => session,
             Err(error) => {

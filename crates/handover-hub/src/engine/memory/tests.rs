@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use handover_hub_proto::identity::{HubName, NodeId, NodeName, ShardId, Term};
+use handover_hub_proto::node::Agreement;
+use handover_hub_proto::placement::Distribution;
 use handover_hub_proto::view::{
     Claim, Departure, EngineEvent, EngineOrder, Load, Member, Owner, Standing, Transfer,
 };
 
-use super::{Authority, Engine, EngineError, Post, Session};
+use super::{Authority, Charter, Engine, EngineError, Post, Session};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SHARDS: u16 = 8;
@@ -27,9 +29,17 @@ fn member(id: u64) -> Member {
     }
 }
 
+fn charter(shards: u16) -> Charter {
+    Charter {
+        hub: hub(),
+        shards,
+        agreement: Agreement::default(),
+    }
+}
+
 async fn join(authority: &Authority, id: u64) -> Session {
     let engine = Box::new(authority.engine());
-    let joined = engine.start(member(id), hub(), SHARDS, Post::new().0);
+    let joined = engine.start(member(id), charter(SHARDS), Post::new().0);
     let mut session = joined.await.expect("a free name");
     until(&mut session, |event| *event == EngineEvent::Ready).await;
     session
@@ -176,14 +186,42 @@ async fn a_name_is_used_once_and_all_nodes_have_the_same_shards() {
         ..member(1)
     };
     let engine = Box::new(authority.engine());
-    let refused = engine.start(same, hub(), SHARDS, Post::new().0).await;
+    let refused = engine.start(same, charter(SHARDS), Post::new().0).await;
     assert!(matches!(refused, Err(EngineError::NameTaken { node, .. }) if node == NodeId(1)));
     let engine = Box::new(authority.engine());
-    let refused = engine.start(member(2), hub(), 9, Post::new().0).await;
+    let refused = engine.start(member(2), charter(9), Post::new().0).await;
     let wrong = EngineError::Shards {
         hub: hub(),
         expected: SHARDS,
         found: 9,
     };
     assert_eq!(refused.map(|_| ()), Err(wrong));
+}
+
+#[tokio::test]
+async fn all_nodes_that_run_have_the_same_settings() {
+    let authority = Authority::new();
+    let a = join(&authority, 1).await;
+    let mut other = charter(SHARDS);
+    other.agreement.distribution = Distribution::Guided;
+    let engine = Box::new(authority.engine());
+    let refused = engine.start(member(2), other.clone(), Post::new().0).await;
+    let text = refused.map(|_| ()).expect_err("refused").to_string();
+    assert!(
+        text.contains("has Consistent as its distribution"),
+        "{text}"
+    );
+    drop(a);
+    let joins = async {
+        let engine = || Box::new(authority.engine());
+        while let Err(EngineError::Disagreement { .. }) = engine()
+            .start(member(2), other.clone(), Post::new().0)
+            .await
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), joins)
+        .await
+        .expect("nobody runs any more");
 }

@@ -7,6 +7,7 @@ use handover_hub_proto::identity::{HubName, NodeName, ProcessId};
 
 use super::Builder;
 use super::start::{Joined, Left, assemble, connect};
+use crate::engine::Charter;
 use crate::error::StartError;
 use crate::local::{Header, ResumeError, Successor, read_estate};
 use crate::transport::Introduction;
@@ -33,6 +34,11 @@ pub(super) async fn resume(
     } = header;
     machine.describe(builder.version.clone(), builder.weight);
     let me = machine.member().clone();
+    let charter = Charter {
+        hub: name.clone(),
+        shards,
+        agreement: builder.settings.agreement(),
+    };
     let introduction = Introduction {
         hub: name.clone(),
         shards,
@@ -40,11 +46,11 @@ pub(super) async fn resume(
         name: me.name.clone(),
         instance: instance + 1,
         address: me.address.clone(),
-        agreement: builder.settings.agreement(),
+        agreement: charter.agreement,
     };
     let (ends, post) = connect(&mut builder, introduction, true).await?;
     let session = engine
-        .resume(me.clone(), name.clone(), shards, post, seat)
+        .resume(me.clone(), charter, post, seat)
         .await
         .map_err(StartError::Engine)?;
     let joined = Joined {

@@ -19,7 +19,7 @@ use crate::calls::Calls;
 use crate::cells::Cells;
 use crate::child::ChildSpec;
 use crate::driver::{Driver, Sources, Stage, ToEngine};
-use crate::engine::{Post, Session};
+use crate::engine::{Charter, Post, Session};
 use crate::error::{CommandError, StartError};
 use crate::hub::running::{Reins, Seat, View};
 use crate::hub::{Hub, Shared};
@@ -99,6 +99,11 @@ async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
         return Err(StartError::NoShards);
     }
     let guarantees = engine.guarantees();
+    let charter = Charter {
+        hub: name.clone(),
+        shards,
+        agreement: builder.settings.agreement(),
+    };
     let introduction = Introduction {
         hub: name.clone(),
         shards,
@@ -106,11 +111,11 @@ async fn join(builder: &mut Builder) -> Result<Joined, StartError> {
         name: node,
         instance: 1,
         address: String::new(),
-        agreement: builder.settings.agreement(),
+        agreement: charter.agreement,
     };
     let (ends, post) = connect(builder, introduction, false).await?;
     let me = member(builder, ends.transport.me());
-    let session = engine.start(me.clone(), name.clone(), shards, post).await?;
+    let session = engine.start(me.clone(), charter, post).await?;
     Ok(Joined {
         name,
         me,

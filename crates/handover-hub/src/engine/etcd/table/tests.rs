@@ -24,6 +24,7 @@ fn member(id: u64) -> Member {
 fn joined(id: u64, created: i64, changed: i64, left: bool) -> Change {
     let record = Record {
         member: member(id),
+        agreement: None,
         left,
     };
     Change {

@@ -3,7 +3,7 @@
 //! `hub-node NAME ADDRESS RECORD ENGINE [LEASE_SECONDS]`, where the engine is `gossip:SEED,SEED` or
 //! an endpoint of etcd. Each line of its input is a number and a request, each line of its output
 //! that number and the answer: `start N [BYTES]`, `range FROM TO`, `large ID BYTES`,
-//! `add ID MILLISECONDS`, `sleep ID MILLISECONDS`, `sleeping`, `move ID NODE`,
+//! `pinned ID NODE`, `add ID MILLISECONDS`, `sleep ID MILLISECONDS`, `sleeping`, `move ID NODE`,
 //! `evacuate NODE MOVES_A_SECOND MILLISECONDS`, `homes`, `processes`, `nodes`, `suspended`, `clock`,
 //! `filled`, the number of counters all of whose replicas have the state, `failures`, the checkpoints
 //! and moves that failed, `leave`. A signal makes it leave, too. Every count is also written to the
@@ -18,6 +18,7 @@
 //! one that is killed it notices at once all the same. `HUB_NODE_ADMIN`: where its admin socket is.
 //! `HUB_NODE_CHECKPOINTS`: the directory that states are written to, 20 ms after each change.
 //! `HUB_NODE_CHILDREN`: so many counters start with the node. `HUB_NODE_MERGE`: they panic at a merge.
+//! `HUB_NODE_BALANCE`: they run where there is least to do, which is looked at so often, in milliseconds.
 
 #![forbid(unsafe_code)]
 
@@ -30,10 +31,11 @@ use handover_hub::checkpoint::Directory;
 use handover_hub::engine::gossip::Pace;
 use handover_hub::process::{Context, Handed, Process, Stop};
 use handover_hub::{ChildSpec, Events, Hub, Scope};
+use handover_hub_proto::balance::Balancing;
 use handover_hub_proto::event::Event;
 use handover_hub_proto::identity::{NodeId, NodeName, ShardId};
 use handover_hub_proto::node::{Evacuation, Settings};
-use handover_hub_proto::placement::shard_of;
+use handover_hub_proto::placement::{Distribution, shard_of};
 use handover_hub_proto::redundancy::{Factor, Model, Redundancy, Signal};
 use handover_tests::hub::program::{self, said};
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,15 @@ fn settings() -> Settings {
     }
     if let Some(milliseconds) = told("HUB_NODE_DIGEST") {
         settings.digest = Duration::from_millis(milliseconds);
+    }
+    if let Some(milliseconds) = told("HUB_NODE_BALANCE") {
+        let every = Duration::from_millis(milliseconds);
+        settings.load = every / 4;
+        settings.distribution = Distribution::LoadBalanced(Balancing {
+            every,
+            queued: 50,
+            ..Balancing::default()
+        });
     }
     if replicas() > 0 {
         settings.redundancy = Redundancy::Replicated {
@@ -200,6 +211,7 @@ async fn answer(hub: &Hub, request: &str) -> String {
             let bytes = bytes.parse().expect("a number");
             program::start(hub, [counter(id, bytes)]).await
         }
+        ["pinned", id, node] => program::start(hub, [counter(id, 0).pinned([*node])]).await,
         ["clock"] => {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             since.expect("after 1970").as_secs().to_string()

@@ -1,5 +1,6 @@
 //! Nodes of a hub in processes of their own: killed, stopped, cut off.
 
+mod balance;
 mod clocks;
 mod crowd;
 #[cfg(feature = "etcd")]

@@ -11,7 +11,8 @@ use super::mail::Published;
 
 /// How long a node that was refused has to be held for alive by gossip until it counts as alive
 /// again. The dead are found to be silent much sooner; who is still heard by others was only refused
-/// here, by something between us.
+/// here, by something between us. By then nobody has anything of the dead to tell who had not heard
+/// of them.
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// How long it is remembered that a node left. What it last published goes round for a while.
@@ -39,7 +40,12 @@ enum Absence {
     /// It said so: it never comes back under this id.
     Left(Instant),
     /// Its kernel said so. Gossip may be late to know.
-    Refused(Instant),
+    Refused {
+        since: Instant,
+        /// Gossip held it for alive, so it will find it dead. It can also hear of a node that died
+        /// soon after it joined only now, from others.
+        gossiped: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -112,7 +118,7 @@ impl Roster {
         let node = said.member.id;
         match self.absent.get(&node) {
             Some(Absence::Left(_)) => return Vec::new(),
-            Some(Absence::Refused(_)) => {
+            Some(Absence::Refused { .. }) => {
                 self.absent.remove(&node);
             }
             None => {}
@@ -129,8 +135,11 @@ impl Roster {
         let mut events = Vec::new();
         self.absent.retain(|node, absence| match absence {
             Absence::Left(since) => now.saturating_duration_since(*since) < REMEMBERED,
-            Absence::Refused(since) => {
-                alive.contains_key(node) && now.saturating_duration_since(*since) < DOUBT
+            Absence::Refused { since, gossiped } => {
+                let is_alive = alive.contains_key(node);
+                let found_dead = *gossiped && !is_alive;
+                *gossiped |= is_alive;
+                !found_dead && now.saturating_duration_since(*since) < DOUBT
             }
         });
         let silent: Vec<_> = self
@@ -166,7 +175,11 @@ impl Roster {
         if node == self.me || self.absent.contains_key(&node) {
             return Vec::new();
         }
-        self.absent.insert(node, Absence::Refused(now));
+        let entry = self.members.get(&node);
+        let gossiped = entry.is_some_and(|entry| entry.gossiped);
+        let since = now;
+        self.absent
+            .insert(node, Absence::Refused { since, gossiped });
         self.remove(node, Departure::Lost)
     }
 

@@ -70,6 +70,19 @@ fn who_was_refused_is_not_revived_by_late_gossip() {
 }
 
 #[test]
+fn who_was_refused_before_gossip_knew_it_is_not_revived_by_what_others_tell_of_it() {
+    let now = Instant::now();
+    let mut roster = roster(now);
+    assert_eq!(roster.heard(said(2, 1), now), joined(2));
+    assert_eq!(roster.refused(NodeId(2), now), gone(2, Departure::Lost));
+    assert_eq!(roster.alive(&alive(&[]), now), []);
+    assert_eq!(roster.alive(&alive(&[2]), now), []);
+    // That was the first gossip of it; now it knows what it says.
+    assert_eq!(roster.alive(&alive(&[]), now), []);
+    assert_eq!(roster.alive(&alive(&[2]), now), joined(2));
+}
+
+#[test]
 fn who_was_refused_wrongly_comes_back_by_its_own_word_or_after_a_while() {
     let now = Instant::now();
     let mut roster = roster(now);

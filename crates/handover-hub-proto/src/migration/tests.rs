@@ -60,22 +60,10 @@ enum Said {
     End(Outcome),
 }
 
-const fn name(bid: &Bid) -> &'static str {
-    match bid {
-        Bid::Prepare { .. } => "prepare",
-        Bid::Depart { .. } => "depart",
-        Bid::Inquire => "inquire",
-        Bid::Commit { .. } => "commit",
-        Bid::Retire { .. } => "retire",
-        Bid::Resume { .. } => "resume",
-        Bid::Discard => "discard",
-    }
-}
-
 fn said(movement: &mut Movement) -> Vec<Said> {
     let effects = core::iter::from_fn(|| movement.poll_effect());
     let said = effects.map(|effect| match effect {
-        Effect::Send { to, order } => Said::To(to, name(&order.bid)),
+        Effect::Send { to, order } => Said::To(to, order.bid.name()),
         Effect::Decide(decision) => Said::Row(decision),
         Effect::Ready => Said::Ready,
         Effect::Finish(outcome) => Said::End(outcome),

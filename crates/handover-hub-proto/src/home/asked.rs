@@ -72,7 +72,10 @@ impl<R: Rows> Node<R> {
     ) {
         let process = spec.id.clone();
         if let Some(row) = self.rows.get(&process) {
-            if check_existing {
+            if !check_existing && row.hosts().is_empty() {
+                // Whoever ran it is gone: who starts it now is the answer.
+                self.start_placed(shard, row.spec().clone(), asker);
+            } else if check_existing {
                 let failure = Failure::AlreadyStarted(process.clone());
                 self.tell(asker, process, Told::Failed(failure));
             } else {
@@ -85,9 +88,14 @@ impl<R: Rows> Node<R> {
             self.tell(asker, process, Told::Failed(failure));
             return;
         }
+        self.start_placed(shard, spec, asker);
+    }
+
+    /// Has a child started that nobody runs, where it should run.
+    fn start_placed(&mut self, shard: ShardId, spec: Arc<ChildSpec>, asker: Asker) {
         let on = self.wanted(shard, &spec, &[]);
         if on.is_empty() {
-            self.tell(asker, process, Told::Failed(Failure::Nowhere));
+            self.tell(asker, spec.id.clone(), Told::Failed(Failure::Nowhere));
             return;
         }
         let on: Vec<(NodeId, Role, bool)> = on

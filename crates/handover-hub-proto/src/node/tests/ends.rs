@@ -89,6 +89,35 @@ fn an_acknowledged_child_comes_back_whenever_its_node_dies() {
     }
 }
 
+/// Whenever its home dies, each child that was to be started has one answer.
+#[test]
+fn a_start_has_one_answer_whenever_a_home_dies() {
+    for steps in 0..120 {
+        let mut world = World::of(3);
+        let options = crate::node::StartOptions::default();
+        let all = children(20);
+        let command = Command::Start {
+            children: all.clone(),
+            options,
+        };
+        let request = world.command(1, command);
+        for _ in 0..steps {
+            world.step();
+        }
+        world.kill(2);
+        let Answer::Started {
+            started, failed, ..
+        } = world.answer(1, request)
+        else {
+            panic!("not the answer of a start");
+        };
+        assert_eq!(failed, Vec::new(), "after {steps} steps");
+        assert_eq!(started.len(), 20, "after {steps} steps");
+        world.settle();
+        world.assert_all_run(&all);
+    }
+}
+
 /// What was lost with a connection is said again.
 #[test]
 fn broken_connections_lose_nothing() {

@@ -108,6 +108,17 @@ impl<R: Rows> Node<R> {
         self.retry_later();
     }
 
+    /// Something of a shard may run on a node beside what its rows say: that is asked for.
+    pub(crate) fn count_again(&mut self, shard: ShardId, node: NodeId) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        home.recount.insert(node);
+        let term = home.term;
+        self.outbox.say(node, Item::Census { shard, term });
+        self.retry_later();
+    }
+
     /// A member is gone, so is all it ran (the engine vouches for it).
     pub(crate) fn census_without(&mut self, node: NodeId) {
         let mut complete = Vec::new();
@@ -319,9 +330,10 @@ impl<R: Rows> Node<R> {
         if row.is_none_or(|row| row.hosts() != hosts) {
             self.publish(shard, Change::Put(Row::new(spec, &hosts)));
         }
-        self.settle_moves(shard, process, &running, &moving);
+        self.settle_moves(shard, process, &moving);
         self.merge_next(shard, process);
     }
+
     /// Counts again what one node runs: its connection had broken, or it joined.
     fn recounted(&mut self, shard: ShardId, node: NodeId, report: Report) {
         for gone in report.departed {
@@ -377,7 +389,8 @@ impl<R: Rows> Node<R> {
     }
 
     /// A node runs what the rows do not say. Where two homes can have been, the network was
-    /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced.
+    /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced, unless
+    /// no row says anything of it.
     fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
         if self.is_over(shard, &found.spec.id, found.epoch) {
             self.end_copy(shard, node, found);
@@ -387,14 +400,9 @@ impl<R: Rows> Node<R> {
             self.reclaim(shard);
             return;
         }
-        let unknown = self
-            .homes
-            .get(&shard)
-            .is_some_and(|home| found.epoch.term > home.base);
         let id = &found.spec.id;
-        if unknown && found.ready && self.rows.get(id).is_none() {
-            // It began after the rows that this home began with: all who knew it were held for dead,
-            // and this one is back (H9).
+        if found.ready && self.rows.get(id).is_none() {
+            // All who knew it were held for dead, and this one is back (H9): its end would be known.
             let host = listed(node, found);
             self.publish(shard, Change::Put(Row::new(found.spec.clone(), &[host])));
             self.sweep.insert(shard);

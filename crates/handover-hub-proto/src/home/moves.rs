@@ -422,6 +422,17 @@ impl<R: Rows> Node<R> {
             self.goes_on_beside(shard, &report.process, from, report.attempt);
             return;
         }
+        if let Word::Departed {
+            result: Err(failure),
+            ..
+        } = &report.word
+            && !matches!(failure, HostFailure::Transfer(_))
+            && serves.is_some_and(|host| host.node != from)
+        {
+            // It did not freeze, so there is nothing to retire: what runs there is counted.
+            self.count_again(shard, from);
+            return;
+        }
         let Some(stray) = report.stray() else {
             return;
         };

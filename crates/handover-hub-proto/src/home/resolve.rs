@@ -82,28 +82,26 @@ impl<R: Rows> Node<R> {
     }
 
     /// A process runs, and nodes have something of moves of it that an earlier home made: they let
-    /// go of it. A copy that froze to be merged goes on first, so that it is merged after all.
+    /// go of it. A copy that ran apart and froze for one of them goes on first, as long as whom it was
+    /// sent to has not taken it up: so it is merged after all.
     pub(crate) fn settle_moves(
         &mut self,
         shard: ShardId,
         process: &ProcessId,
-        running: &[(NodeId, Hosted)],
         moving: &[(NodeId, Holding)],
     ) {
-        let takes_in: Vec<MoveId> = moving
-            .iter()
-            .filter_map(|(node, holding)| match holding {
-                Holding::Landing { attempt, .. } => {
-                    running.iter().any(|(at, _)| at == node).then_some(*attempt)
-                }
-                Holding::Departing { .. }
-                | Holding::Activating { .. }
-                | Holding::Running { .. } => None,
+        let serves = self.rows.get(process).as_ref().and_then(Row::active);
+        let lands = |of: MoveId| {
+            let mut all = moving.iter();
+            all.any(|(_, holding)| {
+                matches!(holding, Holding::Landing { attempt, .. } if *attempt == of)
             })
-            .collect();
+        };
         for (node, holding) in moving {
             match holding {
-                Holding::Departing { attempt, .. } if takes_in.contains(attempt) => {
+                Holding::Departing { attempt, .. }
+                    if lands(*attempt) && self.is_apart(serves, *node) =>
+                {
                     self.goes_on_beside(shard, process, *node, *attempt);
                 }
                 _ => self.let_go(shard, process, *node, holding),

@@ -217,8 +217,30 @@ impl Hosts {
                     running.epoch = epoch;
                 }
             }
-            HostOrder::Retire { process, .. } => {
-                self.all.remove(&process);
+            HostOrder::Retire {
+                process, attempt, ..
+            } => {
+                // As a cell does: what did not freeze for this move goes on.
+                let running = self.all.get(&process);
+                if running.is_some_and(|running| running.now == Now::Frozen(attempt)) {
+                    self.all.remove(&process);
+                }
+            }
+            HostOrder::Merge {
+                process,
+                attempt,
+                epoch,
+            } => {
+                let other = self.arrived.remove(&(process.clone(), attempt));
+                if let (Some(running), Some(other)) = (self.all.get_mut(&process), other) {
+                    running.value += other;
+                    running.epoch = epoch;
+                }
+                self.reports.push_back(HostReport::Merged {
+                    process,
+                    attempt,
+                    result: Ok(()),
+                });
             }
             HostOrder::Discard { process, attempt } => {
                 self.arrived.remove(&(process, attempt));

@@ -1,11 +1,18 @@
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::moves::{assert_marked, with_children};
 use super::world::{SHARDS, World, child, children, id};
 use crate::event::Event;
-use crate::identity::NodeId;
-use crate::node::{Answer, Command, Failure, Input, Settings};
+use crate::identity::{MoveId, NodeId, ProcessId};
+use crate::message::{Item, Message};
+use crate::migration::{Report, Word};
+use crate::node::{Answer, Command, Failure, HostFailure, Input, Settings};
 use crate::partition::Rule;
+use crate::row::Rows;
+use crate::spec::ChildSpec;
 use crate::view::EngineEvent;
 
 /// H12: what stood still goes on when its home has confirmed it, and has lost nothing.
@@ -53,6 +60,120 @@ fn a_node_that_was_buried_while_it_was_fenced_stops_what_others_run() {
     world.assert_settled();
     world.assert_all_run(&all);
     world.assert_all_placed(&all);
+}
+
+/// H9: a node that was alone acknowledged a start, and was held for dead before anybody heard of it.
+#[test]
+fn a_start_that_only_one_node_knows_is_kept_when_that_node_is_back() {
+    let (mut world, mut all) = with_children(2, 20);
+    let (one, two) = (NodeId(1), NodeId(2));
+    world.input(two, Input::Engine(EngineEvent::Fenced));
+    world.bury(2);
+    world.settle();
+    let late: Vec<_> = (0..10).map(|n| child(&format!("late-{n}"))).collect();
+    world.start(1, late.clone());
+    world.settle();
+    world.input(one, Input::Engine(EngineEvent::Fenced));
+    world.bury(1);
+    world.come_back(2);
+    world.input(two, Input::Engine(EngineEvent::Unfenced));
+    world.run(Duration::from_secs(20));
+    assert!(late.iter().all(|child| world.runs_on(&child.id).is_empty()));
+    world.come_back(1);
+    world.input(one, Input::Engine(EngineEvent::Unfenced));
+    world.run(Duration::from_secs(20));
+    all.extend(late);
+    world.assert_all_run(&all);
+}
+
+/// A copy that ran apart and is not ready to move is not taken for one that has gone.
+#[test]
+fn a_copy_that_defers_a_move_nobody_makes_any_more_is_merged() {
+    let settings = Settings {
+        shards: SHARDS,
+        ..Settings::default()
+    };
+    for steps in 0..40 {
+        let mut world = World::with(2, settings.clone());
+        let all = children(20);
+        world.start(1, all.clone());
+        world.settle();
+        let two = NodeId(2);
+        let on_two = |child: &&Arc<ChildSpec>| world.runs_on(&child.id) == [two];
+        let process = all.iter().find(on_two).expect("one of 20").id.clone();
+        let row = world.places[&two].node.rows().get(&process);
+        let epoch = row.expect("a row").hosts()[0].epoch;
+        world.bury(2);
+        world.settle();
+        assert_eq!(world.runs_on(&process).len(), 2, "it runs apart");
+        world.come_back(2);
+        for _ in 0..steps {
+            world.step();
+        }
+        let attempt = MoveId {
+            home: NodeId(1),
+            number: 1_000,
+        };
+        let result = Err(HostFailure::Deferred);
+        let report = Report {
+            process: process.clone(),
+            attempt,
+            word: Word::Departed { epoch, result },
+        };
+        let items = Vec::from([Item::Reported(report)]);
+        let message = Message { items };
+        let heard = Input::Heard { from: two, message };
+        world.input(NodeId(1), heard);
+        world.run(Duration::from_secs(30));
+        world.assert_all_run(&all);
+    }
+}
+
+/// Whenever their home begins anew, copies that ran apart are merged, each once.
+#[test]
+fn three_copies_are_merged_whenever_their_home_begins_anew() {
+    let settings = Settings {
+        shards: SHARDS,
+        ..Settings::default()
+    };
+    for steps in 0..60 {
+        let mut world = World::with(3, settings.clone());
+        let all = children(20);
+        world.start(1, all.clone());
+        world.settle();
+        let mut apart = Vec::new();
+        let on_two = |child: &&Arc<ChildSpec>| world.runs_on(&child.id) == [NodeId(2)];
+        let process = all.iter().find(on_two).expect("one of 20").id.clone();
+        for _ in 0..2 {
+            let runs = world.runs_on(&process);
+            let next = runs.iter().find(|node| !apart.contains(*node));
+            let next = *next.expect("it was started again");
+            world.bury(next.0);
+            world.settle();
+            apart.push(next);
+        }
+        let copies = world.runs_on(&process);
+        assert_eq!(copies.len(), 3, "it runs apart");
+        for (node, value) in copies.into_iter().zip([1, 10, 100]) {
+            let place = world.places.get_mut(&node).expect("it lives");
+            *place.hosts.value(&process).expect("it runs") = value;
+        }
+        for node in apart {
+            world.come_back(node.0);
+        }
+        for _ in 0..steps {
+            world.step();
+        }
+        let shard = crate::placement::shard_of(&process, SHARDS);
+        let home = world.owners[&shard].node;
+        world.anew(home, shard);
+        world.run(Duration::from_secs(60));
+        world.assert_all_run(&all);
+        let host = world.runs_on(&process)[0];
+        let place = world.places.get_mut(&host).expect("it lives");
+        let value = place.hosts.value(&process).copied();
+        assert_eq!(value, Some(111), "after {steps} steps");
+    }
 }
 
 #[test]

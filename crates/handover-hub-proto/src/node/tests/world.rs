@@ -243,6 +243,13 @@ impl World {
         place.engine.push_back(EngineEvent::Ready);
     }
 
+    /// A home claims a shard of its own again.
+    pub(crate) fn anew(&mut self, node: NodeId, shard: ShardId) {
+        let place = self.places.get_mut(&node).expect("it lives");
+        place.node.reclaim(shard);
+        self.input(node, Input::Tick);
+    }
+
     /// The connection between two nodes breaks with all that is on it, and is there again.
     pub(crate) fn cut(&mut self, one: u64, other: u64) {
         let (one, other) = (NodeId(one), NodeId(other));

@@ -81,6 +81,9 @@ pub(crate) struct Home {
     pub(crate) recount: BTreeSet<NodeId>,
     /// The term of the rows that this home began with.
     pub(crate) base: Term,
+    /// The term of the owner before this one. Higher than [`Self::base`] if nobody is left who knows
+    /// what that one granted.
+    pub(crate) after: Term,
 }
 
 impl Home {
@@ -102,6 +105,7 @@ impl Home {
             unmerged: BTreeSet::new(),
             recount: BTreeSet::new(),
             base: Term::default(),
+            after: Term::default(),
         }
     }
 

@@ -388,9 +388,26 @@ impl<R: Rows> Node<R> {
             return;
         }
         let term = home.term;
+        // A home of which nobody knows more than its term can have had it run elsewhere: a higher
+        // epoch than this may have been seen outside (H7).
+        let outdated = home.after > home.base && epoch.term < home.after;
         let row = self.rows.get(process);
         let is_it = |host: &Host| host.node == from && host.epoch == epoch;
-        let item = if row.is_some_and(|row| row.hosts().iter().any(is_it)) {
+        let listed = row
+            .as_ref()
+            .and_then(|row| row.hosts().iter().find(|h| is_it(h)));
+        if let (Some(row), Some(host)) = (&row, listed)
+            && outdated
+            && host.role == Role::Active
+            && self.settings.guarantees.exclusive
+        {
+            // It asks again under the epoch that it is granted now.
+            let rest = row.hosts().iter().copied().filter(|host| !is_it(host));
+            let (rest, on) = (rest.collect(), [(from, Role::Active, false)]);
+            self.start(shard, row.spec().clone(), rest, &on, None);
+            return;
+        }
+        let item = if listed.is_some() {
             Item::Confirmed {
                 process: process.clone(),
                 epoch,

@@ -135,6 +135,7 @@ impl<R: Rows> Node<R> {
     fn owners(&mut self, owners: Vec<(ShardId, Owner)>) {
         let mut own = Vec::new();
         for (shard, owner) in owners {
+            let before = self.table.owner(shard).map(|owner| owner.term);
             if !self.table.has(shard) || !self.table.own(shard, owner) {
                 continue;
             }
@@ -144,14 +145,17 @@ impl<R: Rows> Node<R> {
                 term: owner.term,
             }));
             if owner.node == self.me.id {
-                own.push((shard, owner));
+                own.push((shard, owner, before));
             } else {
                 self.end_home(shard);
             }
             self.ask_new_home(shard);
         }
-        for (shard, owner) in own {
+        for (shard, owner, before) in own {
             self.begin_census(shard, owner.term);
+            if let Some(home) = self.homes.get_mut(&shard) {
+                home.after = before.unwrap_or_default();
+            }
         }
         self.redistribute();
     }

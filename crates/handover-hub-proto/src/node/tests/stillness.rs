@@ -62,6 +62,35 @@ fn a_node_that_was_buried_while_it_was_fenced_stops_what_others_run() {
     world.assert_all_placed(&all);
 }
 
+/// H7: whoever took over what a fenced node ran is gone with all it granted; what goes on has a higher
+/// epoch than any that can have been seen.
+#[test]
+fn what_stood_still_goes_on_above_all_that_an_unknown_home_granted() {
+    let (mut world, all) = with_children(2, 20);
+    let (one, two) = (NodeId(1), NodeId(2));
+    let epoch = |world: &World, node: NodeId, child: &ProcessId| {
+        let row = world.places[&node].node.rows().get(child);
+        row.expect("a row").hosts()[0].epoch
+    };
+    let here = |world: &World, child: &ProcessId| world.runs_on(child).contains(&two);
+    let mine: Vec<ProcessId> = all.iter().map(|child| child.id.clone()).collect();
+    let mine: Vec<_> = mine.into_iter().filter(|id| here(&world, id)).collect();
+    assert!(mine.len() > 3);
+    world.input(two, Input::Engine(EngineEvent::Fenced));
+    world.bury(2);
+    world.settle();
+    let seen: Vec<_> = mine.iter().map(|id| epoch(&world, one, id)).collect();
+    world.input(one, Input::Engine(EngineEvent::Fenced));
+    world.bury(1);
+    world.come_back(2);
+    world.input(two, Input::Engine(EngineEvent::Unfenced));
+    world.run(Duration::from_secs(20));
+    for (id, seen) in mine.iter().zip(seen) {
+        assert!(here(&world, id), "{id} does not answer");
+        assert!(epoch(&world, two, id) > seen, "{id}");
+    }
+}
+
 /// H9: a node that was alone acknowledged a start, and was held for dead before anybody heard of it.
 #[test]
 fn a_start_that_only_one_node_knows_is_kept_when_that_node_is_back() {

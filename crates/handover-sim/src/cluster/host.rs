@@ -115,6 +115,8 @@ pub struct Host {
     pub replicas: BTreeMap<ProcessId, Kept>,
     /// Where those went that ran here.
     pub went: BTreeMap<ProcessId, (NodeId, Epoch)>,
+    /// What those had applied that ended here since somebody asked for it.
+    pub ended: BTreeMap<ProcessId, BTreeSet<CallId>>,
     /// States on their way, each with the run it goes to.
     pub sending: Vec<(ProcessId, MoveId, RunIndex)>,
 }

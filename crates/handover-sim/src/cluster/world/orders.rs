@@ -307,8 +307,16 @@ impl World {
         {
             // It may be begun anew if the home that has it stopped dies before all have ended it.
             let child = self.checker.child(&process);
-            if self.plan.replicas > 0 && (child.asked > 0 || child.wanted != Wanted::Running) {
-                child.excused.extend(cell.state.applied.iter().copied());
+            if child.asked > 0 || child.wanted != Wanted::Running {
+                let applied = cell.state.applied.iter().copied();
+                if self.plan.replicas > 0 {
+                    child.excused.extend(applied);
+                } else {
+                    // Nobody else may know of that end if this node dies over it: then the child
+                    // begins anew, and its state has died with its host.
+                    let ended = host.ended.entry(process.clone()).or_default();
+                    ended.extend(applied);
+                }
             }
             self.turn_away(run, &process, cell.mailbox.close());
         }

@@ -165,6 +165,9 @@ impl World {
             let gone = state.applied.difference(&kept).copied();
             lost.push((process.clone(), gone.collect::<Vec<_>>()));
         }
+        for (process, applied) in &self.runs[run].host.ended {
+            lost.push((process.clone(), applied.iter().copied().collect()));
+        }
         for (process, landings) in &self.runs[run].host.landings {
             let kept = self.kept_elsewhere(run, process, false);
             for (state, _) in landings

@@ -40,7 +40,7 @@ impl<R: Rows> Node<R> {
             }
             Verdict::Known => true,
             Verdict::Behind => {
-                self.copies.miss(shard);
+                self.copies.miss(shard, position);
                 self.fetch_missing();
                 false
             }
@@ -108,7 +108,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         if position > self.copies.position(shard) {
-            self.copies.miss(shard);
+            self.copies.miss(shard, position);
             self.fetch_missing();
         } else {
             self.say_held(shard, position.home);
@@ -147,17 +147,25 @@ impl<R: Rows> Node<R> {
         while let Some(shard) = self.copies.next() {
             let source = self.fetch_source(shard);
             let Some(from) = source.filter(|node| *node != self.me.id) else {
+                self.copies.fetched(shard, None, |_| false);
                 continue;
             };
             self.copies.fetch(shard, from, self.now);
             self.outbox.say(from, Item::Fetch { shard });
+            // Who is asked may not know this node yet.
+            self.retry_later();
         }
     }
 
-    /// Of whom a shard is asked: of its home, or of whom its new home found ahead.
+    /// Of whom a shard is asked: of whom its new home found ahead, or of the home that said to be, or
+    /// of the one that the engine says.
     fn fetch_source(&self, shard: ShardId) -> Option<NodeId> {
         if let Some(home) = self.homes.get(&shard) {
             return home.source();
+        }
+        let said = self.copies.wanted(shard).map(|wanted| wanted.home);
+        if let Some(home) = said.filter(|node| self.members.has(*node)) {
+            return Some(home);
         }
         let owner = self.table.owner(shard).map(|owner| owner.node);
         owner.filter(|node| self.members.has(*node))
@@ -209,6 +217,9 @@ impl<R: Rows> Node<R> {
             self.replace(shard, position, rows);
             self.say_held(shard, position.home);
         }
+        let members = &self.members;
+        self.copies
+            .fetched(shard, Some(from), |node| members.has(node));
         if self.homes.contains_key(&shard) {
             self.rows_arrived(shard);
         }

@@ -206,11 +206,13 @@ impl<R: Rows> Node<R> {
             .filter(|(position, _)| *position > mine)
             .collect();
         census.ahead.sort_unstable();
-        if census.ahead.is_empty() {
-            self.go_live(shard, mine);
-        } else if !self.copies.is_missing(shard) {
-            self.copies.miss(shard);
-            self.fetch_missing();
+        match census.ahead.last() {
+            None => self.go_live(shard, mine),
+            Some((ahead, _)) if !self.copies.is_missing(shard) => {
+                self.copies.miss(shard, *ahead);
+                self.fetch_missing();
+            }
+            Some(_) => {}
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Copies {
     fetching: BTreeMap<ShardId, Fetch>,
     behind: VecDeque<ShardId>,
     queued: BTreeSet<ShardId>,
+    /// How far somebody said to be, of shards that are being fetched or wait for it.
+    wanted: BTreeMap<ShardId, Position>,
 }
 
 impl Copies {
@@ -50,6 +52,7 @@ impl Copies {
             fetching: BTreeMap::new(),
             behind: VecDeque::new(),
             queued: BTreeSet::new(),
+            wanted: BTreeMap::new(),
         }
     }
 
@@ -78,8 +81,14 @@ impl Copies {
         Verdict::Behind
     }
 
-    /// Notes that a shard must be fetched.
-    pub(crate) fn miss(&mut self, shard: ShardId) {
+    /// Notes that somebody is ahead, so that a shard must be fetched.
+    pub(crate) fn miss(&mut self, shard: ShardId, ahead: Position) {
+        let wanted = self.wanted.entry(shard).or_default();
+        *wanted = ahead.max(*wanted);
+        self.queue(shard);
+    }
+
+    fn queue(&mut self, shard: ShardId) {
         if !self.fetching.contains_key(&shard) && self.queued.insert(shard) {
             self.behind.push_back(shard);
         }
@@ -93,6 +102,28 @@ impl Copies {
         let shard = self.behind.pop_front()?;
         self.queued.remove(&shard);
         Some(shard)
+    }
+
+    /// How far it is said to be.
+    pub(crate) fn wanted(&self, shard: ShardId) -> Option<Position> {
+        self.wanted.get(&shard).copied()
+    }
+
+    /// A shard was fetched from a node, or there is nobody to fetch it from. What was heard of
+    /// meanwhile is fetched from whom it was heard of, if `has` that one.
+    pub(crate) fn fetched(
+        &mut self,
+        shard: ShardId,
+        from: Option<NodeId>,
+        has: impl Fn(NodeId) -> bool,
+    ) {
+        let Some(wanted) = self.wanted.remove(&shard) else {
+            return;
+        };
+        let elsewhere = from.is_some_and(|from| from != wanted.home);
+        if self.position(shard) < wanted && elsewhere && has(wanted.home) {
+            self.miss(shard, wanted);
+        }
     }
 
     /// A shard was asked for.
@@ -139,7 +170,7 @@ impl Copies {
             .collect();
         for shard in shards {
             self.fetching.remove(&shard);
-            self.miss(shard);
+            self.queue(shard);
         }
     }
 

@@ -1,8 +1,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::world::{World, child, children, id};
+use super::world::{SHARDS, World, child, children, id};
+use crate::identity::{NodeId, ShardId};
 use crate::node::{Answer, Command, Failure, OnFailure, StartOptions};
+use crate::row::Rows as _;
 
 /// H8, H2.
 #[test]
@@ -139,4 +141,26 @@ fn idle_nodes_say_nothing_but_digests() {
         "{} messages",
         after - before
     );
+}
+
+/// H8: what members say to a node whose engine has not shown it anybody is not heard, and said again.
+#[test]
+fn a_newcomer_knows_all_rows_soon_though_it_knew_nobody_when_it_was_told() {
+    let mut world = World::of(3);
+    let children = children(60);
+    world.start(1, children.clone());
+    world.settle();
+    world.join(4);
+    let place = world.places.get_mut(&NodeId(4)).expect("it joined");
+    let mut known = core::mem::take(&mut place.engine);
+    // Told, and not heard.
+    world.run(Duration::from_millis(50));
+    let place = world.places.get_mut(&NodeId(4)).expect("it is there");
+    let rows = |shard| place.node.rows().count(ShardId(shard));
+    assert_eq!((0..SHARDS).map(rows).sum::<usize>(), 0, "it hears nobody");
+    known.append(&mut place.engine);
+    place.engine = known;
+    world.settle();
+    world.assert_settled();
+    world.assert_all_run(&children);
 }

@@ -217,19 +217,15 @@ impl<R: Rows> Node<R> {
     /// The one decision of a move: the row says who has it from now on (H5, H6).
     fn decide(&mut self, shard: ShardId, process: &ProcessId, decision: Decision) {
         let (Decision::Commit(host) | Decision::Return(host)) = decision;
-        let Some(source) = self
-            .moving(shard, process)
-            .map(|moving| moving.movement.plan().source)
-        else {
+        let Some(plan) = self.moving(shard, process).map(|m| m.movement.plan()) else {
             return;
         };
+        // An earlier home may have decided for the target already.
+        let ends = [plan.source.node, plan.target, host.node];
         let Some(row) = self.rows.get(process) else {
             return;
         };
-        let others = row
-            .hosts()
-            .iter()
-            .filter(|h| h.node != source.node && h.node != host.node);
+        let others = row.hosts().iter().filter(|h| !ends.contains(&h.node));
         let mut hosts: Vec<Host> = others.copied().collect();
         hosts.insert(0, host);
         self.publish(shard, Change::Put(row.with_hosts(&hosts)));

@@ -212,6 +212,52 @@ fn whoever_dies_during_a_join_every_child_runs_once() {
     }
 }
 
+/// H2, H5: the home has told others that the target has the process, and dies before it tells the
+/// target, which is the next home: the process returns to its source, and is listed nowhere else.
+#[test]
+fn a_decision_that_only_bystanders_heard_is_taken_back_as_a_whole() {
+    for at in 0..60 {
+        let (mut world, all) = with_children(4, 60);
+        let child = &all[at].id;
+        let home = world.runs_on(child)[0];
+        let shard = placement::shard_of(child, SHARDS);
+        let others: Vec<_> = world.members.values().cloned().collect();
+        let others: Vec<_> = others.into_iter().filter(|m| m.id != home).collect();
+        let target = placement::homes(&others, SHARDS)[usize::from(shard.0)];
+        let bystanders = others.iter().map(|member| member.id);
+        let mut bystanders = bystanders.filter(|node| *node != target);
+        let (source, bystander) = (bystanders.next().expect("one"), bystanders.next());
+        let bystander = bystander.expect("another one");
+        let move_to = |node: NodeId| Command::Move {
+            process: child.clone(),
+            to: world.members[&node].name.clone(),
+        };
+        let (away, back) = (move_to(source), move_to(target));
+        world.command(home.0, away);
+        world.settle();
+        assert_eq!(world.runs_on(child), [source]);
+        world.command(home.0, back);
+        let lists = |world: &World, node: NodeId| {
+            let row = world.places[&node].node.rows().get(child);
+            row.and_then(|row| row.active().map(|host| host.node)) == Some(target)
+        };
+        while !lists(&world, bystander) {
+            assert!(world.step());
+            if lists(&world, home) {
+                world.wires.remove(&(home, target));
+            }
+        }
+        assert!(!world.runs_on(child).contains(&target));
+        world.kill(home.0);
+        world.run(Duration::from_secs(20));
+        world.assert_settled();
+        world.assert_all_run(&all);
+        let place = world.places.get_mut(&world.runs_on(child)[0]);
+        let value = place.and_then(|place| place.hosts.value(child).copied());
+        assert_eq!(value, Some(at as u64 + 1), "{child}");
+    }
+}
+
 #[test]
 fn connections_that_break_during_a_join_lose_nothing() {
     for steps in (0..600).step_by(13) {

@@ -238,14 +238,7 @@ async fn answer(hub: &Hub, request: &str) -> String {
                     .map(|evacuated| evacuated.moved),
             )
         }
-        ["failures"] => {
-            let failures = FAILURES.lock().expect("nobody panics");
-            failures
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join("; ")
-        }
+        ["failures"] => failures(),
         ["homes"] => homes(hub),
         ["sleeping"] => SLEEPING.load(Ordering::Acquire).to_string(),
         ["processes"] => hub.status().processes.to_string(),
@@ -260,6 +253,12 @@ async fn answer(hub: &Hub, request: &str) -> String {
         ["suspended"] => hub.is_suspended().to_string(),
         other => format!("error no such request: {other:?}"),
     }
+}
+
+fn failures() -> String {
+    let failures = FAILURES.lock().expect("nobody panics");
+    let all: Vec<&str> = failures.iter().map(String::as_str).collect();
+    all.join("; ")
 }
 
 fn counter(id: &str, bytes: usize) -> ChildSpec {

@@ -168,6 +168,23 @@ impl Hosts {
         }
     }
 
+    fn freeze(
+        &mut self,
+        process: &ProcessId,
+        attempt: MoveId,
+        forced: bool,
+    ) -> Result<(), HostFailure> {
+        let deferred = self.busy.contains(process) && !forced;
+        match self.all.get_mut(process) {
+            None => Err(HostFailure::NotHere),
+            Some(_) if deferred => Err(HostFailure::Deferred),
+            Some(running) => {
+                running.now = Now::Frozen(attempt);
+                Ok(())
+            }
+        }
+    }
+
     fn migrate(&mut self, order: HostOrder) {
         match order {
             HostOrder::Freeze {
@@ -176,16 +193,7 @@ impl Hosts {
                 forced,
                 ..
             } => {
-                let deferred = self.busy.contains(&process) && !forced;
-                let running = self.all.get_mut(&process);
-                let result = match running {
-                    None => Err(HostFailure::NotHere),
-                    Some(_) if deferred => Err(HostFailure::Deferred),
-                    Some(running) => {
-                        running.now = Now::Frozen(attempt);
-                        Ok(())
-                    }
-                };
+                let result = self.freeze(&process, attempt, forced);
                 self.reports.push_back(HostReport::Frozen {
                     process,
                     attempt,

@@ -206,11 +206,10 @@ impl Hosts {
                 to,
                 ..
             } => {
-                let value = self.all.get(&process).map_or(0, |running| running.value);
                 let moved = Moved {
                     process: process.clone(),
                     attempt,
-                    value,
+                    value: self.all.get(&process).map_or(0, |running| running.value),
                 };
                 self.sends.push_back((to, moved));
                 self.reports.push_back(HostReport::StateSent {
@@ -229,8 +228,8 @@ impl Hosts {
                 process, attempt, ..
             } => {
                 // As a cell does: what did not freeze for this move goes on.
-                let running = self.all.get(&process);
-                if running.is_some_and(|running| running.now == Now::Frozen(attempt)) {
+                let frozen = Now::Frozen(attempt);
+                if self.all.get(&process).is_some_and(|it| it.now == frozen) {
                     self.all.remove(&process);
                 }
             }

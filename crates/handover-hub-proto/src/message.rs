@@ -167,6 +167,7 @@ pub(crate) enum Ask {
     },
     Pin(Placing),
     ReadyToMove,
+    Locate,
 }
 
 /// What a home answers.
@@ -182,6 +183,7 @@ pub(crate) enum Told {
     Failed(Failure),
     /// It is not the home, or not yet: look again.
     NotHome,
+    Located(Vec<Host>),
 }
 
 /// How a node is emptied, as all homes are told.
@@ -190,6 +192,16 @@ pub(crate) struct Emptying {
     /// Where its processes go; wherever placement says if empty.
     pub(crate) to: Vec<NodeName>,
     pub(crate) rate: Option<u32>,
+}
+
+/// A part of a list of children. Parts come in order; the list is used as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// From 0.
+    pub(crate) number: u32,
+    pub(crate) children: Vec<Arc<ChildSpec>>,
+    /// With the last one: that of all children.
+    pub(crate) digest: Option<u64>,
 }
 
 /// One thing said.
@@ -328,6 +340,22 @@ pub(crate) enum Item {
     },
     /// Something was said to this node before it knew who spoke.
     Unheard,
+    /// A part of a list for the leader, which is too long for one message.
+    DeclarePart {
+        request: u64,
+        part: Part,
+    },
+    /// The same from the leader: of the list of this version.
+    DeclaredPart {
+        version: u64,
+        part: Part,
+    },
+    /// From the leader: the version of the list that all should have.
+    Declares {
+        version: u64,
+    },
+    /// The sender has an older one.
+    FetchDeclared,
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -370,9 +398,16 @@ impl Item {
                 ask: Ask::Start { spec, .. },
                 ..
             } => spec_size(spec),
-            Self::Declare { children, .. } | Self::Declared { children, .. } => {
-                children.iter().map(|spec| spec_size(spec)).sum()
+            Self::Declare { children, .. }
+            | Self::Declared { children, .. }
+            | Self::DeclarePart {
+                part: Part { children, .. },
+                ..
             }
+            | Self::DeclaredPart {
+                part: Part { children, .. },
+                ..
+            } => children.iter().map(|spec| spec_size(spec)).sum(),
             Self::Buried { buried, .. } => {
                 let ids = buried.iter().map(|(id, _)| id.as_str().len() + ITEM);
                 ids.sum()
@@ -401,12 +436,14 @@ impl Item {
             | Self::Evacuate { .. }
             | Self::Answered { .. }
             | Self::Filled { .. }
-            | Self::Unheard => 0,
+            | Self::Unheard
+            | Self::Declares { .. }
+            | Self::FetchDeclared => 0,
         }
     }
 }
 
-fn spec_size(spec: &ChildSpec) -> usize {
+pub(crate) fn spec_size(spec: &ChildSpec) -> usize {
     let fields = &spec.metadata.fields;
     spec.id.as_str().len()
         + spec.kind.as_str().len()

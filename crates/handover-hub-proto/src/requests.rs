@@ -111,6 +111,10 @@ impl<R: Rows> Node<R> {
                 let asks = [(process, Ask::ReadyToMove)].into();
                 self.open(request, Form::One, asks, Vec::new(), PATIENCE);
             }
+            Command::Locate { process, timeout } => {
+                let asks = [(process, Ask::Locate)].into();
+                self.open(request, Form::One, asks, Vec::new(), timeout);
+            }
             Command::Evacuate(evacuation) => self.command_evacuate(request, evacuation),
             Command::AbortEvacuation { node } => self.command_abort_evacuation(request, &node),
             Command::Leave { timeout } => self.command_leave(request, timeout),
@@ -455,7 +459,7 @@ impl Request {
             Told::Stopped(nodes) => self.stopped.push(Stopped { process, nodes }),
             Told::Failed(_) if self.is_rolling_back() => {}
             Told::Failed(failure) => self.failed.push((process, failure)),
-            Told::Moved { .. } | Told::Done | Told::NotHome => {}
+            Told::Moved { .. } | Told::Done | Told::NotHome | Told::Located(_) => {}
         }
     }
 }
@@ -468,6 +472,7 @@ fn one_answer(process: ProcessId, told: Told) -> Answer {
             pause_ns,
         },
         Told::Failed(failure) => Answer::Failed(failure),
+        Told::Located(hosts) => Answer::Located(hosts),
         Told::Started(_) | Told::Stopped(_) | Told::Done | Told::NotHome => Answer::Done,
     }
 }

@@ -1,6 +1,7 @@
 //! The caller's side of messages to processes: the registry says where to, and it is sent again
 //! until it is answered or its time is over.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use handover_hub_proto::call::{Call, Effect, Input, Outcome as Ended, Settings};
 use handover_hub_proto::identity::{Epoch, NodeId, ProcessId};
 use handover_hub_proto::mailbox::Refusal as Why;
+use handover_hub_proto::node::{Answer, Command, Failure};
 use handover_hub_proto::placement::shard_of;
 use handover_hub_proto::row::{Host, Role};
 use handover_proto::moment::{Machine, Moment};
@@ -15,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::calls::{Outcome, Pending};
 use crate::cell::{Letter, Verdict};
-use crate::error::CallError;
+use crate::error::{CallError, CommandError};
 use crate::hub::Shared;
 use crate::transport::frame::{self, Class, Refusal};
 use crate::transport::{Frame, SendError};
@@ -23,9 +25,8 @@ use crate::transport::{Frame, SendError};
 /// How often the registry is asked whether the process has another host meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long a process may be missing in the registry, and at its home: the row of one that has just
-/// been started is on its way to nodes that need not have it yet.
-const UNKNOWN: Duration = Duration::from_secs(1);
+/// A question to the home of a process that is on its way.
+type Question<'a> = Pin<Box<dyn Future<Output = Result<Answer, CommandError>> + Send + 'a>>;
 
 /// How long a cast looks for its process.
 const CAST: Duration = Duration::from_secs(5);
@@ -36,11 +37,24 @@ struct Errand<'a> {
     process: &'a ProcessId,
     body: Bytes,
     pending: Option<Pending<'a>>,
-    began: Instant,
     deadline: Instant,
     patience: Duration,
+    /// This node's copy of the rows has none for the process, which may be new, or the copy not whole
+    /// yet: its home is asked, which knows.
+    question: Option<Question<'a>>,
+    /// What the home said.
+    known: Option<Known>,
     /// What the process said, if it did.
     said: Option<Result<Bytes, CallError>>,
+}
+
+/// What the home of a process says of it.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// Nobody runs it, and nobody is to.
+    Missing,
+    /// This one answers for it, if anybody does.
+    Host(Option<Host>),
 }
 
 impl Shared {
@@ -103,15 +117,15 @@ impl<'a> Errand<'a> {
         pending: Option<Pending<'a>>,
         patience: Duration,
     ) -> Self {
-        let began = Instant::now();
         Self {
             shared,
             process,
             body,
             pending,
-            began,
-            deadline: began + patience,
+            deadline: Instant::now() + patience,
             patience,
+            question: None,
+            known: None,
             said: None,
         }
     }
@@ -149,12 +163,43 @@ impl<'a> Errand<'a> {
         }
     }
 
-    fn row(&self) -> Option<Option<Host>> {
-        match self.shared.host_of(self.process) {
-            Some(host) => Some(host),
-            // Its home knows, and says where it is, or runs it.
-            None if self.began.elapsed() < UNKNOWN => Some(self.home()),
-            None => None,
+    fn row(&mut self) -> Option<Option<Host>> {
+        if let Some(host) = self.shared.host_of(self.process) {
+            return Some(host);
+        }
+        match self.known.take() {
+            Some(Known::Missing) => None,
+            Some(Known::Host(host)) => Some(host),
+            None => {
+                self.ask();
+                // It may run there, and answer before the question is.
+                Some(self.home())
+            }
+        }
+    }
+
+    /// Asks the home of the process who runs it, unless it has been asked.
+    fn ask(&mut self) {
+        let (shared, process) = (self.shared, self.process);
+        let timeout = self.deadline.saturating_duration_since(Instant::now());
+        self.question.get_or_insert_with(|| {
+            let process = process.clone();
+            Box::pin(shared.command(Command::Locate { process, timeout }))
+        });
+    }
+
+    /// The home answered, or could not be asked; then it is asked again at the next look.
+    fn answered(&mut self, answer: Result<Answer, CommandError>) -> Input {
+        self.question = None;
+        let active = |host: &Host| host.role == Role::Active;
+        self.known = match answer {
+            Ok(Answer::Located(hosts)) => Some(Known::Host(hosts.into_iter().find(active))),
+            Ok(Answer::Failed(Failure::Unknown(_))) => Some(Known::Missing),
+            _ => None,
+        };
+        match self.known {
+            Some(_) => Input::Row(self.row()),
+            None => Input::Tick,
         }
     }
 
@@ -270,12 +315,26 @@ impl<'a> Errand<'a> {
         let now = self.shared.now();
         let until_deadline = deadline.map_or(LOOK, |deadline| deadline.since(now));
         let wait = until_deadline.min(LOOK);
-        let heard = match &self.pending {
-            Some(pending) => tokio::time::timeout(wait, pending.outcome()).await.ok(),
-            None => {
-                tokio::time::sleep(wait).await;
-                None
+        let (pending, question) = (&self.pending, &mut self.question);
+        let heard = async {
+            match pending {
+                Some(pending) => tokio::time::timeout(wait, pending.outcome()).await.ok(),
+                None => {
+                    tokio::time::sleep(wait).await;
+                    None
+                }
             }
+        };
+        let answer = async {
+            match question {
+                Some(question) => question.await,
+                None => std::future::pending().await,
+            }
+        };
+        let heard = tokio::select! {
+            biased;
+            heard = heard => heard,
+            answer = answer => return self.answered(answer),
         };
         match heard {
             Some((from, outcome)) => self.heard(from, outcome).unwrap_or(Input::Tick),

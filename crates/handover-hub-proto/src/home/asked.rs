@@ -30,6 +30,13 @@ impl<R: Rows> Node<R> {
             }
             return;
         }
+        if ask == Ask::Locate
+            && let Some(row) = self.rows.get(&process)
+        {
+            // Whatever is being done with it.
+            self.tell(asker, process, Told::Located(row.hosts().to_vec()));
+            return;
+        }
         if let Some(work) = home.work.get_mut(&process) {
             let same = work.askers.contains(&asker) || work.then.iter().any(|(a, ..)| *a == asker);
             if same {
@@ -59,6 +66,10 @@ impl<R: Rows> Node<R> {
             Ask::ReadyToMove => {
                 self.ready_to_move(shard, &process);
                 self.tell(asker, process, Told::Done);
+            }
+            Ask::Locate => {
+                let failure = Failure::Unknown(process.clone());
+                self.tell(asker, process, Told::Failed(failure));
             }
         }
     }

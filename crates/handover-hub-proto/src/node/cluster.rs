@@ -77,6 +77,7 @@ impl<R: Rows> Node<R> {
         self.census_without(node);
         self.work_without(node);
         self.asks_lost(node);
+        self.declares_no_more(node);
         self.passed_to_nobody(node);
         self.evacuations_without(node);
         self.emptying.remove(&node);
@@ -209,6 +210,7 @@ impl<R: Rows> Node<R> {
         }
         self.asks_lost(node);
         self.loads.forget_told();
+        self.declares_no_more(node);
         self.tell_movements(&MovementInput::Disconnected(node));
         self.census_of_newcomer(node);
         self.say_digests(Some(node));

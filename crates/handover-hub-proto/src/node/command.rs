@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId};
 use crate::placement::guided::GuideError;
+use crate::row::Host;
 use crate::spec::{ChildSpec, Placing};
 
 /// What happens to those that started when one of the same request does not.
@@ -131,6 +132,13 @@ pub enum Command {
         /// Which.
         process: ProcessId,
     },
+    /// Ask the home of a process who runs it: this node's copy of the rows may not be whole yet.
+    Locate {
+        /// Which.
+        process: ProcessId,
+        /// After this time it has failed.
+        timeout: Duration,
+    },
 }
 
 /// Why something was not done to one child.
@@ -220,6 +228,14 @@ pub enum Failure {
         /// Processes it still runs, by the registry of the node that was asked.
         left: u64,
     },
+    /// More children than can be declared.
+    #[error("at most {limit} children can be declared, these are {found}")]
+    TooMany {
+        /// How many can be.
+        limit: usize,
+        /// How many were.
+        found: usize,
+    },
 }
 
 impl From<GuideError> for Failure {
@@ -299,4 +315,6 @@ pub enum Answer {
     Done,
     /// It was not done.
     Failed(Failure),
+    /// Who runs it, by the word of its home.
+    Located(Vec<Host>),
 }

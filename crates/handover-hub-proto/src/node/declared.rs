@@ -1,17 +1,22 @@
 //! The list of declared children: those that run as long as they are on it, whatever happens.
 //!
 //! The leader counts its versions, every node keeps the newest. Each home starts those of its
-//! shards that nobody runs, and stops those that were declared and are no longer.
+//! shards that nobody runs, and stops those that were declared and are no longer. A long list goes in
+//! parts and is used when all of them are there; who missed one hears of the version with the next
+//! digests, and asks.
+
+mod parts;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use self::parts::Parts;
 use super::{Answer, Failure, Node};
 use crate::home::Asker;
 use crate::identity::{NodeId, ProcessId, RequestId, ShardId};
-use crate::message::Item;
+use crate::message::{Item, Part};
 use crate::placement::Distribution;
 use crate::row::Rows;
 use crate::spec::{ChildSpec, Placing};
@@ -19,11 +24,16 @@ use crate::spec::{ChildSpec, Placing};
 /// How long the leader may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Most children on the list: every node keeps all of it.
+pub(crate) const DECLARED_MAX: usize = 1_000_000;
+
 /// A version of the list.
 #[derive(Default)]
 pub(crate) struct Declared {
     pub(crate) version: u64,
     shards: BTreeMap<ShardId, BTreeMap<ProcessId, Arc<ChildSpec>>>,
+    /// Lists that are on their way here, by sender: one of each at most.
+    parts: BTreeMap<NodeId, Parts>,
 }
 
 impl Declared {
@@ -63,8 +73,69 @@ impl<R: Rows> Node<R> {
             self.answer(request, Answer::Failed(Failure::Nowhere));
             return;
         };
+        let found = children.len();
+        if found > DECLARED_MAX {
+            let limit = DECLARED_MAX;
+            self.answer(request, Answer::Failed(Failure::TooMany { limit, found }));
+            return;
+        }
         let request = self.pass(request, leader, PATIENCE);
-        self.outbox.say(leader, Item::Declare { request, children });
+        if parts::fits(&children) {
+            self.outbox.say(leader, Item::Declare { request, children });
+            return;
+        }
+        for part in parts::split(children) {
+            self.outbox.say(leader, Item::DeclarePart { request, part });
+        }
+    }
+
+    /// A part of a list that somebody declares.
+    pub(crate) fn heard_declare_part(&mut self, asker: Asker, part: Part) {
+        if let Some(children) = self.assemble(asker.node, asker.request, part) {
+            self.heard_declare(asker, children);
+        }
+    }
+
+    /// A part of the list that the leader has.
+    pub(crate) fn heard_declared_part(&mut self, from: NodeId, version: u64, part: Part) {
+        if version > self.declared.version
+            && let Some(children) = self.assemble(from, version, part)
+        {
+            self.take_declared(version, children);
+        }
+    }
+
+    fn assemble(&mut self, from: NodeId, list: u64, part: Part) -> Option<Vec<Arc<ChildSpec>>> {
+        let parts = self.declared.parts.entry(from).or_default();
+        let whole = parts.take(list, part);
+        if !parts.is_open() {
+            self.declared.parts.remove(&from);
+        }
+        whole
+    }
+
+    /// What of a list was on its way from a node will not come any more.
+    pub(crate) fn declares_no_more(&mut self, node: NodeId) {
+        self.declared.parts.remove(&node);
+    }
+
+    /// Tells all others which version there is, if this node is the leader.
+    pub(crate) fn say_declares(&mut self) {
+        let version = self.declared.version;
+        if version > 0 && self.members.leader() == Some(self.me.id) {
+            for node in self.members.others(self.me.id) {
+                self.outbox.say(node, Item::Declares { version });
+            }
+        }
+    }
+
+    /// The leader's version: one of the two may have missed the other's.
+    pub(crate) fn heard_declares(&mut self, from: NodeId, version: u64) {
+        if version > self.declared.version {
+            self.outbox.say(from, Item::FetchDeclared);
+        } else if version < self.declared.version {
+            self.say_declared(from);
+        }
     }
 
     pub(crate) fn heard_declare(&mut self, asker: Asker, children: Vec<Arc<ChildSpec>>) {
@@ -93,8 +164,15 @@ impl<R: Rows> Node<R> {
     /// Tells a node the list, if there is one.
     pub(crate) fn say_declared(&mut self, to: NodeId) {
         let (version, children) = self.declared();
-        if version > 0 {
+        if version == 0 {
+            return;
+        }
+        if parts::fits(&children) {
             self.outbox.say(to, Item::Declared { version, children });
+            return;
+        }
+        for part in parts::split(children) {
+            self.outbox.say(to, Item::DeclaredPart { version, part });
         }
     }
 
@@ -108,7 +186,7 @@ impl<R: Rows> Node<R> {
             let shard = shards.entry(self.shard_of(&spec.id)).or_default();
             shard.insert(spec.id.clone(), spec);
         }
-        self.declared = Declared { version, shards };
+        (self.declared.version, self.declared.shards) = (version, shards);
         self.review_all();
     }
 

@@ -177,6 +177,7 @@ impl<R: Rows> Node<R> {
                 Timer::Digest => {
                     self.say_digests(None);
                     self.buried.forget(self.now, self.settings.ends_kept);
+                    self.say_declares();
                     self.review_all_declared();
                     let at = self.now + self.settings.digest;
                     self.timers.set(Timer::Digest, at);
@@ -301,6 +302,12 @@ impl<R: Rows> Node<R> {
                 self.heard_declare(Self::asker(from, request), children);
             }
             Item::Declared { version, children } => self.take_declared(version, children),
+            Item::DeclarePart { request, part } => {
+                self.heard_declare_part(Self::asker(from, request), part);
+            }
+            Item::DeclaredPart { version, part } => self.heard_declared_part(from, version, part),
+            Item::Declares { version } => self.heard_declares(from, version),
+            Item::FetchDeclared => self.say_declared(from),
             Item::Memory(memory) => self.heard_memory(memory),
             Item::Unheard => {
                 self.greet(from);

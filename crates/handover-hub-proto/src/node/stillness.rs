@@ -98,7 +98,10 @@ impl Item {
             | Self::Loads(_)
             | Self::Buried { .. }
             | Self::Unheard
-            | Self::Declared { .. } => true,
+            | Self::Declared { .. }
+            | Self::DeclaredPart { .. }
+            | Self::Declares { .. }
+            | Self::FetchDeclared => true,
             Self::Report { .. }
             | Self::Grant { .. }
             | Self::End { .. }
@@ -111,7 +114,8 @@ impl Item {
             | Self::Evacuate { .. }
             | Self::Filled { .. }
             | Self::Board(_)
-            | Self::Declare { .. } => false,
+            | Self::Declare { .. }
+            | Self::DeclarePart { .. } => false,
         }
     }
 }

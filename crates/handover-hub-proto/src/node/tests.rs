@@ -9,4 +9,4 @@ mod moves;
 mod starts;
 mod stillness;
 mod telling;
-mod world;
+pub(crate) mod world;

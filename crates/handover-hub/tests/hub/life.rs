@@ -29,6 +29,26 @@ async fn one_node_starts_calls_and_stops() {
     assert!(hub.list(Scope::Hub).is_empty());
 }
 
+/// A node that has just joined does not know all rows: it waits for the answer of those that exist,
+/// and says of others that they do not, though nobody gives it time for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joins_knows_at_once_who_exists_and_who_does_not() {
+    let world = World::default();
+    let hub = world.node("a").await;
+    let children = (0..2_000).map(|n| counter(&format!("c{n}"), n));
+    let started = hub.start_children(children, Default::default()).await;
+    assert_eq!(started.unwrap().failed, []);
+    let joins = world.node("b").await;
+    for n in (0..2_000).step_by(101) {
+        let told = joins.call::<Counter>(&format!("c{n}"), Ask::Read).await;
+        assert_eq!(told, Ok(Told::Value(n)));
+        let none = joins.call::<Counter>(&format!("x{n}"), Ask::Read).await;
+        assert!(matches!(none, Err(CallError::Unknown(_))), "{none:?}");
+    }
+    let whole = || joins.list(Scope::Hub).len() == 2_000;
+    until("its copy of the rows is whole", whole).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_share_children_and_any_of_them_calls_any() {
     let world = World::default();

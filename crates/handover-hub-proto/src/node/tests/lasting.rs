@@ -5,7 +5,7 @@ use super::moves::{assert_marked, with_children};
 use super::world::{SHARDS, World, child, children, id};
 use crate::event::Event;
 use crate::identity::NodeId;
-use crate::node::{Answer, Command, Settings};
+use crate::node::{Answer, Command, Failure, Settings};
 use crate::redundancy::{Factor, Model, Redundancy, Signal};
 use crate::row::{Host, Role, Rows};
 use crate::view::Guarantees;
@@ -48,6 +48,75 @@ fn declared_children_run_as_long_as_they_are_on_the_list() {
     assert_eq!(world.runs_on(&id("b")), [NodeId(4)]);
     assert_eq!(world.runs_on(&id("d")), [NodeId(4)]);
     assert!(world.runs_on(&id("a")).is_empty());
+}
+
+/// A list that is too long for one message comes to all as a whole, and to who joins, or missed it.
+#[test]
+fn a_long_list_is_declared_in_parts() {
+    let mut world = World::of(2);
+    let children = children(3_000);
+    let request = world.command(
+        2,
+        Command::Declare {
+            children: children.clone(),
+        },
+    );
+    assert_eq!(world.answer(2, request), Answer::Done);
+    world.settle();
+    world.assert_all_run(&children);
+    world.join(3);
+    world.settle();
+    for place in world.places.values() {
+        assert_eq!(place.node.declared().0, 1);
+        assert_eq!(place.node.declared().1.len(), children.len());
+    }
+    // Those that are not on the next one end, all others go on.
+    let (fewer, over) = children.split_at(2_500);
+    let request = world.command(
+        3,
+        Command::Declare {
+            children: fewer.to_vec(),
+        },
+    );
+    assert_eq!(world.answer(3, request), Answer::Done);
+    world.settle();
+    world.assert_all_run(fewer);
+    assert!(over.iter().all(|child| world.runs_on(&child.id).is_empty()));
+}
+
+/// Who is asked for a process tells what its home knows, and waits for a home that does not know yet.
+#[test]
+fn a_process_is_located_by_its_home() {
+    let mut world = World::of(3);
+    let children = children(60);
+    world.start(1, children.clone());
+    world.settle();
+    // Its homes take their census when they are asked.
+    world.kill(1);
+    world.join(4);
+    let timeout = Duration::from_secs(30);
+    let mut requests = Vec::new();
+    for child in children.iter().map(|child| child.id.clone()) {
+        let process = child.clone();
+        requests.push((
+            child,
+            world.command(4, Command::Locate { process, timeout }),
+        ));
+    }
+    for (child, request) in requests {
+        let Answer::Located(hosts) = world.answer(4, request) else {
+            panic!("{child} is not known");
+        };
+        assert!(
+            hosts
+                .iter()
+                .all(|host| world.places.contains_key(&host.node))
+        );
+    }
+    let process = id("nobody");
+    let request = world.command(4, Command::Locate { process, timeout });
+    let answer = world.answer(4, request);
+    assert_eq!(answer, Answer::Failed(Failure::Unknown(id("nobody"))));
 }
 
 fn replicated(model: Model, state: bool) -> World {

@@ -215,9 +215,12 @@ impl Hub {
             }
             tokio::time::sleep(LOOK).await;
         };
+        // Resting, the driver has given its last orders: what comes of them it would not hear.
+        shared.is_still(began)?;
         let seat = reins.engine.rest().await.ok_or(HandOverError::Engine)?;
         self.close_operators();
         shared.transport.rest(LAST_WORDS).await;
+        shared.is_still(began)?;
         Ok(HandedHub {
             hub: self.clone(),
             machine,
@@ -265,6 +268,17 @@ impl Shared {
     /// Holds all processes, or lets those go on that are not held by something else.
     fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Release);
+    }
+
+    /// Nobody has been given anything to do since all rested.
+    fn is_still(&self, began: Instant) -> Result<(), HandOverError> {
+        match self.busy() {
+            None => Ok(()),
+            Some(process) => Err(HandOverError::Busy {
+                reason: format!("process {process} was told something at the last moment"),
+                waited: began.elapsed(),
+            }),
+        }
     }
 
     /// One that does not rest yet; all are told to.

@@ -466,11 +466,11 @@ impl<R: Rows> Node<R> {
     }
 }
 
-/// Whether the registry knows of a later host than this one.
+/// Whether the registry knows of a later host than this one. Where it lists the same node under a later
+/// epoch, that is the same copy: it was to go on under that epoch, and its home died before it was told.
 fn is_late(row: &Row, node: NodeId, hosted: &Hosted) -> bool {
     let newest = row.hosts().iter().map(|host| host.epoch).max();
-    let listed = host_at(row, node).map(|host| host.epoch);
-    listed.or(newest).is_some_and(|known| hosted.epoch < known)
+    host_at(row, node).is_none() && newest.is_some_and(|known| hosted.epoch < known)
 }
 
 /// Those that answer.

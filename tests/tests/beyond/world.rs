@@ -86,6 +86,8 @@ impl World {
 
     fn lines(&self, name: &str) -> Vec<Vec<String>> {
         let text = fs::read_to_string(self.data().join(name)).unwrap_or_default();
+        // The last line may be half written.
+        let text = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let words = |line: &str| line.split(' ').map(str::to_owned).collect();
         text.lines().map(words).collect()
     }

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod beyond;
+pub mod cluster;
 pub mod container;
 pub mod disk;
 pub mod frames;
+pub mod hub;
 pub mod launch;
 pub mod state;
 pub mod takeover;
@@ -43,6 +45,10 @@ targets! {
     container::container_datagrams,
     frames::frames_from,
     frames::frames_to,
+    hub::hub_checkpoints,
+    hub::hub_frames,
+    hub::hub_gossip,
+    cluster::hub_messages,
     disk::journal,
     disk::lease,
     disk::recovery,

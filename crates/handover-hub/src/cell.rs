@@ -3,6 +3,8 @@
 mod arrival;
 mod departure;
 mod estate;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod kept;
 mod landing;
 mod letter;

@@ -1,5 +1,8 @@
 //! States kept outside of the cluster, for when all nodes that have one are gone.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //! pass here.
 
 mod effects;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod inputs;
 mod occasions;
 mod rest;

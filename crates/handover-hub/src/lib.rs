@@ -14,6 +14,8 @@ mod driver;
 pub mod engine;
 pub mod error;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
 mod hub;
 mod inbound;

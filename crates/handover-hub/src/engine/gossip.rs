@@ -15,6 +15,8 @@
 //!
 mod claims;
 mod driver;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod mail;
 mod roster;
 mod scuttlebutt;

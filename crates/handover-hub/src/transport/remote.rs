@@ -16,6 +16,8 @@ mod batch;
 mod counts;
 mod dial;
 mod door;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod greeting;
 mod link;
 mod links;

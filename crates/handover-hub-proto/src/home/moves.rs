@@ -306,13 +306,7 @@ impl<R: Rows> Node<R> {
         why: &Reason,
     ) -> Told {
         let (now, migration) = (self.now, self.settings.migration);
-        let reason = why.to_string();
-        self.effects.push_back(Effect::Report(Event::MoveFailed {
-            attempt,
-            process: process.clone(),
-            serves: host.node,
-            reason: reason.clone(),
-        }));
+        let told = self.not_moved(process, attempt, host.node, why.to_string());
         if *why == Reason::HomeChanged {
             // Where it goes is for this home to say, which has not asked it yet.
             self.sweep.insert(shard);
@@ -335,8 +329,7 @@ impl<R: Rows> Node<R> {
             let at = later.at;
             self.timers.set_sooner(Timer::Review(shard), at);
         }
-        let serves = host.node;
-        Told::Failed(Failure::NotMoved { serves, reason })
+        told
     }
 
     /// Both ends of a move are gone: it is started again from what was kept.

@@ -1,6 +1,6 @@
 //! A home finds moves that it did not begin, and copies that ran apart.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::host_at;
@@ -271,20 +271,14 @@ impl<R: Rows> Node<R> {
         copy: Host,
         why: &Reason,
     ) -> Told {
-        let (serves, reason) = (copy.node, why.to_string());
+        let serves = copy.node;
         let at = self.now + self.settings.migration.repeat;
         if let Some(home) = self.homes.get_mut(&shard) {
             home.apart.entry(process.clone()).or_default().push(copy);
             home.merges.insert(process.clone(), at);
         }
         self.timers.set_sooner(Timer::Review(shard), at);
-        self.effects.push_back(Effect::Report(Event::MoveFailed {
-            attempt,
-            process: process.clone(),
-            serves,
-            reason: reason.clone(),
-        }));
-        Told::Failed(Failure::NotMoved { serves, reason })
+        self.not_moved(process, attempt, serves, why.to_string())
     }
 
     /// A copy could not be merged at all: what it was is gone, and that is told.
@@ -296,6 +290,17 @@ impl<R: Rows> Node<R> {
         why: &Reason,
     ) -> Told {
         let reason = alloc::format!("what its other copy was is dropped: {why}");
+        self.not_moved(process, attempt, serves, reason)
+    }
+
+    /// Reports that a move failed, and who serves; returns what its askers are told.
+    pub(super) fn not_moved(
+        &mut self,
+        process: &ProcessId,
+        attempt: MoveId,
+        serves: NodeId,
+        reason: String,
+    ) -> Told {
         self.effects.push_back(Effect::Report(Event::MoveFailed {
             attempt,
             process: process.clone(),

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use handover_hub_proto::identity::{Epoch, MoveId, NodeId};
 use handover_hub_proto::mailbox::Freeze;
 use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
-use tokio::time::Instant;
 
-use super::letter::Octets;
 use super::pack::Pack;
+use super::reminder::left;
 use super::run::drop_body;
 use super::{Cell, Letter, Phase};
 use crate::hub::Shared;
@@ -179,11 +178,7 @@ impl Cell {
             return Err(HostFailure::NotHere);
         }
         let sealed = state.mailbox.seal().ok_or(HostFailure::NotHere)?;
-        let now = Instant::now();
-        let later = state.rare().later.iter();
-        let later = later
-            .map(|(_, at, body)| (at.saturating_duration_since(now), Octets(body.clone())))
-            .collect();
+        let later = left(state.rare().later.iter().map(|(_, at, body)| (*at, body)));
         let handed: Handed = match handed {
             Some(handed) => handed,
             None => state.rare().snapshot.clone().ok_or(HostFailure::NotHere)?,

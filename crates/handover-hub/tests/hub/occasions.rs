@@ -6,8 +6,8 @@ use std::time::Duration;
 use handover_hub::proto::event::Event;
 use handover_hub::proto::hook::Hook;
 use handover_hub::proto::identity::{NodeId, ProcessId};
-use handover_hub::proto::node::{Evacuation, Settings};
-use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
+use handover_hub::proto::node::Evacuation;
+use handover_hub::proto::redundancy::Signal;
 use handover_hub::proto::row::Role;
 use handover_hub::proto::spec::Restart;
 use handover_hub::{Builder, Call, ChildSpec, Hub, Occasion, Scope};
@@ -371,18 +371,9 @@ async fn a_handler_that_panics_is_told_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_takes_over_is_told_before() {
     let world = World::default();
-    let settings = Settings {
-        redundancy: Redundancy::Replicated {
-            factor: Factor::Nodes(2),
-            model: Model::ActivePassive,
-            signal: Signal::All,
-            state: true,
-        },
-        ..Settings::default()
-    };
     let mut nodes = Vec::new();
     for name in ["a", "b"] {
-        let (builder, record) = recorded(world.builder(name).settings(settings.clone()).shards(64));
+        let (builder, record) = recorded(world.replicated(name, Signal::All));
         nodes.push((builder.start().await.unwrap(), record));
     }
     let [(a, of_a), (b, of_b)] = <[_; 2]>::try_from(nodes).ok().unwrap();

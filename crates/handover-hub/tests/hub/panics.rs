@@ -9,9 +9,9 @@ use handover_hub::process::{Consent, Context, Process, Stop};
 use handover_hub::proto::balance::Balancing;
 use handover_hub::proto::event::Event;
 use handover_hub::proto::hook::Hook;
-use handover_hub::proto::node::{Evacuation, Settings};
+use handover_hub::proto::node::Evacuation;
 use handover_hub::proto::placement::Distribution;
-use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
+use handover_hub::proto::redundancy::Signal;
 use handover_hub::proto::row::Role;
 use handover_hub::{Builder, Call, ChildSpec, Hub};
 use serde::{Deserialize, Serialize};
@@ -194,24 +194,10 @@ async fn of_a_balanced_hub(told: &mut BTreeSet<Hook>) {
     told.extend(heard.0.lock().unwrap().iter());
 }
 
-fn replicated(world: &World, name: &str) -> Builder {
-    let settings = Settings {
-        redundancy: Redundancy::Replicated {
-            factor: Factor::Nodes(2),
-            model: Model::ActivePassive,
-            signal: Signal::All,
-            state: true,
-        },
-        shards: 64,
-        ..Settings::default()
-    };
-    world.builder(name).settings(settings)
-}
-
 async fn of_a_replicated_hub(told: &mut BTreeSet<Hook>) {
     let (world, heard) = (World::default(), Heard::default());
-    let a = heard.start(replicated(&world, "a")).await;
-    let b = replicated(&world, "b").start().await.unwrap();
+    let a = heard.start(world.replicated("a", Signal::All)).await;
+    let b = world.replicated("b", Signal::All).start().await.unwrap();
     both_know_both(&a, &b).await;
     let ids: Vec<String> = (0..16).map(|n| format!("r{n}")).collect();
     for id in &ids {
@@ -276,7 +262,7 @@ impl Process for Actor {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_may_panic_when_it_is_told_its_role() {
     let world = World::default();
-    let builder = |name: &str| replicated(&world, name).kind::<Actor>("actor");
+    let builder = |name: &str| world.replicated(name, Signal::All).kind::<Actor>("actor");
     let a = builder("a").start().await.unwrap();
     let b = builder("b").start().await.unwrap();
     both_know_both(&a, &b).await;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use handover_hub::proto::node::Settings;
-use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
+use handover_hub::proto::redundancy::Signal;
 use handover_hub::proto::row::Role;
 use handover_hub::{Hub, Scope};
 
@@ -16,17 +15,7 @@ const COUNTERS: u64 = 200;
 const ROUNDS: u64 = 16;
 
 async fn node(world: &World, name: &str) -> Hub {
-    let settings = Settings {
-        redundancy: Redundancy::Replicated {
-            factor: Factor::Nodes(2),
-            model: Model::ActivePassive,
-            signal: Signal::None,
-            state: true,
-        },
-        ..Settings::default()
-    };
-    // The settings come first: they name the shards too.
-    let builder = world.builder(name).settings(settings).shards(64);
+    let builder = world.replicated(name, Signal::None);
     builder.start().await.expect("the node starts")
 }
 

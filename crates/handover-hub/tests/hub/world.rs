@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use handover_hub::engine::memory::Authority;
 use handover_hub::process::{Context, Process, Stop};
+use handover_hub::proto::redundancy::{Factor, Model, Redundancy, Signal};
 use handover_hub::transport::local::Network;
 use handover_hub::{Builder, ChildSpec, Hub};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,16 @@ impl World {
             .engine(self.authority.engine())
             .shards(64)
             .kind::<Counter>("counter")
+    }
+
+    /// Children have a passive replica each, with their state.
+    pub(crate) fn replicated(&self, node: &str, signal: Signal) -> Builder {
+        self.builder(node).redundancy(Redundancy::Replicated {
+            factor: Factor::Nodes(2),
+            model: Model::ActivePassive,
+            signal,
+            state: true,
+        })
     }
 
     pub(crate) async fn node(&self, node: &str) -> Hub {

@@ -394,15 +394,15 @@ impl<R: Rows> Node<R> {
     /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced, unless
     /// no row says anything of it.
     fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
-        if self.is_over(shard, &found.spec.id, found.epoch) {
-            self.end_copy(shard, node, found);
+        let id = &found.spec.id;
+        if self.is_over(shard, id, found.epoch) {
+            self.end_copy(shard, id, node, found.epoch);
             return;
         }
         if !self.settings.guarantees.exclusive {
             self.reclaim(shard);
             return;
         }
-        let id = &found.spec.id;
         if found.ready && self.rows.get(id).is_none() {
             // All who knew it were held for dead, and this one is back (H9): its end would be known.
             let host = listed(node, found);
@@ -410,7 +410,7 @@ impl<R: Rows> Node<R> {
             self.sweep.insert(shard);
             return;
         }
-        self.end_copy(shard, node, found);
+        self.end_copy(shard, id, node, found.epoch);
     }
 
     /// How many run one process.

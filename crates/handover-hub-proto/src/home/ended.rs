@@ -11,20 +11,32 @@ use crate::row::{Row, Rows};
 impl<R: Rows> Node<R> {
     /// A child has ended for good, wherever it runs.
     pub(crate) fn bury(&mut self, shard: ShardId, process: &ProcessId) {
-        if let Some(home) = self.homes.get_mut(&shard) {
-            let (process, ended) = (process.clone(), home.epoch());
-            self.publish(shard, Change::Remove { process, ended });
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let ended = home.epoch();
+        let apart = home.apart.remove(process).unwrap_or_default();
+        for copy in apart {
+            self.end_copy(shard, process, copy.node, copy.epoch);
         }
+        let process = process.clone();
+        self.publish(shard, Change::Remove { process, ended });
     }
 
     /// Tells a node to end its copy.
-    pub(crate) fn end_copy(&mut self, shard: ShardId, node: NodeId, hosted: &Hosted) {
+    pub(crate) fn end_copy(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        node: NodeId,
+        epoch: Epoch,
+    ) {
         let Some(home) = self.homes.get(&shard) else {
             return;
         };
         let item = Item::End {
-            process: hosted.spec.id.clone(),
-            epoch: hosted.epoch,
+            process: process.clone(),
+            epoch,
             term: home.term,
         };
         self.outbox.say(node, item);
@@ -43,9 +55,6 @@ impl<R: Rows> Node<R> {
         running: &mut Vec<(NodeId, Hosted)>,
         moving: &mut Vec<(NodeId, Holding)>,
     ) {
-        let Some(term) = self.homes.get(&shard).map(|home| home.term) else {
-            return;
-        };
         let running = running.extract_if(.., |(_, hosted)| {
             self.buried.covers(shard, process, hosted.epoch)
         });
@@ -60,13 +69,7 @@ impl<R: Rows> Node<R> {
             }
         }
         for (node, epoch) in late {
-            let process = process.clone();
-            let item = Item::End {
-                process,
-                epoch,
-                term,
-            };
-            self.outbox.say(node, item);
+            self.end_copy(shard, process, node, epoch);
         }
         for (node, holding) in strays {
             self.let_go(shard, process, node, &holding);

@@ -99,15 +99,17 @@ impl<R: Rows> Node<R> {
         self.retry_later();
     }
 
-    /// Has all hosts of a process end it.
+    /// Has all hosts of a process end it, and who runs a copy of it apart.
     pub(crate) fn stop(&mut self, shard: ShardId, row: &Row, asker: Option<Asker>) {
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
-        let living = row.hosts().iter().filter(|h| self.members.has(h.node));
+        let apart = home.apart.remove(row.id()).unwrap_or_default();
+        let hosts: Vec<Host> = row.hosts().iter().copied().chain(apart).collect();
+        let living = hosts.iter().filter(|host| self.members.has(host.node));
         let stopping = Stopping {
             pending: living.map(|host| (host.node, host.epoch)).collect(),
-            nodes: row.hosts().iter().map(|host| host.node).collect(),
+            nodes: hosts.iter().map(|host| host.node).collect(),
         };
         let work = Work::new(Doing::Stopping(stopping), asker, self.now);
         home.work.insert(row.id().clone(), work);
@@ -407,18 +409,14 @@ impl<R: Rows> Node<R> {
             self.start(shard, row.spec().clone(), rest, &on, None);
             return;
         }
-        let item = if listed.is_some() {
-            Item::Confirmed {
-                process: process.clone(),
-                epoch,
-                term,
-            }
-        } else {
-            Item::End {
-                process: process.clone(),
-                epoch,
-                term,
-            }
+        if listed.is_none() {
+            self.end_copy(shard, process, from, epoch);
+            return;
+        }
+        let item = Item::Confirmed {
+            process: process.clone(),
+            epoch,
+            term,
         };
         self.outbox.say(from, item);
     }

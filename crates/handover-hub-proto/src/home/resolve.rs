@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::host_at;
 use crate::event::Event;
 use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId};
-use crate::message::{Change, Hosted, Item, Told};
+use crate::message::{Change, Hosted, Told};
 use crate::migration::{Bid, Holding, Movement, Purpose, Reason, Resolution, leftover, resolve};
 use crate::node::{Effect, Failure, Node, Timer};
 use crate::row::{Host, Role, Row, Rows};
@@ -136,20 +136,25 @@ impl<R: Rows> Node<R> {
         node: NodeId,
         epoch: Epoch,
     ) {
-        let Some(home) = self.homes.get_mut(&shard) else {
+        let copy = (process.clone(), node);
+        let home = self.homes.get_mut(&shard);
+        if !home.is_some_and(|home| home.unmerged.remove(&copy)) {
             return;
-        };
-        if home.unmerged.remove(&(process.clone(), node)) {
-            let role = Role::Active;
-            let copies = home.apart.entry(process.clone()).or_default();
-            copies.push(Host {
+        }
+        if self.is_over(shard, process, epoch) {
+            // It was stopped meanwhile.
+            self.end_copy(shard, process, node, epoch);
+            return;
+        }
+        if let Some(home) = self.homes.get_mut(&shard) {
+            home.apart.entry(process.clone()).or_default().push(Host {
                 node,
                 epoch,
-                role,
+                role: Role::Active,
                 filled: true,
             });
-            self.merge_next(shard, process);
         }
+        self.merge_next(shard, process);
     }
 
     /// A node has something of a process that serves elsewhere, or nowhere any more.
@@ -181,7 +186,7 @@ impl<R: Rows> Node<R> {
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };
-        let (term, grant) = (home.term, home.epoch());
+        let grant = home.epoch();
         let (attempt, epoch): (MoveId, Epoch) = match *holding {
             Holding::Departing { attempt, epoch, .. } | Holding::Landing { attempt, epoch, .. } => {
                 (attempt, epoch)
@@ -193,15 +198,7 @@ impl<R: Rows> Node<R> {
         };
         match leftover(serves, node, stray, grant) {
             Some(bid) => self.order(shard, node, (attempt, process), bid),
-            None if serves.is_none() => {
-                let process = process.clone();
-                let item = Item::End {
-                    process,
-                    epoch,
-                    term,
-                };
-                self.outbox.say(node, item);
-            }
+            None if serves.is_none() => self.end_copy(shard, process, node, epoch),
             None => {}
         }
     }
@@ -250,7 +247,7 @@ impl<R: Rows> Node<R> {
         let merge = !self.settings.guarantees.exclusive && self.replicas() == 1;
         for (node, hosted) in apart {
             if !merge || !hosted.ready {
-                self.end_copy(shard, node, &hosted);
+                self.end_copy(shard, process, node, hosted.epoch);
             } else if let Some(home) = self.homes.get_mut(&shard) {
                 home.apart.entry(process.clone()).or_default().push(Host {
                     node,

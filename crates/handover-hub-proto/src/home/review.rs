@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::event::Event;
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
-use crate::message::{Change, Item};
+use crate::message::Change;
 use crate::node::{Effect, Node, Timer};
 use crate::redundancy;
 use crate::row::{Host, Role, Row, Rows};
@@ -171,9 +171,6 @@ impl<R: Rows> Node<R> {
 
     /// Ends replicas that are too many.
     fn end_surplus(&mut self, shard: ShardId, row: &Row, alive: Vec<Host>, surplus: &[NodeId]) {
-        let Some(term) = self.homes.get(&shard).map(|home| home.term) else {
-            return;
-        };
         let (ending, rest): (Vec<Host>, Vec<Host>) = alive
             .into_iter()
             .partition(|host| surplus.contains(&host.node));
@@ -181,12 +178,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         for host in ending {
-            let item = Item::End {
-                process: row.id().clone(),
-                epoch: host.epoch,
-                term,
-            };
-            self.outbox.say(host.node, item);
+            self.end_copy(shard, row.id(), host.node, host.epoch);
         }
         self.publish(shard, Change::Put(row.with_hosts(&rest)));
     }

@@ -158,38 +158,44 @@ fn a_copy_that_defers_a_move_nobody_makes_any_more_is_merged() {
     }
 }
 
-/// Whenever their home begins anew, copies that ran apart are merged, each once.
-#[test]
-fn three_copies_are_merged_whenever_their_home_begins_anew() {
+/// A cluster of three whose nodes held each other for dead, and one process that all three run.
+fn with_three_copies() -> (World, Vec<Arc<ChildSpec>>, ProcessId) {
     let settings = Settings {
         shards: SHARDS,
         ..Settings::default()
     };
-    for steps in 0..60 {
-        let mut world = World::with(3, settings.clone());
-        let all = children(20);
-        world.start(1, all.clone());
+    let mut world = World::with(3, settings);
+    let all = children(20);
+    world.start(1, all.clone());
+    world.settle();
+    let mut apart = Vec::new();
+    let on_two = |child: &&Arc<ChildSpec>| world.runs_on(&child.id) == [NodeId(2)];
+    let process = all.iter().find(on_two).expect("one of 20").id.clone();
+    for _ in 0..2 {
+        let runs = world.runs_on(&process);
+        let next = runs.iter().find(|node| !apart.contains(*node));
+        let next = *next.expect("it was started again");
+        world.bury(next.0);
         world.settle();
-        let mut apart = Vec::new();
-        let on_two = |child: &&Arc<ChildSpec>| world.runs_on(&child.id) == [NodeId(2)];
-        let process = all.iter().find(on_two).expect("one of 20").id.clone();
-        for _ in 0..2 {
-            let runs = world.runs_on(&process);
-            let next = runs.iter().find(|node| !apart.contains(*node));
-            let next = *next.expect("it was started again");
-            world.bury(next.0);
-            world.settle();
-            apart.push(next);
-        }
-        let copies = world.runs_on(&process);
-        assert_eq!(copies.len(), 3, "it runs apart");
-        for (node, value) in copies.into_iter().zip([1, 10, 100]) {
-            let place = world.places.get_mut(&node).expect("it lives");
-            *place.hosts.value(&process).expect("it runs") = value;
-        }
-        for node in apart {
-            world.come_back(node.0);
-        }
+        apart.push(next);
+    }
+    let copies = world.runs_on(&process);
+    assert_eq!(copies.len(), 3, "it runs apart");
+    for (node, value) in copies.into_iter().zip([1, 10, 100]) {
+        let place = world.places.get_mut(&node).expect("it lives");
+        *place.hosts.value(&process).expect("it runs") = value;
+    }
+    for node in apart {
+        world.come_back(node.0);
+    }
+    (world, all, process)
+}
+
+/// Whenever their home begins anew, copies that ran apart are merged, each once.
+#[test]
+fn three_copies_are_merged_whenever_their_home_begins_anew() {
+    for steps in 0..60 {
+        let (mut world, all, process) = with_three_copies();
         for _ in 0..steps {
             world.step();
         }
@@ -202,6 +208,28 @@ fn three_copies_are_merged_whenever_their_home_begins_anew() {
         let place = world.places.get_mut(&host).expect("it lives");
         let value = place.hosts.value(&process).copied();
         assert_eq!(value, Some(111), "after {steps} steps");
+    }
+}
+
+/// H7: a process is stopped of which copies run apart, since they could not be merged: all of them end.
+#[test]
+fn copies_that_could_not_be_merged_end_when_their_process_is_stopped() {
+    for seconds in (0..120).step_by(4) {
+        let (mut world, mut all, process) = with_three_copies();
+        world.holds_states = true;
+        world.run(Duration::from_secs(seconds));
+        let timeout = Duration::from_secs(60);
+        let processes = Vec::from([process.clone()]);
+        let request = world.command(1, Command::Stop { processes, timeout });
+        let answer = world.answer(1, request);
+        assert!(matches!(answer, Answer::Stopped { .. }), "{answer:?}");
+        world.run(Duration::from_secs(60));
+        let left = world.runs_on(&process);
+        assert!(left.is_empty(), "{left:?} after {seconds} s");
+        world.holds_states = false;
+        all.retain(|child| child.id != process);
+        world.run(Duration::from_secs(120));
+        world.assert_all_run(&all);
     }
 }
 

@@ -23,7 +23,7 @@ mod stillness;
 mod timers;
 
 pub use self::command::{
-    Answer, Command, Evacuation, Failure, OnFailure, StartOptions, Started, Stopped,
+    Answer, Command, Evacuation, Failure, OnFailure, StartOptions, Started, Staying, Stopped,
 };
 pub use self::handed::Handed;
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};

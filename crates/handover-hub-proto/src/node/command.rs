@@ -236,6 +236,30 @@ pub enum Failure {
         /// How many were.
         found: usize,
     },
+    /// It was still there when nobody waited any more for its node to be empty.
+    #[error("{0}")]
+    Stays(Staying),
+}
+
+/// Why a child was not moved away from a node that was emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Staying {
+    /// It may run nowhere else.
+    #[error("it is pinned there")]
+    Pinned,
+    /// There is nobody to take it.
+    #[error("no other node takes processes")]
+    Alone,
+    /// The evacuation was ended.
+    #[error("the evacuation was aborted before it had moved")]
+    Aborted,
+    /// The node was told to leave meanwhile, which moves it too.
+    #[error("it had not moved when the node began to leave, and moves now")]
+    Leaving,
+    /// The time for it was over.
+    #[error("it had not moved when the node's time to leave was over")]
+    OutOfTime,
 }
 
 impl From<GuideError> for Failure {

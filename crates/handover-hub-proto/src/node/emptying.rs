@@ -9,7 +9,7 @@ use alloc::collections::btree_set::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Effect, Evacuation, Failure, Node, Timer};
+use super::{Effect, Evacuation, Failure, Node, Staying, Timer};
 use crate::event::Event;
 use crate::home::Asker;
 use crate::identity::{NodeId, NodeName, ProcessId, RequestId, ShardId};
@@ -17,7 +17,7 @@ use crate::message::{Emptying, Item};
 use crate::node::Answer;
 use crate::requests::PATIENCE;
 use crate::row::{Row, Rows};
-use crate::spec::Placing;
+use crate::spec::{ChildSpec, Placing};
 use crate::view::{EngineOrder, Member, Standing};
 
 /// How long a node that leaves waits for what it leaves behind to stop (H2).
@@ -137,7 +137,7 @@ impl<R: Rows> Node<R> {
     }
 
     fn stop_evacuation(&mut self) {
-        self.evacuated(|_| Failure::Gone);
+        self.evacuated(Staying::Aborted);
         self.emptying.remove(&self.me.id);
         self.announce(Standing::Serving);
         self.say_emptying(None);
@@ -200,7 +200,7 @@ impl<R: Rows> Node<R> {
             self.answer(request, Answer::Failed(Failure::Suspended { reason }));
             return;
         }
-        self.evacuated(|_| Failure::Gone);
+        self.evacuated(Staying::Leaving);
         let before = self.moved_away;
         self.leaving = Some(Leaving::Departure { request, before });
         self.begin_emptying(Standing::Leaving, Emptying::default());
@@ -230,10 +230,10 @@ impl<R: Rows> Node<R> {
                 self.timers.set_sooner(Timer::Leave, self.now + FAREWELL);
             }
             Some(Leaving::Evacuation { .. }) if empty && homeless => {
-                self.evacuated(|_| Failure::Nowhere);
+                self.evacuated(Staying::Pinned);
             }
             Some(Leaving::Departure { .. }) if self.is_alone() || (empty && homeless) => {
-                self.depart(|_| Failure::Nowhere);
+                self.depart(Staying::Alone);
             }
             Some(Leaving::Gone | Leaving::Evacuation { .. } | Leaving::Departure { .. }) | None => {
             }
@@ -242,12 +242,16 @@ impl<R: Rows> Node<R> {
 
     /// Nothing runs here that could run elsewhere, and nothing is on its way from or to here.
     fn is_empty(&self) -> bool {
-        let stays = |placing: &Placing| match placing {
+        let mut all = self.hosting.all();
+        all.all(|here| self.stays(&here.spec.placing)) && self.terminal.processes().next().is_none()
+    }
+
+    /// What is placed so is not moved away from here.
+    fn stays(&self, placing: &Placing) -> bool {
+        match placing {
             Placing::Strategy => false,
             Placing::Pinned(names) => names.contains(&self.me.name),
-        };
-        self.hosting.all().all(|here| stays(&here.spec.placing))
-            && self.terminal.processes().next().is_none()
+        }
     }
 
     /// Nobody else could take anything.
@@ -257,7 +261,7 @@ impl<R: Rows> Node<R> {
     }
 
     /// Answers those who wait for an evacuation, with what is left.
-    fn evacuated(&mut self, why: impl Fn(&ProcessId) -> Failure) {
+    fn evacuated(&mut self, why: Staying) {
         let Some(Leaving::Evacuation { askers, before }) = self
             .leaving
             .take_if(|it| matches!(it, Leaving::Evacuation { .. }))
@@ -273,7 +277,7 @@ impl<R: Rows> Node<R> {
         }
     }
 
-    fn depart(&mut self, why: impl Fn(&ProcessId) -> Failure) {
+    fn depart(&mut self, why: Staying) {
         let left = self.left_behind(why);
         let Some(Leaving::Departure { request, before }) = self.leaving.replace(Leaving::Gone)
         else {
@@ -300,7 +304,7 @@ impl<R: Rows> Node<R> {
     /// A node that leaves does not wait any longer.
     pub(crate) fn leave_due(&mut self) {
         match self.leaving {
-            Some(Leaving::Departure { .. }) => self.depart(|_| Failure::TimedOut),
+            Some(Leaving::Departure { .. }) => self.depart(Staying::OutOfTime),
             Some(Leaving::Gone) => {
                 self.effects.push_back(Effect::Engine(EngineOrder::Leave));
             }
@@ -308,10 +312,16 @@ impl<R: Rows> Node<R> {
         }
     }
 
-    fn left_behind(&self, why: impl Fn(&ProcessId) -> Failure) -> Vec<(ProcessId, Failure)> {
-        let all = self.hosting.all();
-        all.map(|here| (here.spec.id.clone(), why(&here.spec.id)))
-            .collect()
+    fn left_behind(&self, why: Staying) -> Vec<(ProcessId, Failure)> {
+        let stays = |spec: &ChildSpec| {
+            let why = if self.stays(&spec.placing) {
+                Staying::Pinned
+            } else {
+                why
+            };
+            (spec.id.clone(), Failure::Stays(why))
+        };
+        self.hosting.all().map(|here| stays(&here.spec)).collect()
     }
 
     /// Keeps in mind that an order was taken; of each node, only the latest ones.

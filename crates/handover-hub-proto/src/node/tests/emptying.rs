@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::moves::{assert_marked, mark, name, with_children};
 use super::world::{World, children};
 use crate::identity::NodeId;
-use crate::node::{Answer, Command, Evacuation, Failure, Input, StartOptions};
+use crate::node::{Answer, Command, Evacuation, Failure, Input, StartOptions, Staying};
 use crate::spec::{ChildSpec, Placing};
 use crate::view::EngineEvent;
 
@@ -149,6 +149,25 @@ fn an_evacuation_keeps_to_its_rate() {
     mark(&mut world, &all);
 }
 
+/// What is pinned to a node that is evacuated serves on there, and its asker hears why.
+#[test]
+fn what_is_pinned_to_an_evacuated_node_stays() {
+    let (mut world, all) = with_children(3, 30);
+    let process = all[0].id.clone();
+    let placing = Placing::Pinned(Vec::from([name("node-2")]));
+    let request = world.command(1, Command::Pin { process, placing });
+    assert_eq!(world.answer(1, request), Answer::Done);
+    world.settle();
+    let Answer::Evacuated { left, .. } = evacuate(&mut world, 2, &[], None) else {
+        panic!("not the answer of an evacuation");
+    };
+    let pinned = Failure::Stays(Staying::Pinned);
+    assert_eq!(left, [(all[0].id.clone(), pinned)]);
+    world.settle();
+    assert_eq!(runs_on_of(&world, &all, 2), 1);
+    assert_marked(&mut world, &all);
+}
+
 /// What a node that stands still was told is said to it again afterwards.
 #[test]
 fn an_evacuation_asked_of_a_node_that_stands_still_is_carried_out_once_it_goes_on() {
@@ -188,6 +207,8 @@ fn an_evacuation_that_was_ended_is_not_begun_again() {
         panic!("not the answer of an evacuation");
     };
     assert!(left.len() > 1);
+    let aborted = |(_, why): &(_, Failure)| *why == Failure::Stays(Staying::Aborted);
+    assert!(left.iter().all(aborted), "{left:?}");
     world.run(Duration::from_secs(60));
     world.assert_settled();
     assert!(runs_on_of(&world, &all, 2) > 5);

@@ -159,6 +159,8 @@ struct UnderWay {
     run: RunIndex,
     process: ProcessId,
     machine: Call,
+    /// Nobody may run its process for a while, since it waits for the node that it is pinned to.
+    may_fail: bool,
     /// When its machine wants to be told of the time.
     tick: Option<Time>,
 }

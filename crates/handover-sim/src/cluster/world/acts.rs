@@ -179,7 +179,13 @@ impl World {
             let node = self.runs[other].me.name.clone();
             self.command(other, Command::AbortEvacuation { node });
         }
+        let alive = self.living();
         for process in std::mem::take(&mut self.pinned).into_keys() {
+            if self.waits_for_its_node(&process, &alive) {
+                let calls = self.calls.values_mut();
+                let its = calls.filter(|under_way| under_way.process == process);
+                its.for_each(|under_way| under_way.may_fail = true);
+            }
             let placing = Placing::Strategy;
             self.command(run, Command::Pin { process, placing });
         }

@@ -47,6 +47,7 @@ impl World {
             run,
             process,
             machine: call::Call::new(deadline, call::Settings::default()),
+            may_fail: false,
             tick: None,
         };
         self.calls.insert(ticket.call, under_way);
@@ -106,14 +107,16 @@ impl World {
     fn ended(&mut self, call: CallId, run: RunIndex, process: &ProcessId, outcome: Outcome) {
         let number = call.number;
         self.note(|| format!("run {run} ends call {number} of {process}: {outcome:?}"));
-        self.calls.remove(&call);
+        let ended = self.calls.remove(&call);
+        let may_fail = ended.is_some_and(|under_way| under_way.may_fail);
         self.runs[run].ledger.end(process, call);
         match outcome {
             Outcome::Answered => self.checker.acknowledged(process, call),
             Outcome::Unknown | Outcome::TimedOut => {
                 self.checker.counts.given_up += 1;
                 let running = self.checker.child(process).wanted == Wanted::Running;
-                if self.quiet && running && !self.waits_for_its_node(process, &self.living()) {
+                let due = self.quiet && running && !may_fail;
+                if due && !self.waits_for_its_node(process, &self.living()) {
                     let words = format!(
                         "{process} did not answer call {number} of run {run} ({outcome:?}): {}",
                         self.hosts_of(process)

@@ -31,3 +31,18 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     eventually(what, || holds().then_some(()));
 }
+
+/// Waits until nothing is in the way of a condition.
+///
+/// # Panics
+/// As [`eventually`], and says what was in the way last.
+pub fn until_nothing(what: &str, mut in_the_way: impl FnMut() -> Option<String>) {
+    let patience = Instant::now() + LONG;
+    while let Some(found) = in_the_way() {
+        assert!(
+            Instant::now() < patience,
+            "still waiting for: {what}; {found}"
+        );
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -11,6 +11,7 @@ mod evacuation;
 mod gossip;
 mod lasting;
 mod limits;
+mod moves;
 mod oneway;
 #[cfg(feature = "etcd")]
 mod partitions;

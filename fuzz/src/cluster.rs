@@ -36,6 +36,10 @@ pub fn hub_messages(data: &[u8]) {
     };
     let mut cluster = Cluster::new(kind % 2 == 0);
     cluster.children(6);
+    // Answers are taken only from those that were asked.
+    let (request, command) = (RequestId(1), Command::Moves { others: true });
+    cluster.input(NodeId(1), Input::Command { request, command });
+    cluster.rest(Some(NodeId(1)));
     while let [who, later, low, high, more @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(more.len());
         let (bytes, after) = more.split_at(length);
@@ -146,8 +150,12 @@ impl Cluster {
     }
 
     fn command(&mut self, command: Command) {
+        self.command_at(NodeId(1), command);
+    }
+
+    fn command_at(&mut self, node: NodeId, command: Command) {
         let request = RequestId(self.now.as_nanos());
-        self.input(NodeId(1), Input::Command { request, command });
+        self.input(node, Input::Command { request, command });
         self.rest(None);
         self.pass(Duration::from_secs(2));
     }
@@ -330,6 +338,10 @@ pub(crate) mod seeds {
             let process = id(&format!("c{number}"));
             let to = name(&format!("n{}", number % 3 + 1));
             cluster.command(Command::Move { process, to });
+        }
+        for node in 1..=3 {
+            // The first one is told, and asked by the others.
+            cluster.command_at(NodeId(node), Command::Moves { others: true });
         }
         cluster.command(Command::Evacuate(Evacuation::of(name("n2"))));
         let node = name("n2");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::balance::Board;
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId, ShardId, Term};
 use crate::migration::{self, Holding};
-use crate::node::{Answer, Failure, HostFailure};
+use crate::node::{Answer, Failure, HostFailure, Ordered};
 use crate::partition::Memory;
 use crate::registry::Stopped;
 use crate::row::{Host, Role, Row};
@@ -356,6 +356,15 @@ pub(crate) enum Item {
     },
     /// The sender has an older one.
     FetchDeclared,
+    /// Somebody looks at the sender: which moves are ordered by who is asked?
+    AskMoves {
+        question: u64,
+    },
+    /// These.
+    ToldMoves {
+        question: u64,
+        ordered: Ordered,
+    },
 }
 
 /// Bytes of an item apart from its texts, roughly.
@@ -414,6 +423,12 @@ impl Item {
             }
             Self::Memory(memory) => ITEM * (memory.names.len() + memory.lost.len()),
             Self::Loads(loads) => 16 * loads.len(),
+            Self::ToldMoves { ordered, .. } => {
+                let flights = ordered.flights.iter();
+                ITEM + flights
+                    .map(|one| one.process.as_str().len() + 30)
+                    .sum::<usize>()
+            }
             Self::Board(board) => 12 * board.scores.len() + 24 * board.shifts.len(),
             Self::Changed { .. }
             | Self::Held { .. }
@@ -438,7 +453,8 @@ impl Item {
             | Self::Filled { .. }
             | Self::Unheard
             | Self::Declares { .. }
-            | Self::FetchDeclared => 0,
+            | Self::FetchDeclared
+            | Self::AskMoves { .. } => 0,
         }
     }
 }

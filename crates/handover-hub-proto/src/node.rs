@@ -9,6 +9,7 @@ mod command;
 mod declared;
 mod division;
 mod emptying;
+mod flights;
 mod handed;
 mod host;
 mod hosting;
@@ -25,6 +26,7 @@ mod timers;
 pub use self::command::{
     Answer, Command, Evacuation, Failure, OnFailure, StartOptions, Started, Staying, Stopped,
 };
+pub use self::flights::{FLIGHTS, Flight, Ordered, Pause};
 pub use self::handed::Handed;
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};
 pub use self::machine::Node;

@@ -79,7 +79,8 @@ impl<R: Rows> Node<R> {
     pub(crate) fn command(&mut self, request: RequestId, command: Command) {
         // Those who are here may be said to be all there are.
         let resets = matches!(command, Command::ResetClusterSize { .. });
-        if self.is_still() && !resets {
+        let looks = matches!(command, Command::Moves { .. });
+        if self.is_still() && !resets && !looks {
             let reason = self.why_still().into();
             self.answer(request, Answer::Failed(Failure::Suspended { reason }));
             return;
@@ -120,6 +121,7 @@ impl<R: Rows> Node<R> {
             Command::Leave { timeout } => self.command_leave(request, timeout),
             Command::Declare { children } => self.command_declare(request, children),
             Command::ResetClusterSize { .. } => self.command_reset_size(request),
+            Command::Moves { others } => self.look(request, others),
         }
     }
 

@@ -2,8 +2,9 @@
 //! `curl --unix-socket` works too.
 //!
 //! The socket has mode 0600 from the moment it exists, and every peer's user id is checked.
-//! What is shown is what this node knows; it asks no other node. Orders concern the whole hub,
-//! whichever node takes them.
+//! What is shown is what this node knows, but for moves: each home orders those of its shards, and the
+//! other nodes are asked for theirs while somebody looks. Whoever does not answer within a second is
+//! named as unknown. Orders concern the whole hub, whichever node takes them.
 //!
 //! | request | answer |
 //! |---|---|
@@ -11,15 +12,16 @@
 //! | `GET /v1/nodes` | a list of [`view::NodeView`], by name |
 //! | `GET /v1/processes?prefix=&node=&kind=&tag=&limit=` | [`view::ProcessView`], one a line, by shard |
 //! | `GET /v1/process?id=` | one [`view::ProcessView`] |
-//! | `GET /v1/moves` | a list of [`view::MoveView`], the longest first |
+//! | `GET /v1/moves` | [`view::MoveList`]: those of the whole hub, the longest first |
 //! | `GET /v1/events?since=&all=` | [`view::EventView`], one a line, for as long as the node lives |
 //! | `POST /v1/move`, `/v1/pin`, `/v1/evacuate`, `/v1/abort` | [`view::Outcome`] when it is over |
-//! | `GET /metrics` | Prometheus text |
+//! | `GET /metrics` | Prometheus text; moves are those that this node orders |
 //!
 //! Every answer that is no success is a [`view::Complaint`].
 
 mod complaint;
 mod describe;
+mod flights;
 mod journal;
 mod metrics;
 mod node;
@@ -45,6 +47,8 @@ use handover_hub_proto::node::{Answer, Command};
 use handover_hub_proto::row::Row;
 use handover_hub_proto::view::{Member, Owner};
 
+pub(crate) use self::flights::Flights;
+use self::flights::Glass;
 pub(crate) use self::journal::{Observer, Reader};
 pub(crate) use self::node::Node;
 pub use self::operations::OperationsError;
@@ -54,7 +58,7 @@ pub use self::socket::{AdminError, socket_path};
 pub(crate) use self::socket::{Server, serve};
 pub(crate) use self::survey::Survey;
 
-/// A hub as its operators see it: what one node knows, without asking others.
+/// A hub as its operators see it: what one node knows, and what it can be told to do or to ask.
 pub(crate) trait Operated: Send + Sync + 'static {
     /// The hub's name.
     fn hub(&self) -> HubName;
@@ -90,6 +94,7 @@ pub(crate) struct Desk {
     hub: Arc<dyn Operated>,
     observer: Arc<Observer>,
     survey: Arc<Survey>,
+    glass: Arc<Glass>,
 }
 
 impl Desk {
@@ -99,6 +104,7 @@ impl Desk {
             hub,
             observer,
             survey: Arc::new(Survey::default()),
+            glass: Arc::new(Glass::default()),
         }
     }
 

@@ -1,31 +1,46 @@
 //! The page of a hub in a real browser.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use handover_hub::dashboard::Dashboard;
 use handover_hub::engine::memory::Authority;
 use handover_hub::process::{Context, Process, Stop};
+use handover_hub::proto::migration;
 use handover_hub::proto::node::StartOptions;
+use handover_hub::proto::placement::shard_of;
 use handover_hub::transport::local::Network;
 use handover_hub::{Builder, ChildSpec, Hub};
+use handover_tests::patience::LONG;
 use handover_tests::{Browser, eventually};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 #[derive(Serialize, Deserialize)]
 struct Nothing;
 
 impl Process for Nothing {
     type Argument = ();
-    type Request = ();
+    /// Whether to wait until the gate is open.
+    type Request = bool;
     type Reply = ();
 
     async fn start((): (), _: &Context) -> Result<Self, Stop> {
         Ok(Self)
     }
 
-    async fn handle(&mut self, (): (), _: &mut Context) {}
+    async fn handle(&mut self, waits: bool, _: &mut Context) {
+        if waits {
+            // The sender lives as long as the program.
+            let _ = GATE.subscribe().wait_for(|open| *open).await;
+        }
+    }
 }
+
+/// Of the only test that has processes which wait.
+static GATE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 /// Nodes in this program; the first of them serves the page.
 struct World {
@@ -60,6 +75,10 @@ impl World {
             .network(&self.network)
             .engine(self.authority.engine())
             .kind::<Nothing>("nothing")
+            .migration(migration::Settings {
+                timeout: 4 * LONG,
+                ..migration::Settings::default()
+            })
     }
 
     fn start(&mut self, node: Builder) {
@@ -72,6 +91,27 @@ impl World {
         let started = self.nodes[0].start_children(children, StartOptions::default());
         let started = self.runtime.block_on(started).unwrap();
         assert_eq!(started.failed, []);
+    }
+
+    /// A child that runs on a node, which is also the home of its shard; none before every node has
+    /// its share of shards, and nothing moves.
+    fn child_on(&self, node: &Hub) -> Option<String> {
+        let settled = self.nodes.iter().all(|node| {
+            let status = node.status();
+            status.homes > usize::from(status.shards) / 5 && status.moving == 0
+        });
+        if !settled {
+            return None;
+        }
+        let rows = node.list(handover_hub::Scope::Node);
+        let homes: BTreeMap<_, _> = node.homes().into_iter().collect();
+        let at_home = rows.iter().find(|row| {
+            let shard = shard_of(row.id(), node.status().shards);
+            homes
+                .get(&shard)
+                .is_some_and(|home| home.node == node.node())
+        });
+        at_home.map(|row| row.id().to_string())
     }
 
     fn page(&self) -> String {
@@ -139,6 +179,49 @@ fn the_page_follows_the_hub_without_being_loaded_again() {
     shows(&mut browser, "connection-text", "connection lost");
     shows(&mut browser, "lost", "Node a does not answer");
     assert_eq!(browser.text("count-nodes"), "4");
+}
+
+/// The page is node a's; the move is from b to c, by the order of b.
+#[test]
+fn the_page_shows_a_move_that_its_node_has_no_part_in() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let world = World::new();
+    world.children("user-", 120);
+    browser.open(&world.page());
+    shows(&mut browser, "count-flights", "0");
+    let [_, b, c] = &world.nodes[..] else {
+        panic!("three nodes")
+    };
+    let id = eventually("b runs what is at home there", || world.child_on(b));
+    let busy = world.runtime.spawn({
+        let (caller, id) = (c.clone(), id.clone());
+        async move { caller.call_within::<Nothing>(&id, true, 4 * LONG).await }
+    });
+    let moved = world.runtime.spawn({
+        let (node, id) = (b.clone(), id.clone());
+        async move { node.move_child(&id, "c").await }
+    });
+    shows(&mut browser, "count-flights", "1");
+    shows(&mut browser, "moves", &id);
+    shows(&mut browser, "moves", "b → c");
+    shows(&mut browser, "moves", "ordered by b");
+    assert_eq!(browser.text("moves-unknown"), "");
+    GATE.send_replace(true);
+    world.runtime.block_on(busy).unwrap().unwrap();
+    world.runtime.block_on(moved).unwrap().unwrap();
+    shows(&mut browser, "count-flights", "0");
+    shows(&mut browser, "no-moves", "none");
+
+    // It says nothing more that is heard: what it orders is not known, and that is said.
+    let a = &world.nodes[0];
+    world.network.mute(b.node(), a.node());
+    shows(
+        &mut browser,
+        "moves-unknown",
+        "moves ordered by b: no answer",
+    );
 }
 
 #[test]

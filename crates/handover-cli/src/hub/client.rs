@@ -3,7 +3,7 @@
 use super::HubError;
 use crate::client::{Client, Lines, RawStream};
 use handover_hub::admin::view::{
-    AbortRequest, Complaint, EvacuateRequest, EventView, MoveRequest, MoveView, NodeView, Outcome,
+    AbortRequest, Complaint, EvacuateRequest, EventView, MoveList, MoveRequest, NodeView, Outcome,
     PinRequest, ProcessView, Status,
 };
 use hyper::Method;
@@ -43,8 +43,8 @@ impl HubClient {
         self.get("/v1/nodes").await
     }
 
-    /// The longest first.
-    pub(crate) async fn moves(&self) -> Result<Vec<MoveView>, HubError> {
+    /// Of the whole hub, the longest first.
+    pub(crate) async fn moves(&self) -> Result<MoveList, HubError> {
         self.get("/v1/moves").await
     }
 

@@ -1,8 +1,8 @@
 //! What a node might say, made up for tests of screens.
 
 use handover_hub::admin::view::{
-    EvacuationView, EventView, HostView, MoveView, Moves, NodeView, ProcessView, Shards, Status,
-    Weight,
+    EvacuationView, EventView, HostView, MoveList, MoveView, Moves, NodeView, ProcessView, Shards,
+    Status, Weight,
 };
 use handover_hub_proto::identity::{HubName, KindName, NodeName, ProcessId};
 use handover_hub_proto::row::Role;
@@ -37,6 +37,7 @@ pub(crate) fn status() -> Status {
             moved: 7_421,
             failed: 0,
             last_pause_ns: Some(870_000),
+            unknown: Vec::new(),
         },
         evacuations: vec![EvacuationView {
             node: name("c"),
@@ -110,14 +111,19 @@ pub(crate) fn processes() -> Vec<ProcessView> {
     ]
 }
 
-pub(crate) fn moves() -> Vec<MoveView> {
+pub(crate) fn moves() -> MoveList {
     let flight = |process: &str, to: &str, elapsed_ms| MoveView {
         process: ProcessId::new(process).unwrap(),
         from: "c".to_owned(),
         to: to.to_owned(),
+        home: "b".to_owned(),
         elapsed_ms,
     };
-    vec![flight("user-8", "a", 1_203), flight("user-9", "b", 2)]
+    MoveList {
+        in_flight: 2,
+        moves: vec![flight("user-8", "a", 1_203), flight("user-9", "b", 2)],
+        unknown: Vec::new(),
+    }
 }
 
 pub(crate) fn events() -> Vec<EventView> {

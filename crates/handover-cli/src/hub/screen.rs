@@ -1,7 +1,7 @@
 //! `hub top` as it is drawn. A function of the state and the size of the terminal.
 
 use super::state::{Glance, State};
-use super::view::{count, counted, known, moves, plain, share};
+use super::view::{count, counted, known, moves, plain, share, unheard};
 use crate::view::quantity::{millis, time_of_day};
 use handover_hub::admin::view::{EventView, NodeView, Weight};
 use handover_hub_proto::view::Standing;
@@ -26,7 +26,7 @@ const BAR: usize = 20;
 /// Draws the whole view.
 pub(crate) fn draw(frame: &mut Frame<'_>, state: &State) {
     let nodes = state.glance.as_ref().map_or(1, |g| g.nodes.len());
-    let flights = state.glance.as_ref().map_or(1, |g| g.moves.len());
+    let flights = state.glance.as_ref().map_or(1, |g| g.moves.moves.len());
     let head = headline(state);
     let height = u16::try_from(head.len()).unwrap_or(1);
     let [top, middle, flying, events, foot] = Layout::vertical([
@@ -169,16 +169,19 @@ fn bar(value: u64, most: u64) -> String {
 
 fn move_list(state: &State) -> Paragraph<'static> {
     let glance = state.glance.as_ref();
-    let moves = glance.map(|glance| &glance.moves[..]).unwrap_or_default();
-    // Homes order the moves of their shards, and no node knows of all.
-    let title = match (glance.map(|glance| &glance.status.node), moves.len()) {
-        (None, _) => " no move in flight ".to_owned(),
-        (Some(node), 0) => format!(" no move that node {node} orders "),
-        (Some(node), all) => format!(
-            " {} that node {node} orders, the longest first ",
-            counted(all as u64, "move", "moves")
+    let moves = glance.map(|glance| &glance.moves.moves[..]);
+    let moves = moves.unwrap_or_default();
+    let all = glance.map_or(0, |glance| glance.moves.in_flight);
+    let mut title = match all {
+        0 => " no move in flight ".to_owned(),
+        all => format!(
+            " {} in flight, the longest first ",
+            counted(all, "move", "moves")
         ),
     };
+    if let Some(glance) = glance.filter(|glance| !glance.moves.unknown.is_empty()) {
+        title = format!("{}, {} ", title.trim_end(), unheard(&glance.moves.unknown));
+    }
     let lines: Vec<Line<'static>> = moves
         .iter()
         .take(MOST_MOVES)
@@ -266,6 +269,16 @@ mod tests {
     fn a_lost_node_at_80_by_24() {
         let mut state = busy();
         state.apply(Input::Lost("connection refused".to_owned()));
+        insta::assert_snapshot!(drawn(80, 24, &state));
+    }
+
+    #[test]
+    fn a_node_whose_moves_are_not_known_at_80_by_24() {
+        let mut state = busy();
+        if let Some(glance) = &mut state.glance {
+            glance.status.moves.unknown = vec!["b".to_owned()];
+            glance.moves.unknown = vec!["b".to_owned()];
+        }
         insta::assert_snapshot!(drawn(80, 24, &state));
     }
 

@@ -1,6 +1,6 @@
 //! What `hub top` shows. Pure: told what happened, asks nobody.
 
-use handover_hub::admin::view::{EventView, MoveView, NodeView, Status};
+use handover_hub::admin::view::{EventView, MoveList, NodeView, Status};
 use std::collections::VecDeque;
 
 /// How many events are kept: more than the tallest terminal has lines.
@@ -11,7 +11,7 @@ const KEPT: usize = 500;
 pub(crate) struct Glance {
     pub(crate) status: Status,
     pub(crate) nodes: Vec<NodeView>,
-    pub(crate) moves: Vec<MoveView>,
+    pub(crate) moves: MoveList,
 }
 
 /// What can happen to the view.

@@ -93,8 +93,8 @@ pub(crate) fn headline(status: &Status, nodes: usize, ink: Ink) -> String {
     text
 }
 
-/// `node a orders 12 moves, 480/s; 10,000 moved, none failed`: homes order those of their shards, and
-/// no node knows of all.
+/// `12 moves in flight, 480/s; 10,000 moved, none failed`: of the hub, but for nodes that are
+/// [`unheard`].
 pub(crate) fn moves(status: &Status) -> String {
     let moves = &status.moves;
     let failed = match moves.failed {
@@ -105,12 +105,17 @@ pub(crate) fn moves(status: &Status) -> String {
         format!("; last pause {}", duration(Duration::from_nanos(pause)))
     });
     format!(
-        "node {} orders {}, {:.0}/s; {} moved, {failed}{pause}",
-        status.node,
+        "{} in flight, {:.0}/s; {} moved, {failed}{pause}",
         counted(moves.in_flight, "move", "moves"),
         moves.per_second,
         count(moves.moved),
     )
+}
+
+/// `not known of node b`: those of others are told without them.
+pub(crate) fn unheard(nodes: &[String]) -> String {
+    let word = if nodes.len() == 1 { "node" } else { "nodes" };
+    format!("not known of {word} {}", plain(&nodes.join(", ")))
 }
 
 /// The table of `hub nodes`; ends with a newline.
@@ -145,6 +150,11 @@ pub(crate) fn nodes(status: &Status, nodes: &[NodeView], ink: Ink) -> String {
         text.push_str(&format!("{line}\n"));
     }
     text.push_str(&format!("\n{}\n", moves(status)));
+    if !status.moves.unknown.is_empty() {
+        let unknown = format!("moves are {}", unheard(&status.moves.unknown));
+        text.push_str(&ink.bad(&unknown));
+        text.push('\n');
+    }
     text
 }
 
@@ -338,6 +348,20 @@ mod tests {
         status.suspended = Some("its lease is in doubt".to_owned());
         status.shards.vacant = 12;
         insta::assert_snapshot!(nodes(&status, &sample::nodes(), Ink::PLAIN));
+    }
+
+    #[test]
+    fn nodes_whose_moves_are_not_known_are_named() {
+        let mut status = sample::status();
+        status.moves.unknown = vec!["b".to_owned()];
+        let text = nodes(&status, &sample::nodes(), Ink::PLAIN);
+        assert!(
+            text.ends_with("\nmoves are not known of node b\n"),
+            "{text}"
+        );
+        status.moves.unknown.push("c".to_owned());
+        let text = nodes(&status, &sample::nodes(), Ink::PLAIN);
+        assert!(text.ends_with("of nodes b, c\n"), "{text}");
     }
 
     #[test]

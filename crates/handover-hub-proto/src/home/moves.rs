@@ -154,6 +154,7 @@ impl<R: Rows> Node<R> {
         self.pace.begun((plan.source.node, plan.target));
         let moving = Moving {
             movement: Box::new(movement),
+            began: self.now,
             turn: None,
             departs: None,
             pause_ns: 0,
@@ -252,6 +253,7 @@ impl<R: Rows> Node<R> {
             }
             Outcome::Moved(host) => {
                 home.later.remove(process);
+                self.flights.counts.moved(self.now, moving.pause_ns);
                 self.effects.push_back(Effect::Report(Event::Moved {
                     attempt: plan.attempt,
                     process: process.clone(),
@@ -320,6 +322,7 @@ impl<R: Rows> Node<R> {
                 deferral.again(now);
                 later.at = deferral.due(&migration);
                 let process = process.clone();
+                self.flights.counts.deferred();
                 self.effects
                     .push_back(Effect::Report(Event::Deferred { process }));
             } else {

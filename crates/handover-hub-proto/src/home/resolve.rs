@@ -298,6 +298,7 @@ impl<R: Rows> Node<R> {
         serves: NodeId,
         reason: String,
     ) -> Told {
+        self.flights.counts.failed();
         self.effects.push_back(Effect::Report(Event::MoveFailed {
             attempt,
             process: process.clone(),

@@ -52,6 +52,7 @@ pub(crate) struct Stopping {
 /// A process that moves.
 pub(crate) struct Moving {
     pub(crate) movement: Box<Movement>,
+    pub(crate) began: Moment,
     /// When it had its turn to depart, until its target serves.
     pub(crate) turn: Option<Moment>,
     /// When its source was told to let go.

@@ -73,6 +73,7 @@ impl<R: Rows> Node<R> {
             .push_back(Effect::Report(Event::Gone { node, cause }));
         self.judge_gone(node, cause);
         self.outbox.forget(node);
+        self.flights_without(node);
         self.settling = true;
         self.census_without(node);
         self.work_without(node);

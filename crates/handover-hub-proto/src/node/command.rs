@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Ordered;
 use crate::identity::{Epoch, NodeId, NodeName, ProcessId};
 use crate::placement::guided::GuideError;
 use crate::row::Host;
@@ -138,6 +139,12 @@ pub enum Command {
         process: ProcessId,
         /// After this time it has failed.
         timeout: Duration,
+    },
+    /// Say which moves are under way. Answered also by a node that stands still.
+    Moves {
+        /// Those that all members order, each the ones of its shards: the others are asked, at most
+        /// twice a second, and waited for up to a second. Only those of this node if false.
+        others: bool,
     },
 }
 
@@ -341,4 +348,7 @@ pub enum Answer {
     Failed(Failure),
     /// Who runs it, by the word of its home.
     Located(Vec<Host>),
+    /// The moves of each member, this node first; absent where it has not said so in the last three
+    /// seconds.
+    Moves(Vec<(NodeId, Option<Ordered>)>),
 }

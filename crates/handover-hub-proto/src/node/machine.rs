@@ -8,6 +8,7 @@ use handover_proto::moment::{Machine, Moment};
 
 use super::declared::Declared;
 use super::emptying::{Evacuations, Leaving};
+use super::flights::Flights;
 use super::hosting::Hosting;
 use super::loads::Loads;
 use super::outbox::Outbox;
@@ -65,6 +66,7 @@ pub struct Node<R> {
     pub(crate) declared: Declared,
     pub(crate) judge: Judge,
     pub(crate) loads: Loads,
+    pub(crate) flights: Flights,
     pub(crate) stillness: Stillness,
     /// Shards whose children are to be looked at.
     pub(crate) sweep: BTreeSet<ShardId>,
@@ -114,6 +116,7 @@ impl<R: Rows> Node<R> {
             declared: Declared::default(),
             judge,
             loads,
+            flights: Flights::new(now),
             stillness: Stillness::default(),
             sweep: BTreeSet::new(),
             unheard: BTreeSet::new(),
@@ -191,6 +194,7 @@ impl<R: Rows> Node<R> {
                 Timer::Terminal => self.terminal_due(),
                 Timer::Leave => self.leave_due(),
                 Timer::Board => self.board_due(),
+                Timer::Flights => self.flights_due(),
             }
         }
     }
@@ -317,6 +321,8 @@ impl<R: Rows> Node<R> {
             Item::Loads(loads) => self.heard_loads(loads),
             Item::Board(board) => self.heard_board(from, board),
             Item::Buried { shard, buried } => self.heard_buried(shard, buried),
+            Item::AskMoves { question } => self.asked_moves(from, question),
+            Item::ToldMoves { question, ordered } => self.told_moves(from, question, ordered),
             Item::Changed { .. }
             | Item::Held { .. }
             | Item::Digest { .. }

@@ -59,6 +59,17 @@ impl Outbox {
         }
     }
 
+    /// Says something in a message of its own, in order with what was said to the same node before.
+    pub(crate) fn say_alone(&mut self, to: NodeId, item: Item) {
+        let batch = self.peers.entry(to).or_default();
+        let before = mem::take(&mut batch.items);
+        (batch.bytes, batch.urgent) = (0, false);
+        if !before.is_empty() {
+            self.full.push_back((to, before));
+        }
+        self.full.push_back((to, Vec::from([item])));
+    }
+
     /// What this node said to itself.
     pub(crate) fn own(&mut self) -> Option<Item> {
         self.own.pop_front()

@@ -101,7 +101,9 @@ impl Item {
             | Self::Declared { .. }
             | Self::DeclaredPart { .. }
             | Self::Declares { .. }
-            | Self::FetchDeclared => true,
+            | Self::FetchDeclared
+            | Self::AskMoves { .. }
+            | Self::ToldMoves { .. } => true,
             Self::Report { .. }
             | Self::Grant { .. }
             | Self::End { .. }

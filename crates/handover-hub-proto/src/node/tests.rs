@@ -3,6 +3,7 @@
 mod balance;
 mod emptying;
 mod ends;
+mod flights;
 mod host;
 mod lasting;
 mod moves;

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Terminal,
     /// The balancer looks at the loads.
     Board,
+    /// Members that were asked for their moves have had their time.
+    Flights,
 }
 
 /// Times and what they are kept for.

@@ -72,7 +72,7 @@ impl Observer {
         let seq = {
             let mut kept = self.kept();
             kept.seq += 1;
-            kept.tally.count(Instant::now(), event);
+            kept.tally.count(event);
             let recorded = Recorded {
                 seq: kept.seq,
                 unix_ms: unix_ms(),
@@ -97,11 +97,9 @@ impl Observer {
         });
     }
 
-    /// Learns that events came faster than they were told: what began among them may never end here.
+    /// Learns that events came faster than they were told.
     pub(crate) fn miss(&self, missed: u64) {
-        let mut kept = self.kept();
-        kept.seq += missed;
-        kept.tally.lose_track();
+        self.kept().seq += missed;
     }
 
     /// Lets every reader end.

@@ -4,11 +4,12 @@ use handover_hub_proto::view::Standing;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::Desk;
+use super::{Desk, Flights};
 
-/// All values as they are now. Counters begin with the node.
-pub(super) fn render(desk: &Desk) -> String {
-    let status = desk.status();
+/// All values as they are now. Counters begin with the node. Of moves those that `own` has, none if
+/// they are not known.
+pub(super) fn render(desk: &Desk, own: &Flights) -> String {
+    let status = desk.status(own);
     let crashed = desk.observer.read(|tally| tally.crashed());
     let builder = PrometheusBuilder::new()
         .add_global_label("hub", status.hub.as_str())
@@ -22,10 +23,12 @@ pub(super) fn render(desk: &Desk) -> String {
         gauge!("handover_hub_shards_owned").set(f64::from(status.shards.here));
         gauge!("handover_hub_shards_vacant").set(f64::from(status.shards.vacant));
         gauge!("handover_hub_processes").set(status.processes as f64);
-        gauge!("handover_hub_moves_in_flight").set(status.moves.in_flight as f64);
-        counter!("handover_hub_moves_total").absolute(status.moves.moved);
-        counter!("handover_hub_moves_failed_total").absolute(status.moves.failed);
-        counter!("handover_hub_moves_deferred_total").absolute(status.moves.deferred);
+        if status.moves.unknown.is_empty() {
+            gauge!("handover_hub_moves_in_flight").set(status.moves.in_flight as f64);
+            counter!("handover_hub_moves_total").absolute(status.moves.moved);
+            counter!("handover_hub_moves_failed_total").absolute(status.moves.failed);
+            counter!("handover_hub_moves_deferred_total").absolute(status.moves.deferred);
+        }
         counter!("handover_hub_crashes_total").absolute(crashed);
         gauge!("handover_hub_uptime_seconds").set(status.uptime_ms as f64 / 1e3);
         for member in desk.nodes() {

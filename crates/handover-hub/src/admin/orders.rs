@@ -195,9 +195,11 @@ impl Desk {
                 Ok(Outcome::Evacuating { node, left })
             }
             Answer::Failed(failure) => Err(self.failed(&failure, process)),
-            Answer::Done | Answer::Started { .. } | Answer::Stopped { .. } | Answer::Located(_) => {
-                Ok(Outcome::Done)
-            }
+            Answer::Done
+            | Answer::Started { .. }
+            | Answer::Stopped { .. }
+            | Answer::Located(_)
+            | Answer::Moves(_) => Ok(Outcome::Done),
         }
     }
 

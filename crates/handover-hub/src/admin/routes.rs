@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::survey::Wanted;
-use super::view::{Complaint, Mishap, MoveView, NodeView, Outcome, ProcessView, Status};
+use super::view::{Complaint, Mishap, MoveList, NodeView, Outcome, ProcessView, Status};
 use super::{Desk, metrics, orders};
 
 /// Events that are written at once.
@@ -78,19 +78,24 @@ pub(crate) async fn look<T: Send + 'static>(
 }
 
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Complaint> {
-    look(&desk, Desk::status).await.map(Json)
+    let flights = desk.flights().await;
+    let status = look(&desk, move |desk| desk.status(&flights)).await;
+    status.map(Json)
 }
 
 async fn nodes(State(desk): State<Desk>) -> Result<Json<Vec<NodeView>>, Complaint> {
     look(&desk, Desk::nodes).await.map(Json)
 }
 
-async fn moves(State(desk): State<Desk>) -> Json<Vec<MoveView>> {
-    Json(desk.moves())
+async fn moves(State(desk): State<Desk>) -> Json<MoveList> {
+    desk.members();
+    let flights = desk.flights().await;
+    Json(desk.move_list(&flights))
 }
 
 async fn prometheus(State(desk): State<Desk>) -> Result<Response, Complaint> {
-    let text = look(&desk, metrics::render).await?;
+    let own = desk.own_flights().await;
+    let text = look(&desk, move |desk| metrics::render(desk, &own)).await?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((kind, text).into_response())
 }

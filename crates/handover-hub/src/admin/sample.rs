@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use handover_hub_proto::identity::{
     Epoch, HubName, KindName, NodeId, NodeName, ProcessId, ShardId, Term,
 };
-use handover_hub_proto::node::{Answer, Command, Failure};
+use handover_hub_proto::node::{Answer, Command, Failure, Ordered};
 use handover_hub_proto::row::{Host, Role, Row};
 use handover_hub_proto::spec::ChildSpec;
 use handover_hub_proto::view::{Load, Member, Owner, Standing};
@@ -22,6 +22,12 @@ pub(crate) struct Sample {
     pub(crate) rows: Mutex<Vec<Row>>,
     pub(crate) commands: Mutex<Vec<Command>>,
     pub(crate) answer: Mutex<Option<Answer>>,
+    /// What nodes order; the first is this one.
+    pub(crate) moves: Mutex<Vec<(NodeId, Option<Ordered>)>>,
+    /// How often they were asked, this one alone and all.
+    pub(crate) looks: Mutex<(usize, usize)>,
+    /// Nothing is answered.
+    pub(crate) mute: Mutex<bool>,
 }
 
 pub(crate) fn member(number: u64, name: &str) -> Member {
@@ -120,6 +126,20 @@ impl Operated for Sample {
     }
 
     fn execute(&self, command: Command) -> BoxFuture<'static, Answer> {
+        if *self.mute.lock().unwrap() {
+            return Box::pin(std::future::pending());
+        }
+        if let Command::Moves { others } = command {
+            let mut moves = self.moves.lock().unwrap().clone();
+            let mut looks = self.looks.lock().unwrap();
+            if others {
+                looks.1 += 1;
+            } else {
+                looks.0 += 1;
+                moves.truncate(1);
+            }
+            return Box::pin(async move { Answer::Moves(moves) });
+        }
         self.commands.lock().unwrap().push(command);
         let answer = self.answer.lock().unwrap().clone();
         Box::pin(async move { answer.unwrap_or(Answer::Failed(Failure::Nowhere)) })

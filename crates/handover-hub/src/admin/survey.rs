@@ -9,14 +9,11 @@ use handover_hub_proto::row::Row;
 use handover_hub_proto::spec::Placing;
 use handover_hub_proto::view::{Member, Standing};
 
-use super::view::{EvacuationView, HostView, MoveView, NodeView, ProcessView, Shards, Status};
-use super::{Desk, unix_ms};
+use super::view::{EvacuationView, HostView, NodeView, ProcessView, Shards, Status};
+use super::{Desk, Flights, unix_ms};
 
 /// How old a count of all rows may be: many who watch cost no more than one.
 const FRESH: Duration = Duration::from_millis(500);
-
-/// Moves in flight that are listed at most.
-const MOST_MOVES: usize = 200;
 
 /// The last count of all rows.
 #[derive(Debug, Default)]
@@ -91,14 +88,12 @@ impl Desk {
         members
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self, flights: &Flights) -> Status {
         let members = self.members();
         let census = self.census();
         let now = Instant::now();
         let me = self.hub.id();
-        let (moves, uptime) = self
-            .observer
-            .read(|tally| (tally.moves(now), tally.uptime(now)));
+        let uptime = self.observer.read(|tally| tally.uptime(now));
         let version = members.iter().find(|member| member.id == me);
         let emptied = members
             .iter()
@@ -115,7 +110,7 @@ impl Desk {
             suspended: self.hub.suspended(),
             shards: self.shards().0,
             processes: census.processes,
-            moves,
+            moves: self.moves(flights),
             evacuations: emptied
                 .map(|member| EvacuationView {
                     node: member.name.clone(),
@@ -163,17 +158,6 @@ impl Desk {
             load: member.load,
         });
         nodes.collect()
-    }
-
-    pub(crate) fn moves(&self) -> Vec<MoveView> {
-        let flights = self.observer.read(|tally| tally.in_flight(MOST_MOVES));
-        let views = flights.into_iter().map(|flight| MoveView {
-            process: flight.process,
-            from: self.named(flight.from),
-            to: self.named(flight.to),
-            elapsed_ms: u64::try_from(flight.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-        });
-        views.collect()
     }
 
     pub(super) fn process(&self, id: &ProcessId) -> Option<ProcessView> {

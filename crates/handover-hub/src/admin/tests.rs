@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handover_hub_proto::event::Event;
-use handover_hub_proto::identity::{MoveId, NodeId, NodeName, ProcessId};
-use handover_hub_proto::node::{Answer, Command, Failure};
+use handover_hub_proto::identity::{NodeId, NodeName, ProcessId};
+use handover_hub_proto::node::{Answer, Command, Failure, Flight, Ordered, Pause};
 use handover_hub_proto::view::Standing;
 use hyper::StatusCode;
 use hyper_util::rt::TokioIo;
@@ -353,15 +353,13 @@ async fn a_node_that_is_being_emptied_is_not_emptied_twice_and_takes_nothing() {
 #[tokio::test]
 async fn metrics_carry_the_hub_and_the_node() {
     let world = world(30).await;
-    world.observer.tell(&Event::Moved {
-        attempt: MoveId {
-            home: NodeId(1),
-            number: 1,
-        },
-        process: ProcessId::new("p0").unwrap(),
-        to: NodeId(2),
-        pause_ns: 5,
-    });
+    let ordered = |moved| {
+        Some(Ordered {
+            moved,
+            ..Ordered::default()
+        })
+    };
+    *world.sample.moves.lock().unwrap() = vec![(NodeId(1), ordered(1)), (NodeId(2), ordered(7))];
     let (_, text) = world.ask("GET", "/metrics", "").await;
     for line in [
         "handover_hub_processes{hub=\"sessions\",node=\"a\"} 30",
@@ -373,6 +371,87 @@ async fn metrics_carry_the_hub_and_the_node() {
         );
     }
     assert!(text.contains("member=\"c\"} 10"), "{text}");
+    // Of the moves of others nobody was asked: each tells of its own.
+    assert_eq!(*world.sample.looks.lock().unwrap(), (1, 0));
+    *world.sample.moves.lock().unwrap() = vec![(NodeId(1), None)];
+    let (_, text) = world.ask("GET", "/metrics", "").await;
+    assert!(!text.contains("handover_hub_moves"), "{text}");
+    assert!(text.contains("handover_hub_processes"), "{text}");
+}
+
+#[tokio::test]
+async fn the_moves_of_all_nodes_are_told_by_each() {
+    let world = world(30).await;
+    let flight = |process: &str, from, to, elapsed_ms| Flight {
+        process: ProcessId::new(process).unwrap(),
+        from: NodeId(from),
+        to: NodeId(to),
+        elapsed_ms,
+    };
+    let here = Ordered {
+        in_flight: 1,
+        moved: 4,
+        failed: 1,
+        deferred: 1,
+        rate: 400,
+        last: Some(Pause {
+            pause_ns: 900,
+            ago_ms: 60,
+        }),
+        flights: vec![flight("p0", 1, 2, 5)],
+    };
+    let there = Ordered {
+        in_flight: 3,
+        moved: 10,
+        rate: 1_000,
+        last: Some(Pause {
+            pause_ns: 700,
+            ago_ms: 50,
+        }),
+        flights: vec![flight("p1", 2, 3, 800), flight("p4", 2, 1, 3)],
+        ..Ordered::default()
+    };
+    let nodes = vec![
+        (NodeId(1), Some(here)),
+        (NodeId(2), Some(there)),
+        (NodeId(3), None),
+    ];
+    *world.sample.moves.lock().unwrap() = nodes;
+    let status = world.get("/v1/status").await;
+    assert_eq!(
+        status["moves"],
+        json!({
+            "in_flight": 4, "deferred": 1, "per_second": 1.4, "moved": 14, "failed": 1,
+            "last_pause_ns": 700, "unknown": ["c"],
+        })
+    );
+    let moves = world.get("/v1/moves").await;
+    assert_eq!(
+        moves,
+        json!({
+            "in_flight": 4,
+            "moves": [
+                {"process": "p1", "from": "b", "to": "c", "home": "b", "elapsed_ms": 800},
+                {"process": "p0", "from": "a", "to": "b", "home": "a", "elapsed_ms": 5},
+                {"process": "p4", "from": "b", "to": "a", "home": "b", "elapsed_ms": 3},
+            ],
+            "unknown": ["c"],
+        })
+    );
+    // Many who look one after the other ask once.
+    assert_eq!(*world.sample.looks.lock().unwrap(), (0, 1));
+}
+
+/// A node whose own machine does not answer knows of no moves, and says so of all members.
+#[tokio::test]
+async fn moves_that_cannot_be_asked_for_are_unknown() {
+    let sample = Sample::three(3);
+    *sample.mute.lock().unwrap() = true;
+    let desk = Desk::new(sample, Arc::default());
+    let flights = desk.flights().await;
+    let list = desk.move_list(&flights);
+    assert_eq!(list.unknown, ["a", "b", "c"]);
+    assert_eq!((list.in_flight, list.moves), (0, Vec::new()));
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub struct Status {
     pub shards: Shards,
     /// Children in its registry, wherever they run.
     pub processes: u64,
-    /// Moves that it orders. Each home orders those of its shards, and no node knows of all.
+    /// Moves of the whole hub, as the nodes say that order them.
     pub moves: Moves,
     /// Nodes that are being emptied, or are empty and take nothing.
     pub evacuations: Vec<EvacuationView>,
@@ -53,8 +53,10 @@ pub struct Shards {
     pub vacant: u32,
 }
 
-/// Moves that one node orders as a home, counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Moves of the whole hub. Each node counts those that it orders, as the home of their shards, since it
+/// started; these are the sums over the members, so that what a node ordered that is gone is not
+/// counted any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moves {
     /// Going on now.
     pub in_flight: u64,
@@ -68,6 +70,9 @@ pub struct Moves {
     pub failed: u64,
     /// How long the last process that moved answered nothing, in nanoseconds.
     pub last_pause_ns: Option<u64>,
+    /// Nodes whose moves are not among these: they have not answered.
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 /// A node that is being emptied.
@@ -152,6 +157,17 @@ pub struct HostView {
     pub role: Role,
 }
 
+/// Moves under way in the whole hub.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveList {
+    /// All of them.
+    pub in_flight: u64,
+    /// The longest of them, the longest first: at most 50 of those that one node orders, and 200.
+    pub moves: Vec<MoveView>,
+    /// Nodes whose moves are not among these: they have not answered.
+    pub unknown: Vec<String>,
+}
+
 /// A process on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveView {
@@ -161,6 +177,8 @@ pub struct MoveView {
     pub from: String,
     /// To where.
     pub to: String,
+    /// The node that orders it, as the home of its shard.
+    pub home: String,
     /// Milliseconds since it began.
     pub elapsed_ms: u64,
 }

@@ -13,7 +13,7 @@ use futures_util::stream::unfold;
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::admin::view::{EventView, MoveView, NodeView, Status};
+use crate::admin::view::{EventView, MoveList, NodeView, Status};
 use crate::admin::{Desk, Reader, look};
 
 /// Between two looks at everything.
@@ -27,7 +27,7 @@ const BATCH: usize = 64;
 struct Glance {
     status: Status,
     nodes: Vec<NodeView>,
-    moves: Vec<MoveView>,
+    moves: MoveList,
 }
 
 pub(super) fn routes() -> Router<Desk> {
@@ -61,10 +61,11 @@ fn stream(desk: Desk) -> impl Stream<Item = Result<Vec<u8>, Infallible>> + Send 
         let message = tokio::select! {
             biased;
             _ = ticks.tick() => {
-                let glance = look(desk, |desk| Glance {
-                    status: desk.status(),
+                let flights = desk.flights().await;
+                let glance = look(desk, move |desk| Glance {
+                    status: desk.status(&flights),
                     nodes: desk.nodes(),
-                    moves: desk.moves(),
+                    moves: desk.move_list(&flights),
                 });
                 message("glance", &glance.await.ok()?)
             }

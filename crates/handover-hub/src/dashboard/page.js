@@ -110,14 +110,19 @@ function glance(data) {
     cell(row, member.address, "extra");
     cell(row, member.version, "extra");
   });
-  at("moves-of").textContent =
-    "ordered by node " + status.node + ", the home of " + number.format(status.shards.here) +
-    " shards; other nodes order those of theirs";
-  at("no-moves").hidden = moves.length > 0;
-  fill(at("moves"), moves, (row, move) => {
+  const silent = moves.unknown.join(", ");
+  at("moves-unknown").hidden = !silent;
+  at("moves-unknown").textContent = silent &&
+    "not known, and not counted, are moves ordered by " + silent + ": no answer";
+  const more = moves.in_flight - moves.moves.length;
+  at("moves-more").hidden = more <= 0;
+  at("moves-more").textContent = "the longest; " + number.format(more) + " more are not shown";
+  at("no-moves").hidden = moves.in_flight > 0;
+  fill(at("moves"), moves.moves, (row, move) => {
     cell(row, move.process);
     cell(row, move.from + " → " + move.to);
     cell(row, span(move.elapsed_ms), "number");
+    cell(row, "ordered by " + move.home, "extra");
   });
 }
 

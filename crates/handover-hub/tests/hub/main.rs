@@ -2,6 +2,7 @@
 
 mod balance;
 mod checkpoints;
+mod flights;
 mod guided;
 mod hooks;
 mod life;

@@ -31,7 +31,7 @@ pub use self::handed::Handed;
 pub use self::host::{HostFailure, HostOrder, HostReport, Origin};
 pub use self::machine::Node;
 pub use self::settings::{Agreement, Moves, Settings};
-pub use self::status::{Counters, MoveStatus, NodeStatus, ShardStatus};
+pub use self::status::{Counters, NodeStatus, ShardStatus};
 
 pub(crate) use self::timers::Timer;
 

@@ -1,17 +1,17 @@
 //! The page of a hub in a real browser.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use handover_hub::dashboard::Dashboard;
 use handover_hub::engine::memory::Authority;
 use handover_hub::process::{Context, Process, Stop};
 use handover_hub::proto::migration;
 use handover_hub::proto::node::StartOptions;
-use handover_hub::proto::placement::shard_of;
+use handover_hub::proto::placement::homes;
 use handover_hub::transport::local::Network;
-use handover_hub::{Builder, ChildSpec, Hub};
+use handover_hub::{Builder, ChildSpec, Hub, Scope};
 use handover_tests::patience::LONG;
 use handover_tests::{Browser, eventually};
 use serde::{Deserialize, Serialize};
@@ -33,13 +33,15 @@ impl Process for Nothing {
 
     async fn handle(&mut self, waits: bool, _: &mut Context) {
         if waits {
+            BUSY.store(true, Ordering::Release);
             // The sender lives as long as the program.
             let _ = GATE.subscribe().wait_for(|open| *open).await;
         }
     }
 }
 
-/// Of the only test that has processes which wait.
+/// Of the only test that has processes which wait: one is at its message.
+static BUSY: AtomicBool = AtomicBool::new(false);
 static GATE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 /// Nodes in this program; the first of them serves the page.
@@ -93,25 +95,17 @@ impl World {
         assert_eq!(started.failed, []);
     }
 
-    /// A child that runs on a node, which is also the home of its shard; none before every node has
-    /// its share of shards, and nothing moves.
-    fn child_on(&self, node: &Hub) -> Option<String> {
-        let settled = self.nodes.iter().all(|node| {
-            let status = node.status();
-            status.homes > usize::from(status.shards) / 5 && status.moving == 0
-        });
-        if !settled {
-            return None;
-        }
-        let rows = node.list(handover_hub::Scope::Node);
-        let homes: BTreeMap<_, _> = node.homes().into_iter().collect();
-        let at_home = rows.iter().find(|row| {
-            let shard = shard_of(row.id(), node.status().shards);
-            homes
-                .get(&shard)
-                .is_some_and(|home| home.node == node.node())
-        });
-        at_home.map(|row| row.id().to_string())
+    /// Every node knows that every shard has the home which placement names: nothing moves by itself.
+    fn is_placed(&self) -> bool {
+        self.nodes.iter().all(|node| {
+            let (members, owners) = (node.nodes(), node.homes());
+            let wanted = homes(&members, node.status().shards);
+            members.len() == self.nodes.len()
+                && owners.len() == wanted.len()
+                && owners
+                    .iter()
+                    .all(|(shard, owner)| owner.node == wanted[usize::from(shard.0)])
+        })
     }
 
     fn page(&self) -> String {
@@ -188,17 +182,22 @@ fn the_page_shows_a_move_that_its_node_has_no_part_in() {
         return;
     };
     let world = World::new();
+    eventually("every shard has its home", || {
+        world.is_placed().then_some(())
+    });
     world.children("user-", 120);
     browser.open(&world.page());
     shows(&mut browser, "count-flights", "0");
     let [_, b, c] = &world.nodes[..] else {
         panic!("three nodes")
     };
-    let id = eventually("b runs what is at home there", || world.child_on(b));
+    let rows = b.list(Scope::Node);
+    let id = rows.first().expect("every node runs some").id().to_string();
     let busy = world.runtime.spawn({
         let (caller, id) = (c.clone(), id.clone());
         async move { caller.call_within::<Nothing>(&id, true, 4 * LONG).await }
     });
+    eventually("it is busy", || BUSY.load(Ordering::Acquire).then_some(()));
     let moved = world.runtime.spawn({
         let (node, id) = (b.clone(), id.clone());
         async move { node.move_child(&id, "c").await }

@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::Node;
-use crate::home::Doing;
-use crate::identity::{Epoch, MoveId, NodeId, ProcessId, ShardId, Term};
+use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
 use crate::row::Rows;
 use crate::view::Member;
 
@@ -23,21 +22,6 @@ pub struct ShardStatus {
     pub wanted: Option<NodeId>,
     /// Its children, by this node's copy.
     pub rows: usize,
-}
-
-/// A move that this node has ordered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MoveStatus {
-    /// Names it.
-    pub attempt: MoveId,
-    /// Which child.
-    pub process: ProcessId,
-    /// From where.
-    pub from: NodeId,
-    /// To where.
-    pub to: NodeId,
-    /// The target has it by now.
-    pub decided: bool,
 }
 
 /// How much of everything there is on one node.
@@ -125,28 +109,6 @@ impl<R: Rows> Node<R> {
             }
         };
         self.table.shards().map(status).collect()
-    }
-
-    /// At most `limit` of the moves that this node has ordered and that are under way.
-    #[must_use]
-    pub fn moves(&self, limit: usize) -> Vec<MoveStatus> {
-        let works = self.homes.values().flat_map(|home| &home.work);
-        works
-            .filter_map(|(process, work)| match &work.doing {
-                Doing::Moving(moving) => {
-                    let plan = moving.movement.plan();
-                    Some(MoveStatus {
-                        attempt: plan.attempt,
-                        process: process.clone(),
-                        from: plan.source.node,
-                        to: plan.target,
-                        decided: moving.movement.is_decided(),
-                    })
-                }
-                Doing::Starting(_) | Doing::Stopping(_) => None,
-            })
-            .take(limit)
-            .collect()
     }
 
     /// The epoch under which this node runs a process, if it does.

@@ -1,11 +1,13 @@
 //! Moves in flight, seen from nodes that have no part in them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use handover_hub::admin::view::{MoveList, MoveView, Moves, Status};
 use handover_hub::process::{Context, Process, Stop};
 use handover_hub::proto::migration;
+use handover_hub::proto::placement::homes;
 use handover_hub::{ChildSpec, Hub};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,9 +20,9 @@ use crate::world::{PATIENCE, World, id_on, until};
 #[derive(Serialize, Deserialize)]
 struct Gated;
 
-/// Of the only test that has such processes.
-static GATE: std::sync::LazyLock<watch::Sender<bool>> =
-    std::sync::LazyLock::new(|| watch::Sender::new(false));
+/// Of the only test that has such processes: one is at its message.
+static BUSY: AtomicBool = AtomicBool::new(false);
+static GATE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 impl Process for Gated {
     type Argument = ();
@@ -32,9 +34,21 @@ impl Process for Gated {
     }
 
     async fn handle(&mut self, (): (), _: &mut Context) {
+        BUSY.store(true, Ordering::Release);
         // The sender lives as long as the program.
         let _ = GATE.subscribe().wait_for(|open| *open).await;
     }
+}
+
+/// A node knows all three, and that every shard has the home which placement names.
+fn is_placed(node: &Hub) -> bool {
+    let (members, owners) = (node.nodes(), node.homes());
+    let wanted = homes(&members, node.status().shards);
+    members.len() == 3
+        && owners.len() == wanted.len()
+        && owners
+            .iter()
+            .all(|(shard, owner)| owner.node == wanted[usize::from(shard.0)])
 }
 
 /// Nodes a, b and c with sockets; a move may wait long for its process.
@@ -57,10 +71,8 @@ impl Cluster {
             let socket = directory.path().join(name);
             nodes.push(node.admin(socket).start().await.unwrap());
         }
-        until("three members", || {
-            nodes.iter().all(|node| node.nodes().len() == 3)
-        })
-        .await;
+        // Nothing moves that the test does not move.
+        until("every shard has its home", || nodes.iter().all(is_placed)).await;
         Self {
             world,
             nodes,
@@ -118,6 +130,7 @@ async fn a_move_is_shown_by_a_node_that_is_neither_home_nor_source_nor_target() 
         let (caller, id) = (c.clone(), Arc::clone(&id));
         async move { caller.call_within::<Gated>(&id, (), PATIENCE).await }
     });
+    until("it is busy", || BUSY.load(Ordering::Acquire)).await;
     let moved = tokio::spawn({
         let (node, id) = (a.clone(), Arc::clone(&id));
         async move { node.move_child(&id, "b").await }

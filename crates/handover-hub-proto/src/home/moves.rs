@@ -17,7 +17,7 @@ use crate::identity::{MoveId, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Item, Told};
 use crate::migration::{
     Bid, Decision, Deferral, GRANTS, Movement, MovementEffect, MovementInput, Outcome, Plan,
-    Purpose, Reason, Report, Word, leftover,
+    Purpose, Reason, Report, Stray, Word, leftover,
 };
 use crate::node::{Effect, Failure, HostFailure, Node, Timer};
 use crate::pace::Next;
@@ -151,6 +151,7 @@ impl<R: Rows> Node<R> {
     pub(crate) fn follow(&mut self, shard: ShardId, movement: Movement, asker: Option<Asker>) {
         let process = movement.process().clone();
         let plan = movement.plan();
+        let ends = [plan.source.node, plan.target];
         self.pace.begun((plan.source.node, plan.target));
         let moving = Moving {
             movement: Box::new(movement),
@@ -163,6 +164,12 @@ impl<R: Rows> Node<R> {
         if let Some(home) = self.homes.get_mut(&shard) {
             home.work.insert(process.clone(), work);
             self.drive_move(shard, &process, None);
+        }
+        // Nobody will say again that one is gone who was gone before: an earlier home began it.
+        for node in ends {
+            if !self.members.has(node) {
+                self.drive_move(shard, &process, Some(MovementInput::Gone(node)));
+            }
         }
     }
 
@@ -428,6 +435,13 @@ impl<R: Rows> Node<R> {
         let Some(stray) = report.stray() else {
             return;
         };
+        if let Stray::Departing { epoch } = stray
+            && self.is_over(shard, &report.process, epoch)
+        {
+            // It was stopped while this copy stood still for a merge.
+            self.end_copy(shard, &report.process, from, epoch);
+            return;
+        }
         let Some(home) = self.homes.get_mut(&shard) else {
             return;
         };

@@ -6,6 +6,7 @@ mod census;
 mod ended;
 mod grant;
 mod moves;
+mod recount;
 mod resolve;
 mod review;
 mod shifts;
@@ -14,7 +15,7 @@ mod work;
 
 pub(crate) use self::census::Census;
 pub(crate) use self::moves::host_at;
-pub(crate) use self::work::{Asker, Doing, Pending, Work};
+pub(crate) use self::work::{Asker, Doing, Pending, Stopping, Work};
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_set::BTreeSet;

@@ -9,6 +9,7 @@ mod command;
 mod declared;
 mod division;
 mod emptying;
+mod ending;
 mod flights;
 mod handed;
 mod host;

@@ -11,8 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Asker, Doing, Home, Stage, host_at};
-use crate::identity::{NodeId, ProcessId, ShardId, Term};
-use crate::message::{Ask, Change, Departed, Hosted, Item, Position, Report, Told};
+use crate::identity::{Epoch, NodeId, ProcessId, ShardId, Term};
+use crate::message::{Ask, Change, Hosted, Item, Position, Report, Told};
 use crate::migration::Holding;
 use crate::node::{Node, Timer};
 use crate::row::{Host, Role, Row, Rows};
@@ -24,15 +24,17 @@ const ASKED_MAX: usize = 16 * 1024;
 
 /// What there is of one process, by the word of all nodes.
 #[derive(Default)]
-struct Found {
-    running: Vec<(NodeId, Hosted)>,
-    moving: Vec<(NodeId, Holding)>,
+pub(super) struct Found {
+    pub(super) running: Vec<(NodeId, Hosted)>,
+    pub(super) moving: Vec<(NodeId, Holding)>,
+    /// Who ends it, and may answer until then.
+    pub(super) ending: Vec<(NodeId, Hosted)>,
     spec: Option<Arc<ChildSpec>>,
 }
 
 impl Found {
     fn is_nothing(&self) -> bool {
-        self.running.is_empty() && self.moving.is_empty()
+        self.running.is_empty() && self.moving.is_empty() && self.ending.is_empty()
     }
 }
 
@@ -175,10 +177,10 @@ impl<R: Rows> Node<R> {
                     self.conclude_census(shard);
                 }
             }
+            // Each answer counts: the first may be to what was asked long before the last was.
             Stage::Live => {
-                if home.recount.remove(&from) {
-                    self.recounted(shard, from, report);
-                }
+                home.recount.remove(&from);
+                self.recounted(shard, from, report);
             }
         }
     }
@@ -249,16 +251,21 @@ impl<R: Rows> Node<R> {
     /// Brings the rows in line with what the hosts said.
     fn take_in(&mut self, shard: ShardId, reports: BTreeMap<NodeId, Report>) {
         let mut all: BTreeMap<ProcessId, Found> = BTreeMap::new();
-        let mut departed: BTreeSet<(ProcessId, NodeId)> = BTreeSet::new();
+        let mut departed: BTreeMap<(ProcessId, NodeId), Epoch> = BTreeMap::new();
         for (node, report) in reports {
             for gone in report.departed {
-                departed.insert((gone.process.clone(), node));
+                departed.insert((gone.process.clone(), node), gone.epoch);
                 self.outbox.say(node, Item::Noted(gone));
             }
             for hosted in report.hosted {
                 let found = all.entry(hosted.spec.id.clone()).or_default();
                 match hosted.holding {
                     Holding::Running { .. } => found.running.push((node, hosted)),
+                    Holding::Ending { .. } => {
+                        if hosted.role == Role::Active {
+                            found.ending.push((node, hosted));
+                        }
+                    }
                     holding => {
                         found.spec = Some(hosted.spec);
                         found.moving.push((node, holding));
@@ -271,7 +278,10 @@ impl<R: Rows> Node<R> {
         }
         for row in self.rows.shard(shard) {
             let found = all.remove(row.id()).unwrap_or_default();
-            let ended = |host: &Host| departed.contains(&(row.id().clone(), host.node));
+            let ended = |host: &Host| {
+                let epoch = departed.get(&(row.id().clone(), host.node));
+                epoch.is_some_and(|epoch| *epoch >= host.epoch)
+            };
             if found.is_nothing() && row.hosts().iter().any(ended) {
                 self.bury(shard, row.id());
             } else {
@@ -285,19 +295,24 @@ impl<R: Rows> Node<R> {
 
     /// What there is of one process, by the word of all nodes.
     fn found(&mut self, shard: ShardId, process: &ProcessId, row: Option<&Row>, found: Found) {
-        let Found {
-            mut running,
-            mut moving,
-            spec,
-        } = found;
-        self.end_late(shard, process, &mut running, &mut moving);
+        let mut found = found;
+        self.end_late(shard, process, &mut found.running, &mut found.moving);
         if let Some(row) = row.filter(|row| self.is_row_over(shard, row))
-            && running.is_empty()
-            && moving.is_empty()
+            && found.running.is_empty()
+            && found.moving.is_empty()
         {
             self.bury(shard, row.id());
             return;
         }
+        if self.ends_still(shard, process, row, &found) {
+            return;
+        }
+        let Found {
+            mut running,
+            moving,
+            spec,
+            ..
+        } = found;
         running.sort_by_key(|(_, hosted)| core::cmp::Reverse(hosted.epoch));
         if let Some(row) = row.filter(|_| self.settings.guarantees.exclusive) {
             // Others ran it after it was taken from these, whoever they are (H7).
@@ -336,83 +351,6 @@ impl<R: Rows> Node<R> {
         self.merge_next(shard, process);
     }
 
-    /// Counts again what one node runs: its connection had broken, or it joined.
-    fn recounted(&mut self, shard: ShardId, node: NodeId, report: Report) {
-        for gone in report.departed {
-            self.departed(node, gone);
-        }
-        let mut hosted: BTreeMap<ProcessId, Hosted> = BTreeMap::new();
-        for one in report.hosted {
-            hosted.insert(one.spec.id.clone(), one);
-        }
-        let mut busy = false;
-        for (process, holding) in report.landing {
-            if !self.is_busy(shard, &process) {
-                self.let_go(shard, &process, node, &holding);
-            }
-        }
-        for row in self.rows.shard(shard) {
-            let listed = row.hosts().iter().find(|host| host.node == node).copied();
-            let found = hosted.remove(row.id());
-            if self.is_busy(shard, row.id()) {
-                busy |= listed.is_some() || found.is_some();
-                continue;
-            }
-            match (listed, found) {
-                (Some(_), None) => {
-                    let rest: Vec<Host> = row.hosts().to_vec();
-                    let rest: Vec<Host> = rest.into_iter().filter(|h| h.node != node).collect();
-                    let row = row.with_hosts(&rest);
-                    self.publish(shard, Change::Put(row));
-                    self.sweep.insert(shard);
-                }
-                (None, Some(found)) => self.unlisted(shard, node, &found),
-                (Some(host), Some(found)) if found.epoch > host.epoch => {
-                    self.unlisted(shard, node, &found);
-                }
-                (Some(host), Some(found)) if found.epoch == host.epoch => {
-                    self.count_filled(shard, &row, host, found.filled);
-                }
-                (Some(_), Some(_)) | (None, None) => {}
-            }
-        }
-        for (process, found) in hosted {
-            if self.is_busy(shard, &process) {
-                busy = true;
-            } else {
-                self.unlisted(shard, node, &found);
-            }
-        }
-        // What is under way settles first; then it is counted once more.
-        if let Some(home) = self.homes.get_mut(&shard).filter(|_| busy) {
-            home.recount.insert(node);
-            self.retry_later();
-        }
-    }
-
-    /// A node runs what the rows do not say. Where two homes can have been, the network was
-    /// divided: a new term and a whole census settle it. Otherwise it was stopped or replaced, unless
-    /// no row says anything of it.
-    fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
-        let id = &found.spec.id;
-        if self.is_over(shard, id, found.epoch) {
-            self.end_copy(shard, id, node, found.epoch);
-            return;
-        }
-        if !self.settings.guarantees.exclusive {
-            self.reclaim(shard);
-            return;
-        }
-        if found.ready && self.rows.get(id).is_none() {
-            // All who knew it were held for dead, and this one is back (H9): its end would be known.
-            let host = listed(node, found);
-            self.publish(shard, Change::Put(Row::new(found.spec.clone(), &[host])));
-            self.sweep.insert(shard);
-            return;
-        }
-        self.end_copy(shard, id, node, found.epoch);
-    }
-
     /// How many run one process.
     pub(crate) fn replicas(&self) -> usize {
         self.settings.redundancy.replicas(self.members.len()).max(1)
@@ -441,29 +379,6 @@ impl<R: Rows> Node<R> {
             }
         }
     }
-
-    /// The answer of a host that ended a process by itself.
-    pub(crate) fn departed(&mut self, node: NodeId, gone: Departed) {
-        let shard = self.shard_of(&gone.process);
-        if !self.homes.get(&shard).is_some_and(Home::is_live) {
-            return;
-        }
-        self.outbox.say(node, Item::Noted(gone.clone()));
-        let Some(row) = self.rows.get(&gone.process) else {
-            return;
-        };
-        let is_it = |host: &Host| host.node == node && host.epoch == gone.epoch;
-        if !row.hosts().iter().any(is_it) {
-            return;
-        }
-        let rest: Vec<Host> = row.hosts().iter().copied().filter(|h| !is_it(h)).collect();
-        if rest.is_empty() {
-            self.bury(shard, &gone.process);
-        } else {
-            self.publish(shard, Change::Put(row.with_hosts(&rest)));
-        }
-        self.sweep.insert(shard);
-    }
 }
 
 /// Whether the registry knows of a later host than this one. Where it lists the same node under a later
@@ -480,7 +395,7 @@ fn ready(running: &[(NodeId, Hosted)]) -> Vec<Host> {
 }
 
 /// A host as a row has it.
-const fn listed(node: NodeId, hosted: &Hosted) -> Host {
+pub(super) const fn listed(node: NodeId, hosted: &Hosted) -> Host {
     Host {
         node,
         epoch: hosted.epoch,

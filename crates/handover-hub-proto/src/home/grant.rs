@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::work::{Doing, Starting, Stopping};
 use super::{Asker, Home, Pending, Work};
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
-use crate::message::{Change, Hosted, Item, Refusal, Told};
+use crate::message::{Change, Departed, Hosted, Item, Refusal, Told};
 use crate::migration::MovementInput;
 use crate::node::{Failure, Node, Timer};
 use crate::row::{Host, Role, Row, Rows};
@@ -110,6 +110,7 @@ impl<R: Rows> Node<R> {
         let stopping = Stopping {
             pending: living.map(|host| (host.node, host.epoch)).collect(),
             nodes: hosts.iter().map(|host| host.node).collect(),
+            for_good: true,
         };
         let work = Work::new(Doing::Stopping(stopping), asker, self.now);
         home.work.insert(row.id().clone(), work);
@@ -236,9 +237,14 @@ impl<R: Rows> Node<R> {
     /// A host has ended a process, as it was told.
     pub(crate) fn heard_ended(&mut self, from: NodeId, process: &ProcessId, epoch: Epoch) {
         let shard = self.shard_of(process);
-        let Some(home) = self.homes.get_mut(&shard) else {
+        let Some(home) = self.homes.get_mut(&shard).filter(|home| home.is_live()) else {
             return;
         };
+        let gone = Departed {
+            process: process.clone(),
+            epoch,
+        };
+        self.outbox.say(from, Item::Noted(gone));
         let Some(work) = home.work.get_mut(process) else {
             return;
         };
@@ -295,6 +301,9 @@ impl<R: Rows> Node<R> {
         };
         match work.doing {
             Doing::Starting(starting) => self.started(shard, process, starting, &work.askers),
+            Doing::Stopping(stopping) if !stopping.for_good => {
+                self.have_ended(shard, process, &stopping);
+            }
             Doing::Stopping(stopping) => {
                 self.bury(shard, process);
                 if let Some(home) = self.homes.get_mut(&shard) {

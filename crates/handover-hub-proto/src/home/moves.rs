@@ -17,7 +17,7 @@ use crate::identity::{MoveId, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Item, Told};
 use crate::migration::{
     Bid, Decision, Deferral, GRANTS, Movement, MovementEffect, MovementInput, Outcome, Plan,
-    Purpose, Reason, Report, Stray, Word, leftover,
+    Purpose, Reason, Report, Word, leftover,
 };
 use crate::node::{Effect, Failure, HostFailure, Node, Timer};
 use crate::pace::Next;
@@ -165,7 +165,7 @@ impl<R: Rows> Node<R> {
             home.work.insert(process.clone(), work);
             self.drive_move(shard, &process, None);
         }
-        // Nobody will say again that one is gone who was gone before: an earlier home began it.
+        // Whoever was gone before is not said to be gone again: an earlier home began it.
         for node in ends {
             if !self.members.has(node) {
                 self.drive_move(shard, &process, Some(MovementInput::Gone(node)));
@@ -435,11 +435,7 @@ impl<R: Rows> Node<R> {
         let Some(stray) = report.stray() else {
             return;
         };
-        if let Stray::Departing { epoch } = stray
-            && self.is_over(shard, &report.process, epoch)
-        {
-            // It was stopped while this copy stood still for a merge.
-            self.end_copy(shard, &report.process, from, epoch);
+        if self.ends_stray(shard, &report.process, from, stray) {
             return;
         }
         let Some(home) = self.homes.get_mut(&shard) else {

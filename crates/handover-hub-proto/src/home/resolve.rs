@@ -104,6 +104,8 @@ impl<R: Rows> Node<R> {
                 {
                     self.goes_on_beside(shard, process, *node, *attempt);
                 }
+                // It runs soon, whatever is said here: then it is one copy too many.
+                Holding::Activating { .. } => self.count_again(shard, *node),
                 _ => self.let_go(shard, process, *node, holding),
             }
         }
@@ -191,7 +193,9 @@ impl<R: Rows> Node<R> {
             Holding::Departing { attempt, epoch, .. } | Holding::Landing { attempt, epoch, .. } => {
                 (attempt, epoch)
             }
-            Holding::Running { .. } | Holding::Activating { .. } => return,
+            Holding::Running { .. } | Holding::Activating { .. } | Holding::Ending { .. } => {
+                return;
+            }
         };
         let Some((_, stray)) = holding.stray() else {
             return;

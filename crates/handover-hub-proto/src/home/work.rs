@@ -47,6 +47,8 @@ pub(crate) struct Starting {
 pub(crate) struct Stopping {
     pub(crate) pending: BTreeMap<NodeId, Epoch>,
     pub(crate) nodes: Vec<NodeId>,
+    /// It is not to begin again afterwards.
+    pub(crate) for_good: bool,
 }
 
 /// A process that moves.

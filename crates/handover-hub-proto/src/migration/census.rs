@@ -46,6 +46,13 @@ pub enum Holding {
         /// Whether the state is there, and taken.
         whole: bool,
     },
+    /// It is ending it, and may answer until it has.
+    Ending {
+        /// The epoch it runs under.
+        epoch: Epoch,
+        /// A home has said so, and not that its node leaves.
+        for_good: bool,
+    },
 }
 
 /// What follows from all holdings of a process.
@@ -99,7 +106,8 @@ impl Holding {
             Self::Running { epoch }
             | Self::Activating { epoch, .. }
             | Self::Departing { epoch, .. }
-            | Self::Landing { epoch, .. } => epoch,
+            | Self::Landing { epoch, .. }
+            | Self::Ending { epoch, .. } => epoch,
         }
     }
 
@@ -111,6 +119,7 @@ impl Holding {
             Self::Departing { epoch, .. } => (2, epoch),
             // What was under way when it said so may be there by now.
             Self::Landing { epoch, whole, .. } => (whole as u8, epoch),
+            Self::Ending { epoch, .. } => (0, epoch),
         }
     }
 }
@@ -160,6 +169,7 @@ pub fn resolve(holdings: &[(NodeId, Holding)], row: Option<Epoch>, kept: bool) -
                 target,
             }
         }
+        Holding::Ending { .. } => Resolution::Restart,
         Holding::Landing { epoch, .. } if outlived(epoch) => Resolution::Restart,
         Holding::Landing {
             attempt,
@@ -192,7 +202,7 @@ impl Holding {
         match *self {
             Self::Departing { attempt, epoch, .. } => Some((attempt, Stray::Departing { epoch })),
             Self::Landing { attempt, .. } => Some((attempt, Stray::Landing)),
-            Self::Running { .. } | Self::Activating { .. } => None,
+            Self::Running { .. } | Self::Activating { .. } | Self::Ending { .. } => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use alloc::collections::btree_set::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Effect, Evacuation, Failure, Node, Staying, Timer};
+use super::{Effect, Evacuation, Failure, HostOrder, Node, Staying, Timer};
 use crate::event::Event;
 use crate::home::Asker;
 use crate::identity::{NodeId, NodeName, ProcessId, RequestId, ShardId};
@@ -306,6 +306,10 @@ impl<R: Rows> Node<R> {
         match self.leaving {
             Some(Leaving::Departure { .. }) => self.depart(Staying::OutOfTime),
             Some(Leaving::Gone) => {
+                if self.hosting.len() > 0 {
+                    // Others begin it anew as soon as this node is none of them (H2).
+                    self.effects.push_back(Effect::Host(HostOrder::Suspend));
+                }
                 self.effects.push_back(Effect::Engine(EngineOrder::Leave));
             }
             Some(Leaving::Evacuation { .. }) | None => {}

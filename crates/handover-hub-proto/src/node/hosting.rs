@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_set::BTreeSet;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -24,6 +23,8 @@ pub(crate) enum Phase {
     Active,
     /// It is being stopped, as its home said.
     Ending,
+    /// It is being stopped, since this node leaves: it begins again elsewhere.
+    Leaving,
 }
 
 /// A process on this node.
@@ -40,16 +41,16 @@ pub(crate) struct Here {
 
 /// The processes of one shard on this node.
 #[derive(Default)]
-struct Local {
-    here: BTreeMap<ProcessId, Here>,
-    /// Those that ended by themselves, until their home has noted it.
+pub(super) struct Local {
+    pub(super) here: BTreeMap<ProcessId, Here>,
+    /// Those that ended, by themselves or as a home said, until their home has noted it.
     departed: BTreeMap<ProcessId, Epoch>,
 }
 
 /// All processes on this node.
 #[derive(Default)]
 pub(crate) struct Hosting {
-    shards: BTreeMap<ShardId, Local>,
+    pub(super) shards: BTreeMap<ShardId, Local>,
     /// The home of the highest term that this node has heard of, for each shard.
     homes: BTreeMap<ShardId, Owner>,
     count: usize,
@@ -88,7 +89,7 @@ impl Hosting {
         Some(here)
     }
 
-    fn departed(&mut self, shard: ShardId, gone: &Departed) {
+    pub(super) fn departed(&mut self, shard: ShardId, gone: &Departed) {
         let local = self.shards.entry(shard).or_default();
         local.departed.insert(gone.process.clone(), gone.epoch);
     }
@@ -177,18 +178,17 @@ impl<R: Rows> Node<R> {
             }
         }
         if let Some(local) = self.hosting.shards.get(&shard) {
-            let running = local.here.values().filter(|h| h.phase != Phase::Ending);
-            report.hosted.extend(running.map(|here| {
-                Hosted {
-                    spec: here.spec.clone(),
-                    epoch: here.epoch,
-                    role: here.role,
-                    ready: here.phase == Phase::Active,
-                    filled: here.filled,
-                    holding: terminal
+            report.hosted.extend(local.here.values().map(|here| Hosted {
+                spec: here.spec.clone(),
+                epoch: here.epoch,
+                role: here.role,
+                ready: here.phase == Phase::Active,
+                filled: here.filled,
+                holding: here.ending().unwrap_or_else(|| {
+                    terminal
                         .holding(&here.spec.id, Some(here.epoch))
-                        .unwrap_or(Holding::Running { epoch: here.epoch }),
-                }
+                        .unwrap_or(Holding::Running { epoch: here.epoch })
+                }),
             }));
             report
                 .departed
@@ -230,7 +230,7 @@ impl<R: Rows> Node<R> {
             return;
         }
         match here.phase {
-            Phase::Starting | Phase::Ending => {}
+            Phase::Starting | Phase::Ending | Phase::Leaving => {}
             Phase::Active if here.epoch == epoch => self.say_granted(from, id, epoch, Ok(())),
             Phase::Active if replica || (here.role == Role::Passive && role == Role::Active) => {
                 self.promote(shard, spec, epoch, role);
@@ -311,7 +311,7 @@ impl<R: Rows> Node<R> {
         match self.hosting.get_mut(shard, &process) {
             Some(here) if here.epoch > epoch => {}
             Some(here) => {
-                if here.phase != Phase::Ending {
+                if matches!(here.phase, Phase::Starting | Phase::Active) {
                     here.phase = Phase::Ending;
                     let epoch = here.epoch;
                     let order = HostOrder::Stop { process, epoch };
@@ -384,18 +384,6 @@ impl<R: Rows> Node<R> {
         }
     }
 
-    /// Nothing that is here goes on.
-    pub(crate) fn stop_all(&mut self) {
-        for local in self.hosting.shards.values_mut() {
-            for (process, here) in &mut local.here {
-                here.phase = Phase::Ending;
-                let (process, epoch) = (process.clone(), here.epoch);
-                let order = HostOrder::Stop { process, epoch };
-                self.effects.push_back(Effect::Host(order));
-            }
-        }
-    }
-
     /// A process on this node did something.
     pub(crate) fn host_reports(&mut self, report: HostReport) {
         let moves = self.terminal_reports(&report);
@@ -440,43 +428,14 @@ impl<R: Rows> Node<R> {
             (Phase::Starting, Err(_)) => {
                 self.hosting.remove(shard, &process);
             }
-            (Phase::Ending, Err(_)) => {
+            (Phase::Ending | Phase::Leaving, Err(_)) => {
                 self.ended(process, epoch, None);
                 return;
             }
-            (Phase::Ending | Phase::Active, _) => return,
+            (Phase::Ending | Phase::Leaving | Phase::Active, _) => return,
         }
         if let Some(home) = self.hosting.home(shard) {
             self.say_granted(home, process, epoch, result.map_err(Into::into));
-        }
-    }
-
-    fn ended(&mut self, process: ProcessId, epoch: Epoch, crash: Option<String>) {
-        let shard = self.shard_of(&process);
-        let known = self.hosting.get(shard, &process);
-        let Some(phase) = known
-            .filter(|here| here.epoch == epoch)
-            .map(|here| here.phase)
-        else {
-            return;
-        };
-        self.hosting.remove(shard, &process);
-        if let Some(reason) = crash {
-            self.effects.push_back(Effect::Report(Event::Crashed {
-                process: process.clone(),
-                reason,
-                restarted: false,
-            }));
-        }
-        let item = if phase == Phase::Ending {
-            Item::Ended { process, epoch }
-        } else {
-            let gone = Departed { process, epoch };
-            self.hosting.departed(shard, &gone);
-            Item::Departed(gone)
-        };
-        if let Some(home) = self.hosting.home(shard) {
-            self.outbox.say(home, item);
         }
     }
 }

@@ -6,6 +6,7 @@ mod ends;
 mod flights;
 mod host;
 mod lasting;
+mod late;
 mod moves;
 mod starts;
 mod stillness;

@@ -43,6 +43,11 @@ pub(crate) struct Hosts {
     pub(crate) refuses_moves: bool,
     /// Nothing is reported while set.
     pub(crate) silent: bool,
+    /// Nothing is stopped while set: those that are to be answer still.
+    pub(crate) lingers: bool,
+    stops: Vec<HostOrder>,
+    /// How often everything was told to stand still.
+    pub(crate) suspended: u32,
 }
 
 impl Hosts {
@@ -109,8 +114,17 @@ impl Hosts {
         });
     }
 
+    /// What was to be stopped is stopped.
+    pub(crate) fn stop_now(&mut self) {
+        self.lingers = false;
+        for order in core::mem::take(&mut self.stops) {
+            self.order(order);
+        }
+    }
+
     pub(crate) fn order(&mut self, order: HostOrder) {
         match order {
+            HostOrder::Stop { .. } if self.lingers => self.stops.push(order),
             HostOrder::Warm { spec, epoch, .. } if self.refuses_moves => {
                 self.reports.push_back(HostReport::Warmed {
                     process: spec.id.clone(),
@@ -154,6 +168,7 @@ impl Hosts {
                 });
             }
             HostOrder::Suspend => {
+                self.suspended += 1;
                 self.unconfirmed = self.all.keys().cloned().collect();
             }
             HostOrder::Continue { process, epoch } => {

@@ -72,7 +72,7 @@ pub(crate) struct Place {
     pub(crate) answers: BTreeMap<RequestId, Answer>,
     pub(crate) events: Vec<Event>,
     pub(crate) messages: usize,
-    left: bool,
+    pub(crate) left: bool,
 }
 
 pub(crate) struct World {

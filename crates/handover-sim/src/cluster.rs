@@ -66,11 +66,14 @@ impl Failure {
             exclusive,
             nodes,
             profile,
+            lag,
+            distribution,
             ..
         } = plan;
         let engine = if *exclusive { "exclusive" } else { "gossip" };
         format!(
-            "seed {seed} ({engine}, {nodes} nodes, {profile:?}): {rule}: {words}\n\
+            "seed {seed} ({engine}, {nodes} nodes, {profile:?}, {distribution:?}, {lag:?}): \
+             {rule}: {words}\n\
              about {about:?}\n{}\n\
              {rule}: {words}\n\
              repeat: HANDOVER_SIM_SEED={seed} cargo test -p handover-sim --test cluster -- \

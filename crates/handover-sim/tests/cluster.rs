@@ -38,18 +38,19 @@ fn all_keep(plans: &[Plan]) -> Campaign {
     found
 }
 
-/// Whatever the seed says: `HANDOVER_SIM_SEED=n`.
+/// Whatever the seed says: `HANDOVER_SIM_SEED=n`. Once as it is drawn, once varied.
 #[test]
 fn one_seed_as_it_was_drawn() {
     let Some(seed) = number("HANDOVER_SIM_SEED") else {
         println!("HANDOVER_SIM_SEED says which");
         return;
     };
-    let plan = Plan::drawn(seed);
-    println!("{plan:?}");
-    match play(&plan, Fault::No) {
-        Ok(counts) => println!("{counts:?}"),
-        Err(failure) => panic!("{}", failure.tell(&plan)),
+    for plan in [Plan::drawn(seed), Plan::drawn(seed).varied()] {
+        println!("{plan:?}");
+        match play(&plan, Fault::No) {
+            Ok(counts) => println!("{counts:?}"),
+            Err(failure) => panic!("{}", failure.tell(&plan)),
+        }
     }
 }
 
@@ -115,13 +116,67 @@ fn clusters_that_gossip_settle() {
     all_keep(&drawn.collect::<Vec<_>>());
 }
 
+/// Varied clusters that broke a rule once, each for a reason of its own.
+const BROKE: [u64; 12] = [
+    // An exclusive engine: a process that was being stopped when its shard got another home began
+    // there beside it, or anew though it had been stopped.
+    361, 499, 1740, 2050, // A machine that stood still for longer than its lease.
+    739,
+    // A move of which both ends, or one, were gone before its home began to follow it.
+    276,
+    // Gossip: copies that were not counted, since they were only about to run, or came with an order
+    // that was older than the count.
+    340, 1020, 1062, // A copy that stood still for a merge when its child was stopped.
+    1736, // A place that was named and is gone.
+    2317, // What leaves with its node is slow to stop.
+    186,
+];
+
+/// Late hosts, machines that stand still for a moment, children that are put where there is least
+/// to do, or where their starter says.
+#[test]
+fn varied_clusters_keep_what_they_promise() {
+    let varied = |seed| Plan::drawn(seed).varied();
+    let exclusive = (0..200).map(varied).filter(|plan| plan.exclusive);
+    let broke = BROKE.into_iter().map(varied);
+    let asked = seeds()
+        .into_iter()
+        .filter(|seed| *seed >= FIXED)
+        .map(varied);
+    let plans: Vec<_> = exclusive.chain(broke).chain(asked).collect();
+    let counts = all_keep(&plans).counts;
+    // The musts: all of it happened.
+    let happened = [counts.late, counts.stalled, counts.shifted, counts.guided];
+    assert!(happened.iter().all(|count| *count > 20), "{counts:?}");
+}
+
+#[test]
+fn varied_clusters_that_gossip_settle() {
+    let drawn = seeds().into_iter().map(|seed| {
+        let profile = Plan::drawn(seed).profile;
+        Plan::drawn(seed).with(false, profile).varied()
+    });
+    all_keep(&drawn.collect::<Vec<_>>());
+}
+
+#[test]
+fn replicas_on_late_hosts_keep_what_was_acknowledged() {
+    let drawn = seeds().into_iter().flat_map(|seed| {
+        let with = |profile| Plan::drawn(seed).with(true, profile).replicated().varied();
+        [with(Profile::Calm), with(Profile::Kills)]
+    });
+    all_keep(&drawn.collect::<Vec<_>>());
+}
+
 #[test]
 fn a_seed_says_everything() {
     for seed in 0..5 {
-        let plan = Plan::drawn(seed).with(true, Profile::Calm);
-        let first = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
-        let again = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
-        assert_eq!(first, again, "seed {seed}");
+        let drawn = Plan::drawn(seed).with(true, Profile::Calm);
+        for plan in [drawn.clone(), drawn.varied()] {
+            let first = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
+            let again = play(&plan, Fault::No).map_err(|failure| failure.tell(&plan));
+            assert_eq!(first, again, "seed {seed}");
+        }
     }
 }
 

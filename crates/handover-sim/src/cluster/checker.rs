@@ -93,6 +93,14 @@ pub struct Counts {
     pub commands: u64,
     /// Commands of which a part failed.
     pub failed: u64,
+    /// Orders that a host carried out late.
+    pub late: u64,
+    /// Moments for which a machine stood still while its hosts went on.
+    pub stalled: u64,
+    /// Boards by which processes were shifted.
+    pub shifted: u64,
+    /// Children that were put on nodes by who started them.
+    pub guided: u64,
 }
 
 impl Counts {
@@ -111,6 +119,10 @@ impl Counts {
         self.left += other.left;
         self.commands += other.commands;
         self.failed += other.failed;
+        self.late += other.late;
+        self.stalled += other.stalled;
+        self.shifted += other.shifted;
+        self.guided += other.guided;
     }
 }
 

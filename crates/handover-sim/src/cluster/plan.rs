@@ -1,8 +1,16 @@
 //! What a seed says will happen: how large the cluster is, and what befalls it.
 
+use core::time::Duration;
+
+use handover_hub_proto::balance::{Balancing, Shifting};
+use handover_hub_proto::placement::Distribution;
+
 use super::agenda::{MILLISECOND, SECOND, Time};
 use super::network::Latency;
 use super::random::Random;
+
+/// What [`Plan::varied`] draws is drawn apart, so that all else is as the seed alone says.
+const VARIED: u64 = 0x0001_a7e5;
 
 /// What befalls a cluster, beside children that start, stop, move and are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +39,64 @@ impl Profile {
         Self::Engine,
         Self::All,
     ];
+}
+
+/// How late nodes do what they are told, until they are left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// So many names of a thousand have late nodes; the others do all at once.
+    pub seats: u64,
+    /// Orders to processes of a thousand that are carried out late, by hosts whose machines go on.
+    pub orders: u64,
+    /// How late at most.
+    pub order: Time,
+    /// Inputs of a thousand at which a machine stands still while its hosts go on.
+    pub stalls: u64,
+    /// For how long at most.
+    pub stall: Time,
+}
+
+impl Lag {
+    /// From a few milliseconds to longer than a move may take, is asked for again, or a lease lasts.
+    fn drawn(random: &mut Random) -> Self {
+        let orders = [
+            50 * MILLISECOND,
+            SECOND,
+            8 * SECOND,
+            15 * SECOND,
+            40 * SECOND,
+        ];
+        let stalls = [
+            0,
+            20 * MILLISECOND,
+            500 * MILLISECOND,
+            3 * SECOND,
+            15 * SECOND,
+        ];
+        Self {
+            seats: *random.one(&[250, 500, 1_000]).unwrap_or(&500),
+            orders: random.between(20, 500),
+            order: *random.one(&orders).unwrap_or(&SECOND),
+            stalls: random.between(1, 20),
+            stall: *random.one(&stalls).unwrap_or(&0),
+        }
+    }
+}
+
+/// How load is balanced: boards come often, so that a run has many of them.
+fn balanced(random: &mut Random) -> Distribution {
+    let every = random.between(500, 2_000);
+    let shifting = Shifting {
+        tolerance: u16::try_from(random.between(60, 250)).unwrap_or(200),
+        settle: u16::try_from(random.between(1, 4)).unwrap_or(3),
+        limit: u32::try_from(random.between(1, 20)).unwrap_or(20),
+    };
+    Distribution::LoadBalanced(Balancing {
+        every: Duration::from_millis(every),
+        stale: Duration::from_millis(every * 3),
+        queued: 10,
+        shifting: random.chance(850).then_some(shifting),
+    })
 }
 
 /// One run of the simulation, but for chance.
@@ -68,6 +134,10 @@ pub struct Plan {
     pub merges: bool,
     /// Passive replicas of each child, which have its state.
     pub replicas: u16,
+    /// How late nodes are.
+    pub lag: Lag,
+    /// Who says where a new child runs.
+    pub distribution: Distribution,
 }
 
 impl Plan {
@@ -100,6 +170,8 @@ impl Plan {
             moves: true,
             merges: false,
             replicas: 0,
+            lag: Lag::default(),
+            distribution: Distribution::Consistent,
         }
     }
 
@@ -107,6 +179,24 @@ impl Plan {
     #[must_use]
     pub const fn replicated(mut self) -> Self {
         self.replicas = 1;
+        self
+    }
+
+    /// The same, with late nodes, another distribution, or both, as the seed says beside all else.
+    #[must_use]
+    pub fn varied(mut self) -> Self {
+        let mut random = Random::new(self.seed ^ VARIED);
+        let (lags, lag) = (random.chance(600), Lag::drawn(&mut random));
+        let (strategy, balanced) = (random.between(0, 1_000), balanced(&mut random));
+        self.distribution = match strategy {
+            0..400 => balanced,
+            // Each of them names one node.
+            400..700 if self.replicas == 0 => Distribution::Guided,
+            _ => Distribution::Consistent,
+        };
+        if lags || self.distribution == Distribution::Consistent {
+            self.lag = lag;
+        }
         self
     }
 

@@ -7,8 +7,11 @@ mod acts;
 mod calls;
 mod commands;
 mod deliver;
+mod late;
+mod load;
 mod moving;
 mod orders;
+mod places;
 mod replicas;
 mod runs;
 mod serve;
@@ -22,6 +25,7 @@ use handover_hub_proto::message::Message;
 use handover_hub_proto::node::{Command, HostReport, Input, Node};
 use handover_hub_proto::view::{EngineEvent, Member};
 
+use self::places::Guided;
 use super::agenda::{Agenda, SECOND, Time};
 use super::checker::{Checker, Violation};
 use super::engine::exclusive::{Store, StoreEvent};
@@ -69,6 +73,10 @@ pub enum Event {
     Update(RunIndex, ProcessId, u64),
     /// A node is killed: another one has just come or gone.
     Strike,
+    /// A machine that stood still goes on.
+    Awake(RunIndex),
+    /// A node measures how busy it is.
+    Measured(RunIndex),
     /// A host reports.
     Report(RunIndex, HostReport),
     /// A process finished a message: the one with that count.
@@ -111,6 +119,8 @@ impl Event {
             | Self::Update(run, ..)
             | Self::InDoubt(run, ..)
             | Self::Again(run, ..)
+            | Self::Awake(run)
+            | Self::Measured(run)
             | Self::Report(run, _)
             | Self::Finished { run, .. }
             | Self::Exit(run) => Some(*run),
@@ -144,9 +154,13 @@ pub struct Run {
     pub fenced: bool,
     /// It was asked to leave.
     pub leaving: bool,
+    /// It said that it leaves without these.
+    left: BTreeSet<ProcessId>,
     /// It was asked to take nothing new.
     pub evacuated: bool,
     backlog: Vec<Event>,
+    /// What waits for its machine, which stands still for a moment; none if it does not.
+    inbox: Option<Vec<Input<Message>>>,
     /// When its machine wants to be told of the time.
     tick: Option<Time>,
     requests: BTreeMap<RequestId, Command>,
@@ -173,6 +187,8 @@ pub struct World {
     pub fault: Fault,
     agenda: Agenda<Event>,
     random: Random,
+    /// Chance for what [`Plan::varied`] adds.
+    apart: Random,
     network: Network,
     engine: Engine,
     /// All runs of nodes, ended ones too.
@@ -185,6 +201,14 @@ pub struct World {
     /// Where processes may be beside where placement says, since they were moved there.
     moved_to: BTreeMap<ProcessId, BTreeSet<NodeId>>,
     pinned: BTreeMap<ProcessId, Vec<Seat>>,
+    /// Where the children of a guided hub may be.
+    guided: BTreeMap<ProcessId, Guided>,
+    /// Children whose only host ended at some time.
+    hostless: BTreeSet<ProcessId>,
+    /// Children that a node left behind while others were out of reach.
+    forgettable: BTreeSet<ProcessId>,
+    /// When a board last had processes shifted.
+    shifted: Time,
     /// When nodes were killed, stopped or cut off.
     harms: Vec<Time>,
     incarnations: u64,
@@ -217,6 +241,7 @@ impl World {
         Self {
             agenda: Agenda::default(),
             random: Random::new(plan.seed ^ 0x5eed),
+            apart: Random::new(plan.seed ^ 0xa9a7),
             network: Network::new(plan.latency),
             engine,
             runs: Vec::new(),
@@ -226,6 +251,10 @@ impl World {
             stubborn: BTreeSet::new(),
             moved_to: BTreeMap::new(),
             pinned: BTreeMap::new(),
+            guided: BTreeMap::new(),
+            hostless: BTreeSet::new(),
+            forgettable: BTreeSet::new(),
+            shifted: 0,
             harms: Vec::new(),
             incarnations: 0,
             divided: false,
@@ -326,6 +355,8 @@ impl World {
             Event::InDoubt(run, process, reply) => self.in_doubt(run, &process, reply),
             Event::Opened(run, process, epoch) => self.opened(run, &process, epoch),
             Event::Update(run, process, number) => self.update_again(run, &process, number),
+            Event::Awake(run) => self.awake(run),
+            Event::Measured(run) => self.measured(run),
             Event::Strike => self.strike(),
             Event::Report(run, report) => {
                 self.note(|| format!("run {run} <- {report:?}"));

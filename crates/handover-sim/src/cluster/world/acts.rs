@@ -32,6 +32,7 @@ impl World {
         let mut settings = Settings {
             shards: self.plan.shards,
             guarantees: self.engine.guarantees(),
+            distribution: self.plan.distribution,
             redundancy: self.redundancy(),
             ..Settings::default()
         };
@@ -100,6 +101,10 @@ impl World {
                 let places = self.moved_to.entry(process.clone()).or_default();
                 places.insert(id);
                 self.command(run, Command::Move { process, to });
+            }
+            Act::Pin if self.is_guided() => {
+                let placing = self.guide(&process, other);
+                self.command(run, Command::Pin { process, placing });
             }
             Act::Pin => {
                 // A node that stands still refuses: what is to be free may be pinned still.
@@ -206,6 +211,11 @@ impl World {
             .count();
         let most = LOST_AT_ONCE.min(knowing.saturating_sub(1));
         most.saturating_sub(recent)
+    }
+
+    /// Whether nodes were lost of late.
+    pub(super) fn is_harmed(&self) -> bool {
+        self.harms.iter().any(|then| *then + HEALS > self.now())
     }
 
     fn harm(&mut self, act: Act) {

@@ -132,7 +132,7 @@ impl World {
         let mut found = Vec::new();
         for run in self.living() {
             let host = &self.runs[run].host;
-            let valid = self.engine.valid(run) > self.now();
+            let valid = self.valid(run) > self.now();
             if let Some(cell) = host.cells.get(process) {
                 let mailbox = &cell.mailbox;
                 let (phase, waits) = (mailbox.phase(), mailbox.waiting());

@@ -50,7 +50,9 @@ impl World {
             if self.random.chance(self.plan.stubborn) {
                 self.stubborn.insert(id.clone());
             }
-            children.push(Arc::new(ChildSpec::new(kind, id)));
+            let placing = self.placing(&id);
+            let child = ChildSpec::new(kind, id);
+            children.push(Arc::new(ChildSpec { placing, ..child }));
         }
         let options = StartOptions::default();
         self.command(run, Command::Start { children, options });
@@ -83,6 +85,9 @@ impl World {
             let child = self.checker.child(&process);
             child.asked = child.asked.saturating_sub(1);
         }
+        if let Command::Pin { process, placing } = &command {
+            self.guided(process, placing, matches!(answer, Answer::Done));
+        }
         match (&command, answer) {
             (
                 Command::Start { children, .. },
@@ -106,6 +111,7 @@ impl World {
                     let calls = cell.map(|cell| cell.state.applied.clone());
                     let calls = calls.unwrap_or_default();
                     self.checker.excuse(&process, calls.into_iter());
+                    self.runs[run].left.insert(process);
                 }
             }
             (Command::Leave { .. }, Answer::Failed(_)) => {
@@ -118,13 +124,16 @@ impl World {
         }
     }
 
-    /// A node says that it leaves without a child. If it is alone in its part of a divided network
-    /// nobody else knows it, and with gossip nobody starts it again.
+    /// A node says that it leaves without a child. While nodes are out of reach, those that are left
+    /// may not know that there is such a child; with gossip, then nobody starts it again.
     fn left_behind(&mut self, run: RunIndex, process: &ProcessId) {
         let mut others = self.living().into_iter().filter(|other| *other != run);
         let known = others.any(|other| self.runs[other].machine.rows().get(process).is_some());
-        if !known && !self.plan.exclusive && self.divided {
+        if !known && !self.plan.exclusive && self.diverged {
             self.checker.child(process).wanted = Wanted::Either;
+        }
+        if self.divided || self.is_harmed() {
+            self.forgettable.insert(process.clone());
         }
     }
 
@@ -169,6 +178,13 @@ impl World {
     pub(super) fn exit(&mut self, run: RunIndex) {
         self.note(|| format!("=== run {run} has left"));
         self.checker.counts.left += 1;
+        for process in self.runs[run].left.clone() {
+            let host = &self.runs[run].host;
+            let cell = host.cells.get(&process);
+            let mut lost = cell.map_or_else(BTreeSet::new, |cell| cell.state.applied.clone());
+            lost.extend(host.ended.get(&process).into_iter().flatten());
+            self.checker.excuse(&process, lost.into_iter());
+        }
         self.end(run);
     }
 }

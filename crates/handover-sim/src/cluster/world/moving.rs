@@ -149,9 +149,10 @@ impl World {
         let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
             return;
         };
-        cell.epoch = epoch;
+        cell.epoch = cell.epoch.max(epoch);
         cell.attempt = None;
         let released = cell.mailbox.resume(&Limits::default());
+        let epoch = cell.epoch;
         self.checker.counts.resumed += 1;
         self.check_epoch(run, process, epoch);
         self.check_acting(process);

@@ -52,6 +52,10 @@ impl World {
         } else {
             0
         };
+        let pause = pause + self.lateness(run);
+        if self.overtakes(&order) {
+            return self.carry_out(run, order, false);
+        }
         let pending = &mut self.runs[run].host.pending;
         if let Some(pending) = pending.get_mut(&process) {
             pending.push_back((order, false));
@@ -72,6 +76,11 @@ impl World {
                 None => self.carry_out(run, order, still),
             }
         }
+    }
+
+    /// Whether an order is done at once, whatever else the process was ordered.
+    fn overtakes(&self, order: &HostOrder) -> bool {
+        self.plan.lag.orders > 0 && matches!(order, HostOrder::Continue { .. })
     }
 
     /// `still`: everything was told to stand still after this was ordered.
@@ -185,10 +194,12 @@ impl World {
         }
     }
 
-    /// What a node does that has not noticed yet that it stood still for too long has no effect: it
-    /// may not act, and will be confirmed before it does.
+    /// What a node does that has not noticed yet that it stood still for too long has no effect, nor
+    /// has what stands still: it may not act, and will be confirmed before it does.
     pub(super) fn check_epoch(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
-        if self.now() < self.engine.valid(run) {
+        let cell = self.runs[run].host.cells.get(process);
+        let still = cell.is_some_and(|cell| cell.mailbox.is_suspended());
+        if !still && self.now() < self.valid(run) {
             let checked = self.checker.activated(run, process, epoch);
             self.judge(checked);
         }
@@ -280,7 +291,7 @@ impl World {
     /// A process that moved waits no longer for what its source still has.
     pub(super) fn opened(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
         let cell = self.runs[run].host.cells.get_mut(process);
-        if let Some(cell) = cell.filter(|cell| cell.epoch == epoch) {
+        if let Some(cell) = cell.filter(|cell| cell.epoch >= epoch) {
             let released = cell.mailbox.opened(&Limits::default());
             self.release(run, process, released);
         }
@@ -300,6 +311,7 @@ impl World {
     }
 
     fn stop(&mut self, run: RunIndex, process: ProcessId, epoch: Epoch) {
+        let left = self.runs[run].left.contains(&process);
         let host = &mut self.runs[run].host;
         let cell = host.cells.get(&process);
         if cell.is_some_and(|cell| cell.epoch <= epoch)
@@ -307,7 +319,7 @@ impl World {
         {
             // It may be begun anew if the home that has it stopped dies before all have ended it.
             let child = self.checker.child(&process);
-            if child.asked > 0 || child.wanted != Wanted::Running {
+            if child.asked > 0 || child.wanted != Wanted::Running || left {
                 let applied = cell.state.applied.iter().copied();
                 if self.plan.replicas > 0 {
                     child.excused.extend(applied);
@@ -340,10 +352,15 @@ impl World {
     }
 
     fn confirm(&mut self, run: RunIndex, process: &ProcessId, epoch: Epoch) {
+        let pending = self.runs[run].host.pending.get_mut(process);
+        for (_, still) in pending.into_iter().flatten() {
+            *still = false;
+        }
         let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
             return;
         };
-        cell.epoch = epoch;
+        cell.epoch = cell.epoch.max(epoch);
+        let epoch = cell.epoch;
         let released = cell.mailbox.proceed();
         self.checker.counts.confirmed += 1;
         self.check_epoch(run, process, epoch);

@@ -153,7 +153,7 @@ impl World {
         let incarnation = cell.state.incarnation;
         let ends = cell.replicas.steps_down;
         let ends = ends.filter(|_| all >= cell.replicas.number);
-        let in_time = self.now() < self.engine.valid(run) && !cell.mailbox.is_suspended();
+        let in_time = self.now() < self.valid(run) && !cell.mailbox.is_suspended();
         let Some(cell) = self.runs[run].host.cells.get_mut(process) else {
             return;
         };

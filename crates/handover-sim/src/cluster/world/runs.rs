@@ -56,8 +56,10 @@ impl World {
             paused: false,
             fenced: false,
             leaving: false,
+            left: BTreeSet::new(),
             evacuated: false,
             backlog: Vec::new(),
+            inbox: None,
             tick: None,
             requests: BTreeMap::new(),
             request: 0,
@@ -67,6 +69,7 @@ impl World {
         self.network.begin(seat);
         self.at_engine(|engine, around| engine.join(around, me, &seeds));
         self.drain(index);
+        self.measure_later(index);
     }
 
     /// Tells a machine something and does what it wants.
@@ -74,6 +77,13 @@ impl World {
         if self.fault == Fault::Timeless && matches!(input, Input::Tick) {
             return;
         }
+        if let Some(input) = self.keep_waiting(run, input) {
+            self.take(run, input);
+        }
+    }
+
+    /// A machine has time for something it was told.
+    pub(super) fn take(&mut self, run: RunIndex, input: Input<Message>) {
         if self.engine.is_over(run, self.now()) && self.fault != Fault::NoFence {
             if !self.runs[run].fenced {
                 self.note(|| format!("run {run} finds its lease over"));
@@ -138,6 +148,11 @@ impl World {
                 self.note(|| format!("run {run} reports {event:?}"));
                 if let Told::Registered { process, .. } | Told::Unregistered { process } = event {
                     self.row_changed(run, &process);
+                } else if let Told::Scored { shifted, .. } = event
+                    && shifted > 0
+                {
+                    self.shifted = self.now();
+                    self.checker.counts.shifted += 1;
                 }
             }
         }
@@ -204,8 +219,10 @@ impl World {
         for process in self.runs[run].requests.values() {
             super::commands::forget(&mut self.checker, process);
         }
+        self.note_hostless(run);
         self.runs[run].alive = false;
         self.runs[run].backlog.clear();
+        self.runs[run].inbox = None;
         self.checker.over(run);
         self.calls.retain(|_, call| call.run != run);
         self.network.end(run);

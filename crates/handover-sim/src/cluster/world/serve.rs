@@ -147,7 +147,7 @@ impl World {
     #[must_use]
     pub(super) fn acts(&self, run: RunIndex, cell: &Cell) -> bool {
         let runner = &self.runs[run];
-        let in_time = self.now() < self.engine.valid(run) || self.fault == Fault::Hasty;
+        let in_time = self.now() < self.valid(run) || self.fault == Fault::Hasty;
         let serves = match cell.mailbox.phase() {
             Phase::Open | Phase::Freezing | Phase::Opening => true,
             Phase::Frozen | Phase::Restoring | Phase::Retired => false,
@@ -232,7 +232,7 @@ impl World {
         let Some(cell) = self.runs[run].host.cells.get(process) else {
             return;
         };
-        let in_time = self.now() < self.engine.valid(run) || self.fault == Fault::Hasty;
+        let in_time = self.now() < self.valid(run) || self.fault == Fault::Hasty;
         if !in_time || cell.mailbox.is_suspended() {
             return self.look_again(run, process, Some(call));
         }
@@ -248,7 +248,7 @@ impl World {
     fn look_again(&mut self, run: RunIndex, process: &ProcessId, reply: Option<CallId>) {
         let cell = self.runs[run].host.cells.get(process);
         let waits = cell.is_some_and(|cell| reply.is_some() || cell.mailbox.waiting() > 0);
-        let fenced = self.now() >= self.engine.valid(run);
+        let fenced = self.now() >= self.valid(run);
         let suspended = cell.is_some_and(|cell| cell.mailbox.is_suspended());
         if waits && (fenced || suspended) && (reply.is_some() || !suspended) {
             let again = Event::InDoubt(run, process.clone(), reply);

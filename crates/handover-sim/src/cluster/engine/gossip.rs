@@ -226,6 +226,9 @@ impl Gossip {
         let peers = all.members.values();
         let peers = peers.filter(|known| known.member.id != me && !known.left);
         let mut peers: Vec<_> = peers.map(|known| known.run).collect();
+        // As chitchat does, so that islands whose members know nobody else find each other.
+        let strangers = view.seeds.iter().filter(|seed| !peers.contains(seed));
+        let strangers: Vec<_> = strangers.copied().collect();
         if peers.is_empty() {
             peers.clone_from(&view.seeds);
         }
@@ -236,6 +239,11 @@ impl Gossip {
             if let Some(peer) = around.random.one(&peers).copied() {
                 self.tell(around, run, peer, true);
             }
+        }
+        if !strangers.is_empty()
+            && let Some(stranger) = around.random.one(&strangers).copied()
+        {
+            self.tell(around, run, stranger, true);
         }
     }
 

@@ -201,7 +201,10 @@ impl World {
     fn room_for_harm(&self) -> usize {
         let now = self.now();
         let known = now.saturating_sub(LEARNS) / MILLISECOND;
-        let knows = |run: &&RunIndex| self.runs[**run].me.joined_ms <= known;
+        let knows = |run: &&RunIndex| {
+            let run = &self.runs[**run];
+            run.me.joined_ms <= known && !run.leaving
+        };
         let living = self.living();
         let knowing = living.iter().filter(knows).count();
         let recent = self

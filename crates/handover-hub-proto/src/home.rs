@@ -10,6 +10,7 @@ mod recount;
 mod resolve;
 mod review;
 mod shifts;
+mod strays;
 mod turns;
 mod work;
 
@@ -80,11 +81,6 @@ pub(crate) struct Home {
     pub(crate) unmerged: BTreeSet<(ProcessId, NodeId)>,
     /// Nodes whose processes are counted again, since their connection broke or they joined.
     pub(crate) recount: BTreeSet<NodeId>,
-    /// The term of the rows that this home began with.
-    pub(crate) base: Term,
-    /// The term of the owner before this one. Higher than [`Self::base`] if nobody is left who knows
-    /// what that one granted.
-    pub(crate) after: Term,
 }
 
 impl Home {
@@ -105,8 +101,6 @@ impl Home {
             merges: BTreeMap::new(),
             unmerged: BTreeSet::new(),
             recount: BTreeSet::new(),
-            base: Term::default(),
-            after: Term::default(),
         }
     }
 

@@ -226,7 +226,6 @@ impl<R: Rows> Node<R> {
         let Stage::Census(census) = core::mem::replace(&mut home.stage, Stage::Live) else {
             return;
         };
-        home.base = base.term;
         let position = Position {
             term: home.term,
             home: self.me.id,
@@ -297,12 +296,16 @@ impl<R: Rows> Node<R> {
     fn found(&mut self, shard: ShardId, process: &ProcessId, row: Option<&Row>, found: Found) {
         let mut found = found;
         self.end_late(shard, process, &mut found.running, &mut found.moving);
-        if let Some(row) = row.filter(|row| self.is_row_over(shard, row))
-            && found.running.is_empty()
-            && found.moving.is_empty()
-        {
-            self.bury(shard, row.id());
-            return;
+        if found.running.is_empty() && found.moving.is_empty() {
+            match row {
+                Some(row) if self.is_row_over(shard, row) => {
+                    self.bury(shard, row.id());
+                    return;
+                }
+                // All there was is from before its end.
+                None if found.ending.is_empty() => return,
+                Some(_) | None => {}
+            }
         }
         if self.ends_still(shard, process, row, &found) {
             return;

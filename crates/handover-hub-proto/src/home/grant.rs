@@ -399,9 +399,9 @@ impl<R: Rows> Node<R> {
             return;
         }
         let term = home.term;
-        // A home of which nobody knows more than its term can have had it run elsewhere: a higher
-        // epoch than this may have been seen outside (H7).
-        let outdated = home.after > home.base && epoch.term < home.after;
+        // An earlier home of which nobody is left can have had it run elsewhere meanwhile: a higher epoch
+        // than this may have been seen outside (H7).
+        let outdated = epoch.term < term;
         let row = self.rows.get(process);
         let is_it = |host: &Host| host.node == from && host.epoch == epoch;
         let listed = row

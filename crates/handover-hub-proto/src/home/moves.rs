@@ -17,9 +17,9 @@ use crate::identity::{MoveId, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Item, Told};
 use crate::migration::{
     Bid, Decision, Deferral, GRANTS, Movement, MovementEffect, MovementInput, Outcome, Plan,
-    Purpose, Reason, Report, Word, leftover,
+    Purpose, Reason, Report, Word,
 };
-use crate::node::{Effect, Failure, HostFailure, Node, Timer};
+use crate::node::{Effect, Failure, Node, Timer};
 use crate::pace::Next;
 use crate::row::{Host, Row, Rows};
 
@@ -376,75 +376,6 @@ impl<R: Rows> Node<R> {
             return;
         }
         self.left_over(shard, from, &report);
-    }
-
-    /// Ends what is left of a move that this home does not make.
-    fn left_over(&mut self, shard: ShardId, from: NodeId, report: &Report) {
-        let row = self.rows.get(&report.process);
-        let serves = row.as_ref().and_then(Row::active);
-        if let (
-            Word::Resumed {
-                epoch,
-                result: Ok(()),
-            },
-            Some(row),
-        ) = (&report.word, &row)
-            && let Some(host) = host_at(row, from)
-            && *epoch > host.epoch
-        {
-            let others = row.hosts().iter().filter(|host| host.node != from);
-            let mut hosts: Vec<Host> = others.copied().collect();
-            let epoch = *epoch;
-            hosts.insert(0, Host { epoch, ..host });
-            self.publish(shard, Change::Put(row.with_hosts(&hosts)));
-            return;
-        }
-        match &report.word {
-            Word::Resumed {
-                epoch,
-                result: Ok(()),
-            } => {
-                self.resumed_unmerged(shard, &report.process, from, *epoch);
-                return;
-            }
-            _ if self.resume_unmerged(shard, &report.process, from, report.attempt) => return,
-            _ => {}
-        }
-        if let Word::Departed { epoch, result } = &report.word
-            && self.is_apart(serves, from)
-            && match result {
-                Ok(()) => serves.is_some_and(|host| host.epoch <= *epoch),
-                // It reached nobody.
-                Err(failure) => matches!(failure, HostFailure::Transfer(_)),
-            }
-        {
-            self.goes_on_beside(shard, &report.process, from, report.attempt);
-            return;
-        }
-        if let Word::Departed {
-            result: Err(failure),
-            ..
-        } = &report.word
-            && !matches!(failure, HostFailure::Transfer(_))
-            && serves.is_some_and(|host| host.node != from)
-        {
-            // It did not freeze, so there is nothing to retire: what runs there is counted.
-            self.count_again(shard, from);
-            return;
-        }
-        let Some(stray) = report.stray() else {
-            return;
-        };
-        if self.ends_stray(shard, &report.process, from, stray) {
-            return;
-        }
-        let Some(home) = self.homes.get_mut(&shard) else {
-            return;
-        };
-        let grant = home.epoch();
-        if let Some(bid) = leftover(serves, from, stray, grant) {
-            self.order(shard, from, (report.attempt, &report.process), bid);
-        }
     }
 
     /// Orders something of a move that is not followed.

@@ -79,6 +79,28 @@ impl<R: Rows> Node<R> {
             None => Movement::inquiring(now, plan, settings),
         };
         self.follow(shard, movement, None);
+        if self.merges() {
+            self.others_go_on(shard, row.id(), moving, attempt);
+        }
+    }
+
+    /// Copies that ran apart, and were on their way while another one was taken for the process, go on
+    /// where nobody has what they were: they are merged when its move is over.
+    fn others_go_on(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        moving: &[(NodeId, Holding)],
+        taken: MoveId,
+    ) {
+        for (node, holding) in moving {
+            if let Holding::Departing { attempt, sent, .. } = *holding
+                && attempt != taken
+                && (!sent || lands(moving, attempt))
+            {
+                self.goes_on_beside(shard, process, *node, attempt);
+            }
+        }
     }
 
     /// A process runs, and nodes have something of moves of it that an earlier home made: they let
@@ -91,16 +113,10 @@ impl<R: Rows> Node<R> {
         moving: &[(NodeId, Holding)],
     ) {
         let serves = self.rows.get(process).as_ref().and_then(Row::active);
-        let lands = |of: MoveId| {
-            let mut all = moving.iter();
-            all.any(|(_, holding)| {
-                matches!(holding, Holding::Landing { attempt, .. } if *attempt == of)
-            })
-        };
         for (node, holding) in moving {
             match holding {
                 Holding::Departing { attempt, .. }
-                    if lands(*attempt) && self.is_apart(serves, *node) =>
+                    if lands(moving, *attempt) && self.is_apart(serves, *node) =>
                 {
                     self.goes_on_beside(shard, process, *node, *attempt);
                 }
@@ -130,23 +146,23 @@ impl<R: Rows> Node<R> {
         true
     }
 
-    /// A copy that froze for a merge has gone on: now it can be merged.
+    /// A copy that froze for a merge has gone on: now it can be merged. Whether it is one.
     pub(crate) fn resumed_unmerged(
         &mut self,
         shard: ShardId,
         process: &ProcessId,
         node: NodeId,
         epoch: Epoch,
-    ) {
+    ) -> bool {
         let copy = (process.clone(), node);
         let home = self.homes.get_mut(&shard);
         if !home.is_some_and(|home| home.unmerged.remove(&copy)) {
-            return;
+            return false;
         }
         if self.is_over(shard, process, epoch) {
             // It was stopped meanwhile.
             self.end_copy(shard, process, node, epoch);
-            return;
+            return true;
         }
         if let Some(home) = self.homes.get_mut(&shard) {
             home.apart.entry(process.clone()).or_default().push(Host {
@@ -157,6 +173,7 @@ impl<R: Rows> Node<R> {
             });
         }
         self.merge_next(shard, process);
+        true
     }
 
     /// A node has something of a process that serves elsewhere, or nowhere any more.
@@ -209,8 +226,12 @@ impl<R: Rows> Node<R> {
 
     /// Whether what a node has may be from the other side of a divided network, beside who serves.
     pub(super) fn is_apart(&self, serves: Option<Host>, node: NodeId) -> bool {
-        let merge = !self.settings.guarantees.exclusive && self.replicas() == 1;
-        merge && serves.is_some_and(|host| host.node != node)
+        self.merges() && serves.is_some_and(|host| host.node != node)
+    }
+
+    /// Whether copies that ran apart are merged.
+    fn merges(&self) -> bool {
+        !self.settings.guarantees.exclusive && self.replicas() == 1
     }
 
     /// A frozen copy goes on, and is merged then.
@@ -248,9 +269,8 @@ impl<R: Rows> Node<R> {
         process: &ProcessId,
         apart: Vec<(NodeId, Hosted)>,
     ) {
-        let merge = !self.settings.guarantees.exclusive && self.replicas() == 1;
         for (node, hosted) in apart {
-            if !merge || !hosted.ready {
+            if !self.merges() || !hosted.ready {
                 self.end_copy(shard, process, node, hosted.epoch);
             } else if let Some(home) = self.homes.get_mut(&shard) {
                 home.apart.entry(process.clone()).or_default().push(Host {
@@ -357,4 +377,10 @@ impl<R: Rows> Node<R> {
         let purpose = Purpose::Merge { serves: epoch };
         self.launch(shard, &row, copy, serves.node, purpose, None);
     }
+}
+
+/// Whether the state of a move waits at its target and was not taken up.
+fn lands(moving: &[(NodeId, Holding)], of: MoveId) -> bool {
+    let mut all = moving.iter();
+    all.any(|(_, holding)| matches!(holding, Holding::Landing { attempt, .. } if *attempt == of))
 }

@@ -137,7 +137,6 @@ impl<R: Rows> Node<R> {
     fn owners(&mut self, owners: Vec<(ShardId, Owner)>) {
         let mut own = Vec::new();
         for (shard, owner) in owners {
-            let before = self.table.owner(shard).map(|owner| owner.term);
             if !self.table.has(shard) || !self.table.own(shard, owner) {
                 continue;
             }
@@ -147,17 +146,14 @@ impl<R: Rows> Node<R> {
                 term: owner.term,
             }));
             if owner.node == self.me.id {
-                own.push((shard, owner, before));
+                own.push((shard, owner.term));
             } else {
                 self.end_home(shard);
             }
             self.ask_new_home(shard);
         }
-        for (shard, owner, before) in own {
-            self.begin_census(shard, owner.term);
-            if let Some(home) = self.homes.get_mut(&shard) {
-                home.after = before.unwrap_or_default();
-            }
+        for (shard, term) in own {
+            self.begin_census(shard, term);
         }
         self.redistribute();
     }

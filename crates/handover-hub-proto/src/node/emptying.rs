@@ -254,10 +254,11 @@ impl<R: Rows> Node<R> {
         }
     }
 
-    /// Nobody else could take anything.
+    /// Nobody else could take anything. Not while members are changing: after a silence of the engine
+    /// the dead ones may be told before those that came meanwhile (H9).
     fn is_alone(&self) -> bool {
         let mut others = self.members.ids().filter(|node| *node != self.me.id);
-        self.ready && others.all(|node| !self.members.serves(node))
+        self.ready && !self.settling && others.all(|node| !self.members.serves(node))
     }
 
     /// Answers those who wait for an evacuation, with what is left.

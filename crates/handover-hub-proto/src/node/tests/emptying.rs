@@ -102,6 +102,23 @@ fn all_nodes_leave_one_after_the_other() {
     }
 }
 
+/// H9: a node that leaves hears at once that the others have died and that another one has come: that
+/// one takes everything.
+#[test]
+fn the_last_that_leaves_waits_for_whom_it_hears_of_with_the_deaths_of_others() {
+    let (mut world, all) = with_children(3, 60);
+    world.kill(1);
+    world.kill(3);
+    let request = world.command(2, Command::Leave { timeout: TIME });
+    world.join(4);
+    let Answer::Evacuated { left, .. } = world.answer(2, request) else {
+        panic!("not the answer of a leave");
+    };
+    assert_eq!(left, []);
+    world.settle();
+    world.assert_all_run(&all);
+}
+
 #[test]
 fn an_evacuated_node_stays_empty_until_that_is_aborted() {
     let (mut world, all) = with_children(3, 200);

@@ -91,6 +91,35 @@ fn what_stood_still_goes_on_above_all_that_an_unknown_home_granted() {
     }
 }
 
+/// H7: the same with a newcomer as the home, who knows of nobody before it, and passes on what it found.
+#[test]
+fn what_stood_still_goes_on_above_all_that_was_granted_before_a_newcomer_came() {
+    let (mut world, all) = with_children(2, 40);
+    let (one, two, three) = (NodeId(1), NodeId(2), NodeId(3));
+    let epoch = |world: &World, node: NodeId, child: &ProcessId| {
+        let row = world.places[&node].node.rows().get(child);
+        row.expect("a row").hosts()[0].epoch
+    };
+    let mine = all.iter().map(|child| child.id.clone());
+    let mine: Vec<_> = mine.filter(|id| world.runs_on(id) == [two]).collect();
+    assert!(mine.len() > 3);
+    world.input(two, Input::Engine(EngineEvent::Fenced));
+    world.bury(2);
+    world.settle();
+    let seen: Vec<_> = mine.iter().map(|id| epoch(&world, one, id)).collect();
+    world.input(one, Input::Engine(EngineEvent::Fenced));
+    world.bury(1);
+    world.join(3);
+    world.run(Duration::from_secs(5));
+    world.come_back(2);
+    world.input(two, Input::Engine(EngineEvent::Unfenced));
+    world.run(Duration::from_secs(20));
+    for (id, seen) in mine.iter().zip(seen) {
+        assert_eq!(world.runs_on(id).len(), 1, "{id}");
+        assert!(epoch(&world, three, id) > seen, "{id}");
+    }
+}
+
 /// H9: a node that was alone acknowledged a start, and was held for dead before anybody heard of it.
 #[test]
 fn a_start_that_only_one_node_knows_is_kept_when_that_node_is_back() {
@@ -229,6 +258,32 @@ fn copies_that_could_not_be_merged_end_when_their_process_is_stopped() {
         world.holds_states = false;
         all.retain(|child| child.id != process);
         world.run(Duration::from_secs(120));
+        world.assert_all_run(&all);
+    }
+}
+
+/// H7: the same while their home begins anew: none of them is left frozen either.
+#[test]
+fn copies_that_are_being_merged_end_when_their_process_is_stopped_by_the_next_home() {
+    for steps in 0..160 {
+        let (mut world, mut all, process) = with_three_copies();
+        for _ in 0..steps {
+            world.step();
+        }
+        let shard = crate::placement::shard_of(&process, SHARDS);
+        let home = world.owners[&shard].node;
+        world.anew(home, shard);
+        let timeout = Duration::from_secs(60);
+        let processes = Vec::from([process.clone()]);
+        let request = world.command(1, Command::Stop { processes, timeout });
+        let answer = world.answer(1, request);
+        assert!(matches!(answer, Answer::Stopped { .. }), "{answer:?}");
+        world.run(Duration::from_secs(60));
+        let places = world.places.iter_mut();
+        let has = places.filter_map(|(at, place)| place.hosts.value(&process).map(|_| *at));
+        let left: Vec<NodeId> = has.collect();
+        assert_eq!(left, [], "after {steps} steps");
+        all.retain(|child| child.id != process);
         world.assert_all_run(&all);
     }
 }

@@ -1,5 +1,6 @@
 //! The program of a node is replaced on its host, under `handover run`: its processes stay.
 
+mod deaths;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod gossip;

@@ -5,18 +5,38 @@ use std::collections::BTreeSet;
 use handover_tests::etcd::{Etcd, Recipe};
 use handover_tests::load;
 
-use super::{Owned, tally};
+use super::{Owned, deaths, tally};
 use crate::world::World;
 use crate::{COUNTERS, LONG, judge};
 
-#[test]
-fn a_node_is_upgraded_under_its_lease() {
-    let Some(etcd) = Etcd::start(Recipe::default()) else {
-        return;
-    };
+/// An etcd, and where its nodes are; not where there is none.
+fn world() -> Option<(Etcd, World)> {
+    let etcd = Etcd::start(Recipe::default())?;
     let mut world = World::gossip();
     world.engine = etcd.endpoints()[0].clone();
     world.lease = Some(10);
+    Some((etcd, world))
+}
+
+#[test]
+fn a_successor_that_is_killed_at_any_step_leaves_the_old_one_serving_under_its_lease() {
+    if let Some((_etcd, world)) = world() {
+        deaths::successors_die(&world);
+    }
+}
+
+#[test]
+fn an_incumbent_that_is_killed_at_any_step_after_its_seal_leaves_the_lease_with_everything() {
+    if let Some((_etcd, world)) = world() {
+        deaths::incumbents_die(&world);
+    }
+}
+
+#[test]
+fn a_node_is_upgraded_under_its_lease() {
+    let Some((etcd, world)) = world() else {
+        return;
+    };
     let owned = Owned::start("", &world.place("a"), None);
     let node = world.client("b");
     node.until_nodes(2);

@@ -1,7 +1,5 @@
 //! With gossip.
 
-use handover_tests::crash::{Crashes, How, Point};
-use handover_tests::hub::Node;
 use handover_tests::load;
 
 use super::{Owned, tally};
@@ -72,55 +70,4 @@ fn a_program_without_the_kind_is_refused_and_the_old_one_serves_on() {
     assert!(load::committed(&outcome), "{outcome}");
     assert_eq!(node.count(COUNTERS, LONG), COUNTERS as usize);
     judge(&world.record.counts(), |_| false);
-}
-
-/// A node under a supervisor that may die at each step, and a client that calls all the time.
-fn staged(world: &World, crashes: &Crashes) -> (Owned, Node) {
-    let owned = Owned::start("", &world.place("a"), Some(crashes));
-    let node = world.client("b");
-    node.until_nodes(2);
-    assert_eq!(node.ask(&format!("start-all {COUNTERS}")), "done");
-    assert_eq!(node.ask(&format!("hammer {COUNTERS} 8")), "done");
-    (owned, node)
-}
-
-/// What a successor does in an upgrade, by name.
-fn effects(owned: &Owned, crashes: &Crashes) -> Vec<String> {
-    crashes.plan(&[]);
-    let outcome = owned.service.upgrade_in_place();
-    assert!(load::committed(&outcome), "{outcome}");
-    owned.service.until_alone();
-    crashes.over();
-    let mut trace = crashes.trace();
-    trace.remove("2").expect("it did something")
-}
-
-#[test]
-fn a_successor_that_is_killed_at_any_step_before_it_serves_leaves_the_old_one_serving() {
-    let world = World::gossip();
-    let crashes = Crashes::new();
-    let (owned, node) = staged(&world, &crashes);
-    let taken = effects(&owned, &crashes);
-    let ready = taken.iter().position(|effect| effect == "Ready");
-    let ready = ready.map_or(taken.len(), |at| at + 1);
-    for (k, instance) in (1..=ready).zip(3..) {
-        let point = Point {
-            who: instance.to_string(),
-            k,
-            how: How::Kill,
-        };
-        let before = owned.service.incumbent();
-        crashes.plan(std::slice::from_ref(&point));
-        let outcome = owned.service.upgrade_in_place();
-        crashes.over();
-        assert!(crashes.fired(&point).is_some(), "{point}");
-        assert!(!load::committed(&outcome), "{point}: {outcome}");
-        assert_eq!(owned.service.incumbent(), before, "{point}");
-    }
-    let outcome = owned.service.upgrade_in_place();
-    assert!(load::committed(&outcome), "{outcome}");
-    assert_eq!(node.ask("nodes"), "2");
-    let tally = tally(&node);
-    assert!(tally.answered > 0);
-    assert_eq!((tally.failed, tally.wrong), (0, 0), "{tally:?}");
 }

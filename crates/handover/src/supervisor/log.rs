@@ -362,11 +362,43 @@ mod tests {
 
     /// The records of an old instance whose lines are to follow its file, and of a new one.
     fn records(dir: &Path, old: &Home, new: &Home) {
-        for (instance, home) in [(1, old), (2, new)] {
-            let capture = file_of(dir, InstanceId(instance));
+        for (number, home) in [(1, old), (2, new)] {
+            let capture = file_of(dir, InstanceId(number.into()));
             std::fs::write(&capture, "").expect("written");
-            Ledger::create(ledger_of(&capture)).home(home);
+            Ledger::create(ledger_of(&capture), number).home(home);
         }
+    }
+
+    /// Killed between a commit and the rename, and the old instance ended meanwhile.
+    #[test]
+    fn a_rename_that_was_missed_is_made_up_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("app.log");
+        std::fs::write(&log, "of the old one\n").expect("written");
+        records(dir.path(), &Home::Log, &Home::Held);
+        let new = InstanceId(2);
+        let capture = file_of(dir.path(), new);
+        std::fs::write(&capture, "of the new one\n").expect("written");
+        let policy = LogPolicy::Rename;
+        let logs = Logs::open(&log, policy, dir.path(), &Bus::new(), &[new]);
+        let mut logs = logs.expect("it can be opened");
+        let open = File::options().read(true).append(true).open(&capture);
+        let file = Arc::new(open.expect("there"));
+        let orders = logs.go_on(new, 2, &file, &capture).expect("it is read");
+        logs.stand(Standing {
+            incumbent: new,
+            successor: None,
+        });
+        orders.gone(new);
+        logs.end();
+        let read = |path: &Path| std::fs::read_to_string(path).expect("there");
+        let entries = std::fs::read_dir(dir.path()).expect("readable");
+        let names = entries.map(|entry| entry.expect("readable").path());
+        let is_old = |path: &PathBuf| path.extension().is_some_and(|pid| pid == "1");
+        let renamed: Vec<PathBuf> = names.filter(is_old).collect();
+        assert_eq!(renamed.len(), 1, "{renamed:?}");
+        assert_eq!(read(&renamed[0]), "of the old one\n");
+        assert_eq!(read(&log), "of the new one\n");
     }
 
     /// Killed after the record named the new name, and before the file had it.

@@ -33,6 +33,8 @@ pub(super) struct Desk {
     /// The sink that is the log file.
     current: u64,
     standing: Option<Standing>,
+    /// Whose log file it was when an earlier supervisor was killed.
+    left: Option<u32>,
     ending: bool,
 }
 
@@ -47,6 +49,7 @@ impl Desk {
             sinks: BTreeMap::from([(0, log)]),
             current: 0,
             standing: None,
+            left: None,
             ending: false,
         })
     }
@@ -119,6 +122,9 @@ impl Desk {
     /// What an instance that is gone has left.
     pub(super) fn leave(&mut self, mut source: Source, home: &Home) {
         source.gone = true;
+        if *home == Home::Log && source.name != 0 {
+            self.left = Some(source.name);
+        }
         self.house(&mut source, home);
         self.sources.insert(source.instance, source);
     }
@@ -170,8 +176,11 @@ impl Desk {
             .find(|source| source.sink == Some(self.current))
             .map(|source| source.pid);
         let serving = self.sources.get(&incumbent);
+        // Its lines waited for a rename that did not happen, and who wrote before has ended since.
+        let left = self.left.take();
+        let left = left.filter(|_| serving.is_some_and(|source| source.sink.is_none()));
         let moves = serving.is_some_and(|source| source.sink != Some(self.current));
-        if let (LogPolicy::Rename, true, Some(pid)) = (self.policy, moves, writer) {
+        if let (LogPolicy::Rename, true, Some(pid)) = (self.policy, moves, writer.or(left)) {
             self.begin_another(pid);
         }
         let current = self.current;

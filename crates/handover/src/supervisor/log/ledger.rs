@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 8] = b"hologs\0\x01";
 /// Six numbers after the magic.
 const NUMBERS: usize = 8;
-/// Where lines go, after the numbers.
+/// The process, after the numbers. Records of earlier versions have none, which is 0.
+const PROCESS: usize = 56;
+/// Where lines go, after that.
 const HOME: usize = 64;
 /// So that all is in one page, which is written whole or not at all.
 const LONGEST_HOME: usize = 4096 - HOME - 2;
@@ -76,11 +78,13 @@ pub(super) struct Found {
     pub(super) copied: u64,
     pub(super) flight: Option<Flight>,
     pub(super) home: Home,
+    /// The process that wrote, by a number that may be another one's by now; 0 if it is not known.
+    pub(super) pid: u32,
 }
 
 impl Ledger {
     /// A new record. One that cannot be kept costs the promise above, and nothing else.
-    pub(super) fn create(path: PathBuf) -> Self {
+    pub(super) fn create(path: PathBuf, pid: u32) -> Self {
         let file = open(&path, true);
         if let Err(error) = &file {
             let path = path.display();
@@ -89,6 +93,7 @@ impl Ledger {
         let file = file.ok();
         let ledger = Self { path, file };
         ledger.copied(0);
+        ledger.write(PROCESS, &u64::from(pid).to_le_bytes());
         ledger.write(0, MAGIC);
         ledger
     }
@@ -186,6 +191,9 @@ fn parse(bytes: &[u8]) -> Option<Found> {
         copied: number(0)?,
         flight: (flight.written > 0).then_some(flight),
         home: home(bytes.get(HOME..).unwrap_or_default()),
+        pid: number((PROCESS - NUMBERS) / 8)
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(0),
     })
 }
 
@@ -209,7 +217,7 @@ mod tests {
     fn what_was_recorded_is_read() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("stderr-1.copied");
-        let ledger = Ledger::create(path.clone());
+        let ledger = Ledger::create(path.clone(), 77);
         let place = Place {
             device: 1,
             inode: 2,
@@ -221,7 +229,11 @@ mod tests {
             place,
         };
         let again = || Ledger::open(path.clone()).expect("there").1;
-        assert_eq!(again(), Found::default());
+        let fresh = Found {
+            pid: 77,
+            ..Found::default()
+        };
+        assert_eq!(again(), fresh);
         ledger.begin(5, flight);
         ledger.home(&Home::Held);
         assert_eq!((again().copied, again().flight), (5, Some(flight)));

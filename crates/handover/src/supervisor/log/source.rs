@@ -26,6 +26,8 @@ pub(super) struct Source {
     pub(super) instance: InstanceId,
     /// The process, which leads a group of its own; 0 if nobody knows any more.
     pub(super) pid: u32,
+    /// The number that it had, which may be another process's by now.
+    pub(super) name: u32,
     file: Arc<File>,
     path: PathBuf,
     ledger: Ledger,
@@ -51,7 +53,7 @@ pub(super) enum Step {
 impl Source {
     /// The output of an instance that is about to be started.
     pub(super) fn new(instance: InstanceId, pid: u32, file: Arc<File>, path: PathBuf) -> Self {
-        let ledger = Ledger::create(ledger_of(&path));
+        let ledger = Ledger::create(ledger_of(&path), pid);
         Self::at(instance, pid, file, path, ledger, 0)
     }
 
@@ -64,7 +66,8 @@ impl Source {
         path: PathBuf,
     ) -> Option<(Self, Home)> {
         let (ledger, found) = Ledger::open(ledger_of(&path))?;
-        let source = Self::at(instance, pid, file, path, ledger, found.copied);
+        let mut source = Self::at(instance, pid, file, path, ledger, found.copied);
+        source.name = found.pid;
         Some((source, found.home))
     }
 
@@ -75,7 +78,7 @@ impl Source {
         file: Arc<File>,
         path: PathBuf,
     ) -> io::Result<Self> {
-        let ledger = Ledger::create(ledger_of(&path));
+        let ledger = Ledger::create(ledger_of(&path), pid);
         let end = file.metadata()?.len();
         ledger.copied(end);
         Ok(Self::at(instance, pid, file, path, ledger, end))
@@ -92,6 +95,7 @@ impl Source {
         Self {
             instance,
             pid,
+            name: pid,
             file,
             path,
             ledger,

@@ -119,11 +119,21 @@ impl Node {
     /// # Panics
     /// When there are no answers for long.
     pub fn count(&self, counters: u32, milliseconds: u32) -> usize {
+        let answers = self.counts(counters, milliseconds);
+        answers
+            .filter(|answer| answer.parse::<u64>().is_ok())
+            .count()
+    }
+
+    /// The same; what each of them answers.
+    ///
+    /// # Panics
+    /// When an answer does not come for long.
+    pub fn counts(&self, counters: u32, milliseconds: u32) -> impl Iterator<Item = String> {
         let asked: Vec<u64> = (0..counters)
             .map(|number| self.request(&format!("add c{number} {milliseconds}")))
             .collect();
-        let counted = |number: &u64| self.answer(*number).parse::<u64>().is_ok();
-        asked.iter().filter(|number| counted(number)).count()
+        asked.into_iter().map(|number| self.answer(number))
     }
 
     /// Waits until it counts so many members, itself included.

@@ -9,19 +9,27 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Waits until `look` finds something, or says what it missed last.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let patience = Instant::now() + LONG;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(missed) => assert!(
+                Instant::now() < patience,
+                "still waiting for: {what}{missed}"
+            ),
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Waits until `look` finds something.
 ///
 /// # Panics
 /// When it has found nothing for [`LONG`]; `what` says what was waited for.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let patience = Instant::now() + LONG;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < patience, "still waiting for: {what}");
-        std::thread::sleep(PAUSE);
-    }
+    wait(what, || look().ok_or_else(String::new))
 }
 
 /// Waits until a condition holds.
@@ -37,12 +45,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// # Panics
 /// As [`eventually`], and says what was in the way last.
 pub fn until_nothing(what: &str, mut in_the_way: impl FnMut() -> Option<String>) {
-    let patience = Instant::now() + LONG;
-    while let Some(found) = in_the_way() {
-        assert!(
-            Instant::now() < patience,
-            "still waiting for: {what}; {found}"
-        );
-        std::thread::sleep(PAUSE);
-    }
+    wait(what, || {
+        in_the_way().map_or(Ok(()), |found| Err(format!("; {found}")))
+    });
 }

@@ -4,10 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::census::Found;
-use super::{Doing, Home, Stopping, Work, host_at};
+use super::{Doing, Home, Stopping, host_at};
 use crate::identity::{Epoch, NodeId, ProcessId, ShardId};
 use crate::message::{Change, Departed, Hosted, Item};
-use crate::migration::{Holding, Stray};
+use crate::migration::Holding;
 use crate::node::Node;
 use crate::row::{Host, Role, Row, Rows};
 
@@ -79,17 +79,14 @@ impl<R: Rows> Node<R> {
         }
     }
 
-    /// Ends a copy that stood still for a merge while its child was stopped. Whether it is one.
-    pub(super) fn ends_stray(
+    /// Ends a copy from before the end of its child. Whether it is one.
+    pub(super) fn end_if_over(
         &mut self,
         shard: ShardId,
         process: &ProcessId,
         node: NodeId,
-        stray: Stray,
+        epoch: Epoch,
     ) -> bool {
-        let Stray::Departing { epoch } = stray else {
-            return false;
-        };
         let over = self.is_over(shard, process, epoch);
         if over {
             self.end_copy(shard, process, node, epoch);
@@ -160,12 +157,7 @@ impl<R: Rows> Node<R> {
             pending,
             for_good,
         };
-        let work = Work::new(Doing::Stopping(stopping), None, self.now);
-        if let Some(home) = self.homes.get_mut(&shard) {
-            home.work.insert(process.clone(), work);
-        }
-        self.say_work(shard, process);
-        self.retry_later();
+        self.begin(shard, process, Doing::Stopping(stopping), None);
     }
 
     /// Nodes have ended a process that begins again elsewhere.

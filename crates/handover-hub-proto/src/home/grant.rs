@@ -55,10 +55,7 @@ impl<R: Rows> Node<R> {
             adopted: false,
             fresh,
         };
-        let work = Work::new(Doing::Starting(starting), asker, self.now);
-        home.work.insert(id.clone(), work);
-        self.say_work(shard, &id);
-        self.retry_later();
+        self.begin(shard, &id, Doing::Starting(starting), asker);
     }
 
     /// Goes on with starts that an earlier home granted.
@@ -69,9 +66,6 @@ impl<R: Rows> Node<R> {
         hosts: Vec<Host>,
         here: &[(NodeId, Hosted)],
     ) {
-        let Some(home) = self.homes.get_mut(&shard) else {
-            return;
-        };
         let unready = here.iter().filter(|(_, hosted)| !hosted.ready);
         let pending = unready
             .map(|(node, hosted)| {
@@ -93,10 +87,7 @@ impl<R: Rows> Node<R> {
             adopted: true,
             fresh,
         };
-        let work = Work::new(Doing::Starting(starting), None, self.now);
-        home.work.insert(id.clone(), work);
-        self.say_work(shard, &id);
-        self.retry_later();
+        self.begin(shard, &id, Doing::Starting(starting), None);
     }
 
     /// Has all hosts of a process end it, and who runs a copy of it apart.
@@ -112,11 +103,25 @@ impl<R: Rows> Node<R> {
             nodes: hosts.iter().map(|host| host.node).collect(),
             for_good: true,
         };
-        let work = Work::new(Doing::Stopping(stopping), asker, self.now);
-        home.work.insert(row.id().clone(), work);
-        self.say_work(shard, row.id());
-        self.retry_later();
+        self.begin(shard, row.id(), Doing::Stopping(stopping), asker);
         self.work_may_be_done(shard, row.id());
+    }
+
+    /// Hosts are told what they are to do with a process, until they have.
+    pub(super) fn begin(
+        &mut self,
+        shard: ShardId,
+        process: &ProcessId,
+        doing: Doing,
+        asker: Option<Asker>,
+    ) {
+        let Some(home) = self.homes.get_mut(&shard) else {
+            return;
+        };
+        let work = Work::new(doing, asker, self.now);
+        home.work.insert(process.clone(), work);
+        self.say_work(shard, process);
+        self.retry_later();
     }
 
     /// Tells hosts, again if need be, what they are to do.

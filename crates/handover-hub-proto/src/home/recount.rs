@@ -91,8 +91,7 @@ impl<R: Rows> Node<R> {
     /// no row says anything of it.
     fn unlisted(&mut self, shard: ShardId, node: NodeId, found: &Hosted) {
         let id = &found.spec.id;
-        if self.is_over(shard, id, found.epoch) {
-            self.end_copy(shard, id, node, found.epoch);
+        if self.end_if_over(shard, id, node, found.epoch) {
             return;
         }
         if !self.settings.guarantees.exclusive {

@@ -159,9 +159,8 @@ impl<R: Rows> Node<R> {
         if !home.is_some_and(|home| home.unmerged.remove(&copy)) {
             return false;
         }
-        if self.is_over(shard, process, epoch) {
+        if self.end_if_over(shard, process, node, epoch) {
             // It was stopped meanwhile.
-            self.end_copy(shard, process, node, epoch);
             return true;
         }
         if let Some(home) = self.homes.get_mut(&shard) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::host_at;
 use crate::identity::{Epoch, NodeId, ShardId};
 use crate::message::Change;
-use crate::migration::{Report, Word, leftover};
+use crate::migration::{Report, Stray, Word, leftover};
 use crate::node::{HostFailure, Node};
 use crate::row::{Host, Row, Rows};
 
@@ -48,7 +48,10 @@ impl<R: Rows> Node<R> {
         let Some(stray) = report.stray() else {
             return;
         };
-        if self.ends_stray(shard, &report.process, from, stray) {
+        if let Stray::Departing { epoch } = stray
+            && self.end_if_over(shard, &report.process, from, epoch)
+        {
+            // It stood still for a merge while its child was stopped.
             return;
         }
         let Some(home) = self.homes.get_mut(&shard) else {

@@ -178,6 +178,63 @@ pub enum HostFailure {
     NotHere,
 }
 
+impl HostOrder {
+    /// What is reported of this order when it is over; nothing of those that are not answered. Of a stop
+    /// nothing else is said than that it ended.
+    #[must_use]
+    pub fn answered(self, result: Result<(), HostFailure>) -> Option<HostReport> {
+        Some(match self {
+            Self::Warm { spec, epoch, .. } => HostReport::Warmed {
+                process: spec.id.clone(),
+                epoch,
+                result,
+            },
+            Self::Activate { spec, epoch, .. } => HostReport::Activated {
+                process: spec.id.clone(),
+                epoch,
+                result,
+            },
+            Self::Freeze {
+                process, attempt, ..
+            } => HostReport::Frozen {
+                process,
+                attempt,
+                result,
+            },
+            Self::SendState {
+                process, attempt, ..
+            } => HostReport::StateSent {
+                process,
+                attempt,
+                result,
+            },
+            Self::Stop { process, epoch } => HostReport::Ended {
+                process,
+                epoch,
+                crash: None,
+            },
+            Self::Role { process, epoch, .. } => HostReport::Activated {
+                process,
+                epoch,
+                result,
+            },
+            Self::Merge {
+                process, attempt, ..
+            } => HostReport::Merged {
+                process,
+                attempt,
+                result,
+            },
+            Self::Resume { .. }
+            | Self::Retire { .. }
+            | Self::Discard { .. }
+            | Self::Replicate { .. }
+            | Self::Suspend
+            | Self::Continue { .. } => return None,
+        })
+    }
+}
+
 /// What the processes of this node report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostReport {

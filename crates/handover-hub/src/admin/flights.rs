@@ -110,10 +110,13 @@ impl Desk {
             longest.then_with(|| a.process.cmp(&b.process))
         });
         moves.truncate(MOST_MOVES);
+        let Moves {
+            in_flight, unknown, ..
+        } = self.moves(flights);
         MoveList {
-            in_flight: self.moves(flights).in_flight,
+            in_flight,
             moves,
-            unknown: self.unknown(flights),
+            unknown,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use handover_hub_proto::event::Event;
 use handover_hub_proto::identity::Epoch;
-use handover_hub_proto::node::{HostFailure, HostOrder, HostReport};
+use handover_hub_proto::node::{HostFailure, HostOrder};
 use handover_hub_proto::spec::ChildSpec;
 
 use super::{Driver, ToEngine};
@@ -76,48 +76,9 @@ impl Driver {
 
     /// Nothing of the process is here; who ordered is told.
     fn nothing_here(&self, order: HostOrder) {
-        let result = Err(HostFailure::NotHere);
-        self.shared.report(match order {
-            HostOrder::Freeze {
-                process, attempt, ..
-            } => HostReport::Frozen {
-                process,
-                attempt,
-                result,
-            },
-            HostOrder::SendState {
-                process, attempt, ..
-            } => HostReport::StateSent {
-                process,
-                attempt,
-                result,
-            },
-            HostOrder::Merge {
-                process, attempt, ..
-            } => HostReport::Merged {
-                process,
-                attempt,
-                result,
-            },
-            HostOrder::Stop { process, epoch } => HostReport::Ended {
-                process,
-                epoch,
-                crash: None,
-            },
-            HostOrder::Role { process, epoch, .. } => HostReport::Activated {
-                process,
-                epoch,
-                result,
-            },
-            HostOrder::Warm { .. }
-            | HostOrder::Activate { .. }
-            | HostOrder::Resume { .. }
-            | HostOrder::Retire { .. }
-            | HostOrder::Discard { .. }
-            | HostOrder::Replicate { .. }
-            | HostOrder::Suspend
-            | HostOrder::Continue { .. } => return,
-        });
+        if let Some(report) = order.answered(Err(HostFailure::NotHere)) {
+            self.shared.report(report);
+        }
     }
 
     /// Everything on this node stands still (H12).

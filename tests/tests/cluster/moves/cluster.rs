@@ -155,12 +155,8 @@ impl Cluster {
 
     /// Counts once in every counter.
     fn count_all(&self) {
-        let client = self.client();
-        let asked: Vec<u64> = (0..COUNTERS)
-            .map(|number| client.request(&format!("add c{number} {LONG}")))
-            .collect();
-        for (counter, number) in asked.into_iter().enumerate() {
-            let answer = client.answer(number);
+        let answers = self.client().counts(COUNTERS, LONG);
+        for (counter, answer) in answers.enumerate() {
             assert!(answer.parse::<u64>().is_ok(), "c{counter}: {answer}");
         }
     }

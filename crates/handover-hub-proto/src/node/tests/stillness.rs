@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::moves::{assert_marked, with_children};
 use super::world::{SHARDS, World, child, children, id};
 use crate::event::Event;
-use crate::identity::{MoveId, NodeId, ProcessId};
+use crate::identity::{Epoch, MoveId, NodeId, ProcessId};
 use crate::message::{Item, Message};
 use crate::migration::{Report, Word};
 use crate::node::{Answer, Command, Failure, HostFailure, Input, Settings};
@@ -62,61 +62,63 @@ fn a_node_that_was_buried_while_it_was_fenced_stops_what_others_run() {
     world.assert_all_placed(&all);
 }
 
-/// H7: whoever took over what a fenced node ran is gone with all it granted; what goes on has a higher
-/// epoch than any that can have been seen.
-#[test]
-fn what_stood_still_goes_on_above_all_that_an_unknown_home_granted() {
-    let (mut world, all) = with_children(2, 20);
-    let (one, two) = (NodeId(1), NodeId(2));
-    let epoch = |world: &World, node: NodeId, child: &ProcessId| {
-        let row = world.places[&node].node.rows().get(child);
-        row.expect("a row").hosts()[0].epoch
-    };
-    let here = |world: &World, child: &ProcessId| world.runs_on(child).contains(&two);
-    let mine: Vec<ProcessId> = all.iter().map(|child| child.id.clone()).collect();
-    let mine: Vec<_> = mine.into_iter().filter(|id| here(&world, id)).collect();
-    assert!(mine.len() > 3);
-    world.input(two, Input::Engine(EngineEvent::Fenced));
-    world.bury(2);
-    world.settle();
-    let seen: Vec<_> = mine.iter().map(|id| epoch(&world, one, id)).collect();
-    world.input(one, Input::Engine(EngineEvent::Fenced));
-    world.bury(1);
-    world.come_back(2);
-    world.input(two, Input::Engine(EngineEvent::Unfenced));
-    world.run(Duration::from_secs(20));
-    for (id, seen) in mine.iter().zip(seen) {
-        assert!(here(&world, id), "{id} does not answer");
-        assert!(epoch(&world, two, id) > seen, "{id}");
-    }
+/// Of the first host of a child, as a node knows it.
+fn epoch(world: &World, node: NodeId, child: &ProcessId) -> Epoch {
+    let row = world.places[&node].node.rows().get(child);
+    row.expect("a row").hosts()[0].epoch
 }
 
-/// H7: the same with a newcomer as the home, who knows of nobody before it, and passes on what it found.
-#[test]
-fn what_stood_still_goes_on_above_all_that_was_granted_before_a_newcomer_came() {
-    let (mut world, all) = with_children(2, 40);
-    let (one, two, three) = (NodeId(1), NodeId(2), NodeId(3));
-    let epoch = |world: &World, node: NodeId, child: &ProcessId| {
-        let row = world.places[&node].node.rows().get(child);
-        row.expect("a row").hosts()[0].epoch
-    };
+/// Two nodes of which the second was held for dead and stands still, and then the first, which had taken
+/// over what the second ran: that, and under which epochs.
+fn both_stand_still(children: usize) -> (World, Vec<(ProcessId, Epoch)>) {
+    let (mut world, all) = with_children(2, children);
+    let (one, two) = (NodeId(1), NodeId(2));
     let mine = all.iter().map(|child| child.id.clone());
     let mine: Vec<_> = mine.filter(|id| world.runs_on(id) == [two]).collect();
     assert!(mine.len() > 3);
     world.input(two, Input::Engine(EngineEvent::Fenced));
     world.bury(2);
     world.settle();
-    let seen: Vec<_> = mine.iter().map(|id| epoch(&world, one, id)).collect();
+    let seen = mine.into_iter().map(|id| {
+        let seen = epoch(&world, one, &id);
+        (id, seen)
+    });
+    let seen = seen.collect();
     world.input(one, Input::Engine(EngineEvent::Fenced));
     world.bury(1);
+    (world, seen)
+}
+
+/// The second one is back.
+fn second_goes_on(world: &mut World) {
+    world.come_back(2);
+    world.input(NodeId(2), Input::Engine(EngineEvent::Unfenced));
+    world.run(Duration::from_secs(20));
+}
+
+/// H7: whoever took over what a fenced node ran is gone with all it granted; what goes on has a higher
+/// epoch than any that can have been seen.
+#[test]
+fn what_stood_still_goes_on_above_all_that_an_unknown_home_granted() {
+    let (mut world, mine) = both_stand_still(20);
+    let two = NodeId(2);
+    second_goes_on(&mut world);
+    for (id, seen) in mine {
+        assert!(world.runs_on(&id).contains(&two), "{id} does not answer");
+        assert!(epoch(&world, two, &id) > seen, "{id}");
+    }
+}
+
+/// H7: the same with a newcomer as the home, who knows of nobody before it, and passes on what it found.
+#[test]
+fn what_stood_still_goes_on_above_all_that_was_granted_before_a_newcomer_came() {
+    let (mut world, mine) = both_stand_still(40);
     world.join(3);
     world.run(Duration::from_secs(5));
-    world.come_back(2);
-    world.input(two, Input::Engine(EngineEvent::Unfenced));
-    world.run(Duration::from_secs(20));
-    for (id, seen) in mine.iter().zip(seen) {
-        assert_eq!(world.runs_on(id).len(), 1, "{id}");
-        assert!(epoch(&world, three, id) > seen, "{id}");
+    second_goes_on(&mut world);
+    for (id, seen) in mine {
+        assert_eq!(world.runs_on(&id).len(), 1, "{id}");
+        assert!(epoch(&world, NodeId(3), &id) > seen, "{id}");
     }
 }
 

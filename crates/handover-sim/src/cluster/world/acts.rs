@@ -207,18 +207,21 @@ impl World {
         };
         let living = self.living();
         let knowing = living.iter().filter(knows).count();
-        let recent = self
-            .harms
-            .iter()
-            .filter(|then| **then + HEALS > now)
-            .count();
+        let recent = self.recent_harms();
         let most = LOST_AT_ONCE.min(knowing.saturating_sub(1));
         most.saturating_sub(recent)
     }
 
+    /// How many nodes were lost of late.
+    fn recent_harms(&self) -> usize {
+        let now = self.now();
+        let recent = self.harms.iter().filter(|then| **then + HEALS > now);
+        recent.count()
+    }
+
     /// Whether nodes were lost of late.
     pub(super) fn is_harmed(&self) -> bool {
-        self.harms.iter().any(|then| *then + HEALS > self.now())
+        self.recent_harms() > 0
     }
 
     fn harm(&mut self, act: Act) {

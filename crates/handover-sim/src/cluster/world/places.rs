@@ -38,20 +38,22 @@ impl World {
         let Some(run) = self.apart.one(&runs).copied() else {
             return Placing::Strategy;
         };
-        let guided = self.guided.entry(process.clone()).or_default();
-        guided.seats.insert(self.runs[run].seat);
-        guided.named.insert(self.runs[run].seat);
+        self.named_for(process, run);
         self.checker.counts.guided += 1;
         Placing::Pinned(vec![self.runs[run].me.name.clone()])
     }
 
     /// Another place is named for a child of a guided hub.
     pub(super) fn guide(&mut self, process: &ProcessId, to: RunIndex) -> Placing {
-        let guided = self.guided.entry(process.clone()).or_default();
-        guided.seats.insert(self.runs[to].seat);
-        guided.named.insert(self.runs[to].seat);
-        guided.open += 1;
+        self.named_for(process, to).open += 1;
         Placing::Pinned(vec![self.runs[to].me.name.clone()])
+    }
+
+    fn named_for(&mut self, process: &ProcessId, run: RunIndex) -> &mut Guided {
+        let guided = self.guided.entry(process.clone()).or_default();
+        guided.seats.insert(self.runs[run].seat);
+        guided.named.insert(self.runs[run].seat);
+        guided
     }
 
     /// What became of that.

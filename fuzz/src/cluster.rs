@@ -262,67 +262,21 @@ fn report(
     order: HostOrder,
     waiting: &mut VecDeque<(NodeId, Input<Message>)>,
 ) -> Option<HostReport> {
-    let result = Ok(());
-    Some(match order {
-        HostOrder::Warm { spec, epoch, .. } => HostReport::Warmed {
-            process: spec.id.clone(),
-            epoch,
-            result,
-        },
-        HostOrder::Activate { spec, epoch, .. } => HostReport::Activated {
-            process: spec.id.clone(),
-            epoch,
-            result,
-        },
-        HostOrder::Freeze {
-            process, attempt, ..
-        } => HostReport::Frozen {
-            process,
-            attempt,
-            result,
-        },
-        HostOrder::SendState {
-            process,
-            attempt,
-            to,
-            ..
-        } => {
-            let arrived = HostReport::StateArrived {
-                process: process.clone(),
-                attempt,
-                result: Ok(()),
-            };
-            waiting.push_back((to, Input::Host(arrived)));
-            HostReport::StateSent {
-                process,
-                attempt,
-                result,
-            }
-        }
-        HostOrder::Stop { process, epoch } => HostReport::Ended {
-            process,
-            epoch,
-            crash: None,
-        },
-        HostOrder::Role { process, epoch, .. } => HostReport::Activated {
-            process,
-            epoch,
-            result,
-        },
-        HostOrder::Merge {
-            process, attempt, ..
-        } => HostReport::Merged {
-            process,
-            attempt,
-            result,
-        },
-        HostOrder::Resume { .. }
-        | HostOrder::Retire { .. }
-        | HostOrder::Discard { .. }
-        | HostOrder::Replicate { .. }
-        | HostOrder::Suspend
-        | HostOrder::Continue { .. } => return None,
-    })
+    if let HostOrder::SendState {
+        process,
+        attempt,
+        to,
+        ..
+    } = &order
+    {
+        let arrived = HostReport::StateArrived {
+            process: process.clone(),
+            attempt: *attempt,
+            result: Ok(()),
+        };
+        waiting.push_back((*to, Input::Host(arrived)));
+    }
+    order.answered(Ok(()))
 }
 
 pub(crate) mod seeds {
